@@ -1,0 +1,1 @@
+"""From a row of inputs to probabilities. Knows nothing of markets."""

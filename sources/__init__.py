@@ -1,0 +1,1 @@
+"""What the world said, and when it was known."""

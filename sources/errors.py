@@ -1,0 +1,50 @@
+"""Every error a user can meet, in one tree: what happened, which value, what to do. The command line prints one line and exits 1."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AltrallyError(Exception):
+    """Base of every error whose text is meant for the user."""
+
+
+class BadInput(AltrallyError):
+    """An argument, a file or a cell is not what it must be."""
+
+
+class UnknownName(BadInput):
+    """No series, feature, model, provider or run has that name."""
+
+    def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
+        names = sorted(allowed)
+        near = get_close_matches(name, names, n=1)
+        hint = f"Did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"No {kind} {name!r}. {hint}Known: {', '.join(names) or 'none'}.")
+
+
+class MissingData(AltrallyError):
+    """What is asked for was not known by then, or was never fetched."""
+
+
+class GateClosed(AltrallyError):
+    """Data is there, but too thin or too old to be trusted."""
+
+
+class RevisedWithoutVintages(AltrallyError):
+    """A revised series without its vintages would show the past what only the future knew."""
+
+
+class FetchFailed(AltrallyError):
+    """A source did not answer, or answered with something that can't be stored."""
+
+
+class StoreUnusable(AltrallyError):
+    """The store is locked, damaged or holds another market."""
+
+
+class NoChampion(AltrallyError):
+    """Nothing has been trained in this home yet."""
+
+
+class Refused(AltrallyError):
+    """A rule of STATISTICS forbids what was asked; the text names the rule."""

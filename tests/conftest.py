@@ -1,0 +1,45 @@
+"""Homes that many tests read: fetched once a session, never written to afterwards."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+
+REFERENCE = Path(__file__).parents[2] / "shared" / "data"
+TODAY = pd.Timestamp("2025-01-01")
+
+
+def fetched_home(tmp_path_factory: pytest.TempPathFactory, name: str, provider: str, path: Path | None = None) -> Path:
+    """A home holding one market; shared between the workers of a session."""
+    from sources.fetch import fetch
+    from sources.store import Store
+
+    home = tmp_path_factory.getbasetemp().parent / name if "gw" in tmp_path_factory.getbasetemp().name else tmp_path_factory.mktemp(name)
+    home.mkdir(exist_ok=True)
+    with FileLock(home / "fetch.lock"):
+        if not (home / "done").exists():
+            with Store.open(home / "store.duckdb") as store:
+                fetch(store, provider, path=path, today=TODAY, progress=lambda label, done, total: None)
+            (home / "done").touch()
+    return home
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """The folder of the reference market."""
+    if not (REFERENCE / "prices.parquet").exists():
+        pytest.skip("the reference market (../shared/data) is not beside the project")
+    return REFERENCE
+
+
+@pytest.fixture(scope="session")
+def reference_home(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home into which the reference market was fetched."""
+    return fetched_home(tmp_path_factory, "reference_home", "files", reference)
+
+
+@pytest.fixture(scope="session")
+def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home into which the simulated market was fetched."""
+    return fetched_home(tmp_path_factory, "simulated_home", "simulated")

@@ -1,0 +1,1 @@
+"""How a model earns trust: outcomes, purged walk-forward, verification, tracking."""
