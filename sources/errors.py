@@ -38,6 +38,10 @@ class FetchFailed(AltrallyError):
     """A source did not answer, or answered with something that can't be stored."""
 
 
+class SourceUnreachable(FetchFailed):
+    """A source never answered; asking it for anything else is no use now."""
+
+
 class StoreUnusable(AltrallyError):
     """The store is locked, damaged or holds another market."""
 
@@ -48,3 +52,7 @@ class NoChampion(AltrallyError):
 
 class Refused(AltrallyError):
     """A rule of STATISTICS forbids what was asked; the text names the rule."""
+
+
+class LeakFound(AltrallyError):
+    """A model was about to learn from what its test days couldn't know."""

@@ -1,0 +1,187 @@
+"""The command line. Each command opens what it needs, does one job, and prints it for people or, with --json, for programs.
+
+Only typer is imported here; everything else is imported by the command that needs it, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from altrally.settings import Home
+
+app = typer.Typer(
+    name="altrally",
+    help="The probability that altcoins rally in the next one to three months, with honest odds.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich help costs 0.2 s at every start
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be given several times.")]
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(envvar="ALTRALLY_HOME", help="Folder of the store and the runs.  [default: ~/.altrally]")
+    ] = None,
+    tracking_server: Annotated[
+        str | None,
+        typer.Option(envvar="MLFLOW_TRACKING_URI", help="An MLflow server to track in, instead of the home."),
+    ] = None,
+) -> None:
+    """Remember where things live; nothing is created yet."""
+    context.obj = (home, tracking_server)
+
+
+def home_of(context: typer.Context) -> Home:
+    """The home the user named, else the default one."""
+    from altrally.settings import open_home
+
+    return open_home(*context.obj)
+
+
+@app.command()
+def demo(context: typer.Context) -> None:
+    """Run the whole job on a simulated market."""
+    from altrally import jobs
+    from altrally.settings import DEMO_HOME, open_home
+
+    jobs.demo(open_home(*context.obj, fallback=DEMO_HOME))
+
+
+@app.command()
+def fetch(
+    context: typer.Context,
+    provider: Annotated[str, typer.Option(help="live, files or simulated.")] = "live",
+    path: Annotated[Path | None, typer.Option(help="Folder of drop-in files, for --provider files.")] = None,
+) -> None:
+    """Bring what is new into the store.
+
+    May be repeated and interrupted without harm."""
+    from altrally import jobs
+
+    jobs.fetch(home_of(context), provider, path)
+
+
+@app.command()
+def features(context: typer.Context, as_json: AsJson = False) -> None:
+    """List every feature and its coverage.
+
+    Block, formula, unit, source, release lag, expected sign, rationale, and the share of days it is known."""
+    from altrally import jobs
+
+    jobs.features(home_of(context), as_json=as_json)
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    until: Annotated[str | None, typer.Option(metavar="DATE", help="Use only what was known by the end of this day.")] = None,
+    model: Models = None,
+    outcome: Annotated[str, typer.Option(metavar="KIND", help="first_passage, terminal or relative.")] = "first_passage",
+    threshold: Annotated[float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share: 0.3 is 30 %.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train the models and judge them out of sample.
+
+    Every run is tracked in MLflow; the first training makes a champion, later ones refresh it or propose a challenger."""
+    from altrally import jobs
+
+    jobs.train(home_of(context), until, model, outcome, threshold, as_json=as_json)
+
+
+@app.command()
+def score(
+    context: typer.Context,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
+    ] = None,
+    in_sample: Annotated[bool, typer.Option("--in-sample", help="Answer for days the champion was trained on, and say so.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Issue the champion's forecast for a day."""
+    from altrally import jobs
+
+    jobs.score(home_of(context), as_of, in_sample=in_sample, as_json=as_json)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="First day forecast.  [default: 2018-01-01]")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Last day forecast.  [default: the last one known]")] = None,
+    model: Models = None,
+    outcome: Annotated[str, typer.Option(metavar="KIND", help="first_passage, terminal or relative.")] = "first_passage",
+    threshold: Annotated[float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share.")] = None,
+    forecasts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the out-of-sample forecasts there (Parquet).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge out-of-sample forecasts of the store.
+
+    Purged walk-forward, refitted each quarter: one row a model and horizon."""
+    from altrally import jobs
+
+    jobs.verify(home_of(context), start, end, model, outcome, threshold, forecasts, as_json=as_json)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    run: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to pair.  [default: the last training]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set tracked runs beside each other.
+
+    Two or more named runs are paired on the same days."""
+    from altrally import jobs
+
+    jobs.compare(home_of(context), run or [], as_json=as_json)
+
+
+@app.command()
+def promote(context: typer.Context, run: Annotated[str, typer.Argument(metavar="RUN", help="The run to make champion.")]) -> None:
+    """Make a run champion, if it has earned it."""
+    from altrally import jobs
+
+    jobs.promote(home_of(context), run)
+
+
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Say what is in the store, how fresh, and which champion."""
+    from altrally import jobs
+
+    jobs.status(home_of(context), as_json=as_json)
+
+
+def run() -> None:
+    """Entry point: errors meant for the user become one line and exit code 1."""
+    try:
+        app()
+    except SystemExit as stop:  # a mistyped option is bad input too: 1, not the parser's 2
+        raise SystemExit(1 if stop.code else 0) from None
+    except KeyboardInterrupt:
+        fail("Interrupted. What was stored stays stored; the same command goes on from there.")
+    except Exception as error:
+        from sources.errors import AltrallyError
+
+        if not isinstance(error, AltrallyError):
+            raise
+        fail(error)
+
+
+def fail(reason: Any) -> None:
+    """One line on standard error, exit code 1."""
+    print(f"altrally: {' '.join(str(reason).split())}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(1)

@@ -1,0 +1,142 @@
+"""Issue a forecast: the champion's three probabilities for a day, with what they are worth.
+
+This module can't see the outcome: base rates, skill and the draws behind the intervals come from what was saved at training.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from features.builder import COMPOSITE_LOOKBACK, Matrix, build, matrix
+from features.registry import BLOCKS, FEATURES
+from models.drivers import shapley
+from models.registry import Champion
+from sources.errors import BadInput, GateClosed, MissingData
+from sources.gates import freshness
+from sources.store import Store
+
+INTERVAL = (0.05, 0.95)
+DRIVERS_AT_DAYS = 60
+
+
+@dataclass(frozen=True)
+class HorizonForecast:
+    """P(event within `days`), its 90 % interval (parameter uncertainty only) and the base rate known at training."""
+
+    days: int
+    probability: float
+    low: float
+    high: float
+    base_rate: float
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Log-odds of the 60-day probability a block adds against the training mean."""
+
+    block: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """A forecast as issued; `to_json` is the contract other programs read."""
+
+    as_of: str
+    market: str
+    snapshot: str
+    model: dict[str, Any]
+    outcome: dict[str, Any]
+    horizons: list[HorizonForecast]
+    skill: dict[str, Any]
+    drivers: list[Driver]
+    neutral: list[str]
+    in_sample: bool
+    freshness: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts."""
+        return asdict(self)
+
+
+def default_as_of(store: Store, now: pd.Timestamp) -> pd.Timestamp:
+    """The last complete UTC day, or the last day the store knows anything of where that is earlier."""
+    last_known = store.inventory(now)["known_last"].max()
+    if pd.isna(last_known):
+        raise MissingData("The store is empty. Run `altrally fetch` first.")
+    return min(last_complete_day(now), pd.Timestamp(last_known))
+
+
+def last_complete_day(now: pd.Timestamp) -> pd.Timestamp:
+    """Yesterday, UTC: the running day isn't known yet."""
+    return now.normalize() - pd.Timedelta(days=1)
+
+
+def require_past(as_of: pd.Timestamp, now: pd.Timestamp) -> None:
+    """Refuse to stand at the end of a day that hasn't ended."""
+    if as_of > last_complete_day(now):
+        raise BadInput(f"--as-of {as_of:%Y-%m-%d} isn't over yet: the last complete UTC day is {last_complete_day(now):%Y-%m-%d}.")
+
+
+def score(store: Store, champion: Champion, as_of: pd.Timestamp, *, in_sample: bool = False) -> Score:
+    """Forecast at the end of `as_of` from what the store knew by then.
+
+    A day the champion was trained past is answered by the walk-forward fold that covers it, or refused; with `in_sample` by the
+    final model, saying so (STATISTICS 1). Raises GateClosed where the altcoin index is too old to say anything.
+    """
+    card = champion.card
+    model, fold = champion.forecaster.model_for(as_of, pd.Timestamp(card.last_label_end), in_sample=in_sample)
+    row = inputs_known(store, as_of)
+    X = row.X[card.columns]
+    base_rates = card.base_rates if fold is None else card.folds[fold].base_rates
+    means = card.means if fold is None else card.folds[fold].means
+    return Score(
+        as_of=f"{as_of:%Y-%m-%d}",
+        market=card.market,
+        snapshot=store.snapshot(as_of),
+        model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
+        outcome=card.outcome,
+        horizons=horizon_forecasts(model, X, card.horizons, base_rates),
+        skill=card.skill,
+        drivers=drivers(model, X, means, card.horizons),
+        neutral=[str(block) for block in BLOCKS if bool(row.neutral[block].iloc[0])],
+        in_sample=fold is None and as_of <= pd.Timestamp(card.last_label_end),
+        freshness=[fresh.to_json() for fresh in freshness(store, as_of)],
+    )
+
+
+def inputs_known(store: Store, as_of: pd.Timestamp) -> Matrix:
+    """One row of model inputs, as known at the end of `as_of`."""
+    table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK)
+    row = matrix(table, pd.DatetimeIndex([as_of]))
+    if row.X["altcoin_volatility"].isna().all():
+        raise GateClosed(f"No altcoin index is known for {as_of:%Y-%m-%d}: its coins are missing or too old. Run `altrally fetch`.")
+    return row
+
+
+def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rates: list[float]) -> list[HorizonForecast]:
+    """Point, interval and base rate for each horizon."""
+    point = model.predict(X)[0]
+    low, high = np.quantile(model.predict_draws(X)[:, 0, :], INTERVAL, axis=0)
+    return [
+        HorizonForecast(days, float(p), float(lo), float(hi), float(base))
+        for days, p, lo, hi, base in zip(horizons, point, low, high, base_rates, strict=True)
+    ]
+
+
+def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list[int]) -> list[Driver]:
+    """Exact Shapley contributions of each block to the 60-day log-odds; they add up to the difference from the training mean."""
+    groups = blocks_of(list(X.columns))
+    reference = np.array([means[column] for column in X.columns])
+    parts = shapley(model.predict, X.to_numpy()[0], reference, list(groups.values()), horizon=horizons.index(DRIVERS_AT_DAYS))
+    return [Driver(block, float(part)) for block, part in zip(groups, parts, strict=True)]
+
+
+def blocks_of(columns: list[str]) -> dict[str, list[int]]:
+    """Positions of a model's columns, by the block each belongs to."""
+    groups: dict[str, list[int]] = {}
+    for position, column in enumerate(columns):
+        groups.setdefault(column if column in BLOCKS else FEATURES[column].block, []).append(position)
+    return groups

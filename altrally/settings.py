@@ -1,0 +1,38 @@
+"""Where a user's things live. Everything altrally writes is under one home."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_HOME = Path("~/.altrally")
+DEMO_HOME = Path("~/.altrally-demo")
+
+
+@dataclass(frozen=True)
+class Home:
+    """One folder, one market: the store, the runs and their artifacts.
+
+    `tracking_server` is the address of an MLflow server; None means a database in this home.
+    """
+
+    folder: Path
+    tracking_server: str | None = None
+
+    @property
+    def store(self) -> Path:
+        """The DuckDB file of everything fetched."""
+        return self.folder / "store.duckdb"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where MLflow keeps models, forecasts and figures of runs tracked in this home."""
+        return self.folder / "mlruns" / "artifacts"
+
+    @property
+    def tracking_uri(self) -> str:
+        """What MLflow is pointed at."""
+        return self.tracking_server or f"sqlite:///{self.folder / 'mlruns' / 'mlflow.db'}"
+
+
+def open_home(folder: Path | None, tracking_server: str | None, *, fallback: Path = DEFAULT_HOME) -> Home:
+    """The home a user named, else `fallback`; nothing is created."""
+    return Home((folder or fallback).expanduser().resolve(), tracking_server or None)

@@ -1,0 +1,178 @@
+"""What could be known on each day: inputs dated by when they were known, formulas applied, composites made."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from features import breadth, breakout, crypto_state, ladder, liquidity, volume  # noqa: F401  (importing declares their features)
+from features.composites import WINDOW, composites
+from features.kernels import REACH_BACK, DayNumbers, Floats, carried, day_numbers
+from features.registry import BLOCKS, FEATURES, Derived, Feature, Input
+from sources.errors import MissingData, RevisedWithoutVintages
+from sources.series import Panel, Series
+from sources.store import Store
+
+COMPOSITE_LOOKBACK = pd.Timedelta(days=2 * WINDOW)
+"""A composite rests on this much of the grid before it: z-scores over three years, standardised over three more."""
+
+MARGIN = pd.Timedelta(days=REACH_BACK)
+
+Frames = Mapping[Series | Panel, pd.DataFrame]
+"""Of each input what `Store.read` and `Store.read_panel` return: for a Series every version (observed, known, value) sorted by
+(known, observed), for a Panel observed days × symbols."""
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """What was known at the end of each UTC day up to `as_of`: days × features and days × blocks, missing as NaN."""
+
+    as_of: pd.Timestamp
+    features: pd.DataFrame
+    composites: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Model inputs by day. X: composites, 0 (neutral) where missing, then every feature with its NaN. `neutral` marks those 0."""
+
+    X: pd.DataFrame
+    neutral: pd.DataFrame
+
+
+def build(store: Store, as_of: pd.Timestamp, *, start: pd.Timestamp) -> FeatureTable:
+    """Every feature and composite on the days from `start` to `as_of`, from what the store knew by then.
+
+    A composite needs `COMPOSITE_LOOKBACK` of days before it. Raises RevisedWithoutVintages.
+    """
+    days = pd.date_range(pd.Timestamp(start).normalize(), pd.Timestamp(as_of).normalize(), unit="us", name="day")
+    features = list(FEATURES.values())
+    values = compute(features, load(store, features, as_of, days[0]), days)
+    return FeatureTable(days[-1], values, composites(values, features))
+
+
+def matrix(table: FeatureTable, days: pd.DatetimeIndex) -> Matrix:
+    """The rows of `table` a model reads. Raises MissingData for a day it doesn't hold."""
+    outside = days.difference(table.features.index)
+    if len(outside):
+        raise MissingData(f"Features were built to {table.as_of:%Y-%m-%d} and hold no {outside[0]:%Y-%m-%d}.")
+    blocks = table.composites.loc[days]
+    return Matrix(X=pd.concat([blocks.fillna(0.0), table.features.loc[days]], axis=1), neutral=blocks.isna())
+
+
+def load(store: Store, features: Iterable[Feature], as_of: pd.Timestamp, start: pd.Timestamp) -> dict[Series | Panel, pd.DataFrame]:
+    """Each input once, from as far before `start` as some formula reaches."""
+    reach: dict[Series | Panel, list[int | None]] = {}
+    for feature in features:
+        for source, days in feature.reach():
+            reach.setdefault(source, []).append(days)
+    return {source: _load(store, source, as_of, _first_day(source, start, days)) for source, days in reach.items()}
+
+
+def _first_day(source: Series | Panel, start: pd.Timestamp, days: list[int | None]) -> pd.Timestamp | None:
+    longest = [number for number in days if number is not None]
+    if len(longest) < len(days):
+        return None
+    return start - pd.Timedelta(days=max(longest)) - source.stale_after - MARGIN
+
+
+def _load(store: Store, source: Series | Panel, as_of: pd.Timestamp, first: pd.Timestamp | None) -> pd.DataFrame:
+    if isinstance(source, Panel):
+        return store.read_panel(source, as_of, first)
+    if source.revised and not store.has_vintages(source):
+        raise RevisedWithoutVintages(
+            f"{source.name} is revised after its release and the store has only its last version; "
+            f"fetch its vintages (`altrally fetch --provider fred` with a FRED key) or leave it out."
+        )
+    return store.read(source, as_of, first)
+
+
+def compute(features: Iterable[Feature], frames: Frames, days: pd.DatetimeIndex) -> pd.DataFrame:
+    """`features` on each of `days` from `frames` alone: what was known by the end of that day, NaN where an input is missing.
+
+    A feature keeps the calendar of its first input and is carried forward until that input would be stale.
+    """
+    known = KnownInputs(frames)
+    grid = day_numbers(days)
+    return pd.DataFrame({feature.name: _on_grid(feature, known, grid) for feature in features}, index=days)
+
+
+@dataclass(frozen=True)
+class Known:
+    """An input by known day, each row with the last day it may be carried to."""
+
+    values: pd.Series | pd.DataFrame
+    until: DayNumbers
+
+
+@dataclass(frozen=True)
+class KnownInputs:
+    """Inputs dated by when they were known, each dated or derived once."""
+
+    frames: Frames
+    done: dict[Input, Known] = field(default_factory=dict)
+
+    def __getitem__(self, declared: Input) -> Known:
+        if declared not in self.done:
+            self.done[declared] = self._known(declared)
+        return self.done[declared]
+
+    def _known(self, declared: Input) -> Known:
+        if isinstance(declared, Derived):
+            return self._derived(declared)
+        frame = self.frames.get(declared)
+        if isinstance(declared, Panel):
+            return known_panel(declared, NOTHING if frame is None else frame)
+        return known_series(declared, NO_ROWS if frame is None else frame)
+
+    def _derived(self, declared: Derived) -> Known:
+        """Its formula runs on days by which each input was known its own lag later, so that inputs of unlike lags stay aligned."""
+        parts = [self[part].values for part in declared.inputs]
+        if parts[0].empty:
+            return _shifted(NOTHING, declared)
+        observed = (values.set_axis(values.index - part.release_lag) for values, part in zip(parts, declared.inputs, strict=True))
+        return _shifted(declared.function(*observed), declared)
+
+
+NOTHING = pd.DataFrame(index=pd.DatetimeIndex([], dtype="datetime64[us]"), dtype=np.float64)
+NO_ROWS = pd.DataFrame({"observed": NOTHING.index, "known": NOTHING.index, "value": np.empty(0)})
+
+
+def known_series(declared: Series, rows: pd.DataFrame) -> Known:
+    """On each day something became known, the value of the latest day observed by then.
+
+    A late revision of an older day says nothing new of the latest one, so the past it was known in stays as it was.
+    """
+    newest = rows[rows["observed"] >= rows["observed"].cummax()].drop_duplicates("known", keep="last")
+    values = pd.Series(newest["value"].to_numpy(), pd.DatetimeIndex(newest["known"]), name=declared.name)
+    return Known(values, day_numbers(pd.Index(newest["observed"])) + declared.stale_after.days)
+
+
+def known_panel(declared: Panel, frame: pd.DataFrame) -> Known:
+    """Every day of a panel becomes known its release lag later."""
+    return _shifted(frame, declared)
+
+
+def _shifted(values: pd.Series | pd.DataFrame, declared: Panel | Derived) -> Known:
+    until = day_numbers(values.index) + declared.stale_after.days
+    return Known(values.set_axis(values.index + declared.release_lag), until)
+
+
+def _on_grid(feature: Feature, known: KnownInputs, grid: DayNumbers) -> Floats:
+    inputs = [known[declared] for declared in feature.inputs]
+    if any(one.values.empty for one in inputs):
+        return np.full(len(grid), np.nan)
+    first = inputs[0]
+    calendar = day_numbers(first.values.index)
+    result = feature.function(first.values, *(_on_calendar(one, first.values.index, calendar) for one in inputs[1:]))
+    given = day_numbers(result.index)
+    return carried(result.to_numpy(dtype=np.float64), given, first.until[np.searchsorted(calendar, given)], grid)
+
+
+def _on_calendar(one: Known, days: pd.Index, calendar: DayNumbers) -> pd.Series | pd.DataFrame:
+    """A Series carried forward onto the days of the first input; a DataFrame as it is."""
+    if isinstance(one.values, pd.DataFrame):
+        return one.values
+    since = day_numbers(one.values.index)
+    return pd.Series(carried(one.values.to_numpy(), since, one.until, calendar), days, name=one.values.name)

@@ -1,0 +1,126 @@
+"""Short maths on days: all of it looks back only, and what is missing today stays missing today."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import bottleneck as bn
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+DayNumbers = npt.NDArray[np.int64]
+Data = TypeVar("Data", pd.Series, pd.DataFrame)
+
+LEAST_NAMES = 5
+REACH_BACK = 10  # days: a week, and a holiday or a storm
+EQUAL = 1e-9  # of a price: below this a difference may be rounding
+
+
+def day_numbers(days: pd.Index) -> DayNumbers:
+    """Days since 1970-01-01."""
+    return days.to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def carried(values: Floats, since: DayNumbers, until: DayNumbers, days: DayNumbers) -> Floats:
+    """On each of `days` the value given last, NaN after the day until which it may be used. `since` ascends."""
+    place = np.searchsorted(since, days, side="right") - 1
+    usable = place >= 0
+    usable[usable] = days[usable] <= until[place[usable]]
+    found = np.full(len(days), np.nan)
+    found[usable] = values[place[usable]]
+    return found
+
+
+def earlier(series: pd.Series, days: int) -> pd.Series:
+    """The value `days` calendar days before, or the last one up to `REACH_BACK` days older."""
+    given = series.dropna()
+    since = day_numbers(given.index)
+    before = carried(given.to_numpy(), since, since + REACH_BACK, day_numbers(series.index) - days)
+    return pd.Series(before, series.index)
+
+
+def log(data: Data) -> Data:
+    """Natural logarithm; NaN of what isn't positive."""
+    return np.log(data.where(data > 0))
+
+
+def change(series: pd.Series, *, weeks: int) -> pd.Series:
+    """Difference from the value `weeks` before."""
+    return series - earlier(series, 7 * weeks)
+
+
+def log_change(series: pd.Series, *, weeks: int) -> pd.Series:
+    """Log difference from the value `weeks` before; NaN where one isn't positive."""
+    return change(log(series), weeks=weeks)
+
+
+def log_return(data: Data) -> Data:
+    """Log difference from the row before."""
+    return log(data).diff()
+
+
+def moving_mean(data: Data, rows: int, *, least: int) -> Data:
+    """Mean of the last `rows` rows, of which at least `least` must be there. A running sum: today's bits owe nothing to tomorrow."""
+    return _moving(bn.move_mean, data, rows, least)
+
+
+def moving_sd(data: Data, rows: int, *, least: int) -> Data:
+    """Standard deviation (n − 1) of the last `rows` rows."""
+    return _moving(bn.move_std, data, rows, least, ddof=1)
+
+
+def moving_max(data: Data, rows: int, *, least: int) -> Data:
+    """Highest of the last `rows` rows, today's among them."""
+    return _moving(bn.move_max, data, rows, least)
+
+
+def moving_min(data: Data, rows: int, *, least: int) -> Data:
+    """Lowest of the last `rows` rows, today's among them."""
+    return _moving(bn.move_min, data, rows, least)
+
+
+def _moving(kernel: Callable[..., Floats], data: Data, rows: int, least: int, **options: Any) -> Data:
+    if len(data) < least:
+        return data * np.nan
+    values = data.to_numpy(dtype=np.float64).T  # one symbol's days lie side by side in memory
+    moved = kernel(values, window=min(rows, len(data)), min_count=least, axis=-1, **options)
+    moved[np.isnan(values)] = np.nan
+    if isinstance(data, pd.Series):
+        return pd.Series(moved, data.index)
+    return pd.DataFrame(moved.T, data.index, data.columns, copy=False)
+
+
+def alike(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The days and symbols of `other`, NaN where `frame` has none."""
+    return frame.reindex(index=other.index, columns=other.columns)
+
+
+def share(holds: pd.DataFrame, of: pd.DataFrame) -> pd.Series:
+    """Of the names marked in `of`, the share marked in `holds`, 0–1; NaN with fewer than `LEAST_NAMES`. Both hold booleans."""
+    return count(holds).divide(at_least(count(of)))
+
+
+def count(marked: pd.DataFrame) -> pd.Series:
+    """Marked names a day."""
+    return pd.Series(marked.to_numpy().T.sum(axis=0, dtype=np.int32), marked.index).astype(np.float64)
+
+
+def at_least(names: pd.Series) -> pd.Series:
+    """Counts that are enough to speak of a share; NaN else."""
+    return names.where(names >= LEAST_NAMES)
+
+
+def share_above(price: pd.DataFrame, level: pd.DataFrame) -> pd.Series:
+    """Share of names above their own level, of those that have both."""
+    return share(price > level * (1 + EQUAL), level.notna() & price.notna())
+
+
+def middle(frame: pd.DataFrame) -> pd.Series:
+    """Median across names; NaN with fewer than `LEAST_NAMES`."""
+    if frame.empty:
+        return pd.Series(np.nan, frame.index)
+    enough = count(frame.notna()) >= LEAST_NAMES
+    medians = np.full(len(frame), np.nan)
+    medians[enough] = bn.nanmedian(frame.to_numpy()[enough], axis=1)
+    return pd.Series(medians, frame.index)

@@ -1,0 +1,179 @@
+"""What every model shares: inputs (n, p) and outcomes (n, K) in, probabilities (n, K) out."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+
+from sources.errors import Refused
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+class HorizonModel(BaseEstimator, ABC):
+    """P(event by each of K horizons), a scikit-learn estimator.
+
+    Fitting takes X (n, p) and y (n, K) or (n,) of 0, 1 and NaN; NaN says that the outcome isn't known (censored or purged) and that
+    cell takes no part. A row with an input missing (NaN) that the model reads is answered with climatology, and teaches the model
+    nothing else. With `ordered` (first passage) P never falls from one horizon to the next.
+
+    What is learnt is one short vector, so that all refits are learnt and kept as one array: `parameters_` (q,) is the fit and
+    `parameter_draws_` (B, q) are the refits; `base_rates_` (K,) and `base_rate_draws_` (B, K) are climatology. Parameters are None
+    where the complete training rows hold no known outcome of some horizon: then climatology answers.
+    Raises ValueError on infinite inputs, outcomes other than 0, 1 and NaN, or a horizon without a single known outcome.
+    """
+
+    ordered: bool = True
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Learn from rows X (n, p) with outcomes y (n, K); `sample_weight` (n,) not negative. Earlier draws are forgotten."""
+        inputs, outcomes = self._training_rows(X, y)
+        weights = checked_weights(np.ones(len(inputs)) if sample_weight is None else sample_weight, len(inputs))[None]
+        solved = self._solved(inputs, outcomes, weights)
+        self._forget_draws()
+        self.parameters_ = None if solved is None else solved[0]
+        self.base_rates_ = base_rates(outcomes, weights)[0]
+        return self
+
+    def predict(self, X: ArrayLike) -> Floats:
+        """Probabilities (n, K)."""
+        check_is_fitted(self, "base_rates_")
+        parameters = None if self.parameters_ is None else self.parameters_[None]
+        return self._forecast(self._rows(X), parameters, self.base_rates_[None])[0]
+
+    def fit_draws(self, X: ArrayLike, y: ArrayLike, weights: ArrayLike) -> Self:
+        """Refit under each of the weightings (B, n) of the rows; they must not be negative."""
+        inputs, outcomes = self._training_rows(X, y)
+        weightings = checked_weights(weights, len(inputs), dimensions=2)
+        self.parameter_draws_ = self._solved(inputs, outcomes, weightings)
+        self.base_rate_draws_ = base_rates(outcomes, weightings)
+        return self
+
+    def predict_draws(self, X: ArrayLike) -> Floats:
+        """Probabilities of each refit (B, n, K); their spread is parameter uncertainty, nothing else."""
+        if not hasattr(self, "base_rate_draws_"):
+            raise Refused(f"This {type(self).__name__} was saved without refits, so its probabilities have no interval.")
+        return self._forecast(self._rows(X), self.parameter_draws_, self.base_rate_draws_)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Missing inputs are allowed, outcomes are required and may have several columns."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    @abstractmethod
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
+        """Parameters (B, q) learnt from complete rows under weightings (B, n); each horizon has a known outcome."""
+
+    @abstractmethod
+    def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
+        """Probabilities (B, n, K) of parameters (B, q); rows with missing inputs come as zeros and are overwritten."""
+
+    def _usable(self, inputs: Floats) -> Bools:
+        """Rows (n,) that hold all the model reads."""
+        return np.logical_not(np.isnan(inputs).any(axis=1))
+
+    def _forget_draws(self) -> None:
+        for draws in ("parameter_draws_", "base_rate_draws_"):
+            self.__dict__.pop(draws, None)
+
+    def _solved(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats | None:
+        usable = self._usable(inputs)
+        if np.isnan(outcomes[usable]).all(axis=0).any():
+            return None
+        return self._solve(inputs[usable], outcomes[usable], weights[:, usable])
+
+    def _forecast(self, inputs: Floats, parameters: Floats | None, rates: Floats) -> Floats:
+        """The model's answers (B, n, K), climatology where an input is missing, ordered where they must be."""
+        full = np.repeat(rates[:, None, :], len(inputs), axis=1)
+        if parameters is not None:
+            full = np.where(self._usable(inputs)[:, None], self._answer(np.nan_to_num(inputs), parameters), full)
+        return running_maximum(full) if self.ordered else full
+
+    def _learnt(self) -> Floats:
+        check_is_fitted(self, "base_rates_")
+        if self.parameters_ is None:
+            raise ValueError(f"{type(self).__name__} saw no complete row and learnt nothing but climatology.")
+        return self.parameters_
+
+    def _training_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        inputs = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
+        outcomes = checked_outcomes(y, type(self).__name__)
+        check_consistent_length(inputs, outcomes)
+        self.n_outputs_ = outcomes.shape[1]
+        return inputs, outcomes
+
+    def _rows(self, X: Any) -> Floats:
+        """Inputs as they were named at the fit; an array is read by position."""
+        if hasattr(X, "columns") or not hasattr(self, "feature_names_in_"):
+            return validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
+        inputs = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")
+        if inputs.shape[1] != self.n_features_in_:
+            raise ValueError(f"X has {inputs.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_}.")
+        return inputs
+
+
+class BatchedModel(HorizonModel):
+    """A model whose refits are all solved at once, in milliseconds, so that every walk-forward fold can afford its draws."""
+
+
+def running_maximum(probabilities: Floats) -> Floats:
+    """Probabilities that never fall along the last axis, the horizons."""
+    return np.maximum.accumulate(probabilities, axis=-1)
+
+
+def base_rates(outcomes: Floats, weights: Floats) -> Floats:
+    """Weighted share of events among known outcomes, (B, K), for outcomes (n, K) and weightings (B, n).
+
+    Where a weighting leaves out every known row of a horizon the unweighted share stands.
+    """
+    known = ~np.isnan(outcomes)
+    events = np.where(known, outcomes, 0)
+    total = weights @ known
+    plain = events.sum(axis=0) / known.sum(axis=0)
+    return np.divide(weights @ events, total, out=np.tile(plain, (len(weights), 1)), where=total > 0)
+
+
+def linear(inputs: Floats, coefficients: Floats) -> Floats:
+    """Dot products (B, n) of rows (n, p) with coefficients (B, p), added column by column.
+
+    A matrix product would be quicker, but its last bits depend on how many rows are asked at once.
+    """
+    total = np.zeros((len(coefficients), len(inputs)))
+    for column in range(inputs.shape[1]):
+        total += coefficients[:, column, None] * inputs[:, column]
+    return total
+
+
+def checked_outcomes(y: ArrayLike, model: str) -> Floats:
+    """Outcomes as (n, K) of 0, 1 and NaN."""
+    if y is None:
+        raise ValueError(f"{model} requires y to be passed, but the target y is None.")
+    outcomes = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+    outcomes = outcomes[:, None] if outcomes.ndim == 1 else outcomes
+    strange = outcomes[~np.isnan(outcomes) & (outcomes != 0) & (outcomes != 1)]
+    if strange.size:
+        raise ValueError(f"Unknown label type: y must hold 0, 1 and NaN, but holds {strange[0]:g}.")
+    empty = np.flatnonzero(np.isnan(outcomes).all(axis=0))
+    if empty.size:
+        raise ValueError(f"No outcome of horizon {empty[0] + 1} of {outcomes.shape[1]} is known: nothing to learn from.")
+    return outcomes
+
+
+def checked_weights(weights: ArrayLike, rows: int, *, dimensions: int = 1) -> Floats:
+    """Weights (n,) or (B, n): finite, not negative, not all zero."""
+    checked = check_array(weights, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+    if checked.ndim != dimensions or checked.shape[-1] != rows:
+        raise ValueError(f"Weights must be {'(B, n)' if dimensions == 2 else '(n,)'} with n = {rows}, but are {checked.shape}.")
+    if (checked < 0).any():
+        raise ValueError(f"Weights must not be negative, but hold {checked.min():g}.")
+    if not checked.any(axis=-1).all():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return checked

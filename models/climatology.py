@@ -1,0 +1,21 @@
+"""The base rate: what is said by someone who knows only how often it happened."""
+
+import numpy as np
+
+from models.base import BatchedModel, Bools, Floats, base_rates
+
+
+class Climatology(BatchedModel):
+    """Share of events among the known outcomes of each horizon; the inputs are never read, so none can be missing."""
+
+    def __init__(self, ordered: bool = True) -> None:
+        self.ordered = ordered
+
+    def _usable(self, inputs: Floats) -> Bools:
+        return np.ones(len(inputs), dtype=bool)
+
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
+        return base_rates(outcomes, weights)
+
+    def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
+        return np.broadcast_to(parameters[:, None, :], (len(parameters), len(inputs), parameters.shape[1]))

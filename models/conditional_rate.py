@@ -1,0 +1,41 @@
+"""Rules: a base rate while a condition holds, another while it doesn't."""
+
+import numpy as np
+
+from models.base import BatchedModel, Bools, Floats, base_rates
+
+
+class ConditionalRate(BatchedModel):
+    """Share of events among past rows on the same side of a threshold, shrunk towards climatology.
+
+    The condition is first column ≥ `threshold`, or ≤ it where `above` is false. Each share counts `prior_weeks` more rows in which
+    events came at the base rate, because the events behind a rule are few: 26 weeks are about two episodes of 90 days.
+    """
+
+    def __init__(self, threshold: float, above: bool = True, prior_weeks: float = 26, ordered: bool = True) -> None:
+        self.threshold = threshold
+        self.above = above
+        self.prior_weeks = prior_weeks
+        self.ordered = ordered
+
+    def _usable(self, inputs: Floats) -> Bools:
+        return ~np.isnan(inputs[:, 0])
+
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
+        holds = self._holds(inputs)
+        return np.hstack([self._shrunk(outcomes, weights * holds, weights), self._shrunk(outcomes, weights * ~holds, weights)])
+
+    def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
+        inside, outside = np.split(parameters[:, None, :], 2, axis=2)
+        return np.where(self._holds(inputs)[:, None], inside, outside)
+
+    def _holds(self, inputs: Floats) -> Bools:
+        return inputs[:, 0] >= self.threshold if self.above else inputs[:, 0] <= self.threshold
+
+    def _shrunk(self, outcomes: Floats, side: Floats, weights: Floats) -> Floats:
+        """Rates (B, K) on one side of the threshold, its weights (B, n) zero on the other."""
+        known = ~np.isnan(outcomes)
+        climatology = base_rates(outcomes, weights)
+        total = side @ known + self.prior_weeks
+        events = side @ np.where(known, outcomes, 0) + self.prior_weeks * climatology
+        return np.divide(events, total, out=climatology, where=total > 0)

@@ -1,0 +1,177 @@
+"""What MLflow holds, read: the champion, its card, and the runs to compare. Nothing here writes, or creates a database."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from models.card import Card, read_card
+from models.forecaster import Forecaster
+from models.saving import load
+from sources.errors import NoChampion, StoreUnusable, UnknownName
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+REGISTERED_MODEL = "altrally"
+EXPERIMENT = "altrally"
+CHAMPION = "champion"
+MODEL_FILE = "model.skops"
+CARD_FILE = "card.json"
+SQLITE = "sqlite:///"
+SQLITE_HEADER = b"SQLite format 3\0"
+NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that scores: what was saved, its card, and where it is registered."""
+
+    forecaster: Forecaster
+    card: Card
+    name: str
+    version: str
+    run_id: str
+
+
+def load_champion(tracking_uri: str, home: Path) -> Champion:
+    """The registered model with the alias `champion`.
+
+    Files are looked for under `home` first, because MLflow stores absolute paths and a home can move. Raises NoChampion where there
+    is none, Refused where its file isn't the one registered or holds types that aren't ours, StoreUnusable where the database
+    can't be read.
+    """
+    with connected(tracking_uri) as client:
+        version = champion_version(client)
+        model_folder = client.get_logged_model(version.source.removeprefix("models:/")).artifact_location
+        run_folder = client.get_run(version.run_id).info.artifact_uri
+        with fetched(model_folder, MODEL_FILE, home, tracking_uri) as file:
+            forecaster = load(file, version.tags.get("sha256", ""))
+        with fetched(run_folder, CARD_FILE, home, tracking_uri) as file:
+            card = read_card(file.read_text(encoding="utf-8"))
+    return Champion(forecaster, card, REGISTERED_MODEL, str(version.version), version.run_id)
+
+
+def aliases(tracking_uri: str) -> dict[str, str]:
+    """Alias -> version of the registered model; empty where nothing is registered."""
+    with connected(tracking_uri) as client:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = client.get_registered_model(REGISTERED_MODEL).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def list_runs(tracking_uri: str) -> pd.DataFrame:
+    """Every run, newest first: run_id, name, parent_id (None for a training itself), status, started, and the run's own
+    `params.…`, `metrics.…` and `tags.…` columns (MLflow's own tags left out)."""
+    with connected(tracking_uri) as client:
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        runs = [] if experiment is None else [described(run) for run in all_runs(client, experiment.experiment_id)]
+    return pd.DataFrame(runs, columns=None if runs else ["run_id", "name", "parent_id", "status", "started"])
+
+
+def find_run(runs: pd.DataFrame, wanted: str) -> pd.Series:
+    """The run of that id, beginning of an id, or name (the newest of that name); UnknownName where none or several begin so."""
+    exact = runs[(runs["run_id"] == wanted) | (runs["name"] == wanted)]
+    matching = exact.iloc[:1] if len(exact) else runs[runs["run_id"].str.startswith(wanted)]
+    if len(matching) != 1:
+        raise UnknownName("run", wanted, [*runs["name"], *runs["run_id"].str[:8]])
+    return matching.iloc[0]
+
+
+@contextmanager
+def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
+    """A client of an existing database or server; its failures become StoreUnusable."""
+    require_database(tracking_uri)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    except MlflowException as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise StoreUnusable(f"The runs at {tracking_uri} can't be read: {first_line}") from error
+
+
+def require_database(tracking_uri: str) -> None:
+    """NoChampion where the database isn't there (a client would create it), StoreUnusable where the file is something else."""
+    if not tracking_uri.startswith(SQLITE):
+        return
+    file = Path(tracking_uri.removeprefix(SQLITE))
+    if not file.exists() or file.stat().st_size == 0:
+        raise NoChampion(NOT_TRAINED)
+    with file.open("rb") as database:
+        if database.read(len(SQLITE_HEADER)) != SQLITE_HEADER:
+            raise StoreUnusable(f"{file} isn't a database of runs. Move it away and run `altrally train`.")
+
+
+def champion_version(client: "MlflowClient") -> Any:
+    """The registered version that has the alias."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise NoChampion(NOT_TRAINED) from None
+
+
+@contextmanager
+def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
+    """One file of a stored folder; one on a server is downloaded for as long as it is read."""
+    found = on_disk(folder, name, home)
+    if found is not None:
+        yield found
+        return
+    if folder.startswith("file:") or Path(folder).is_absolute():
+        raise NoChampion(f"The champion's {name} is gone from {folder}. Bring the folder back, or run `altrally train`.")
+    from mlflow.artifacts import download_artifacts
+
+    with TemporaryDirectory() as place:
+        yield Path(download_artifacts(artifact_uri=f"{folder}/{name}", dst_path=place, tracking_uri=tracking_uri))
+
+
+def on_disk(folder: str, name: str, home: Path) -> Path | None:
+    """Where a file of a stored folder is: below this home's artifacts, else where it was stored."""
+    stored = Path(folder.removeprefix("file://")) / name
+    below_artifacts = str(stored).rpartition("/mlruns/artifacts/")[2]
+    return next((place for place in (home / "mlruns" / "artifacts" / below_artifacts, stored) if place.is_file()), None)
+
+
+def all_runs(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
+    """Every run of an experiment, newest first, page by page."""
+    token: str | None = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def described(run: "Run") -> dict[str, Any]:
+    """One row of `list_runs`."""
+    tags = run.data.tags
+    return {
+        "run_id": run.info.run_id,
+        "name": run.info.run_name,
+        "parent_id": tags.get("mlflow.parentRunId"),
+        "status": run.info.status,
+        "started": pd.Timestamp(run.info.start_time, unit="ms"),
+        **{f"params.{key}": value for key, value in run.data.params.items()},
+        **{f"metrics.{key}": value for key, value in run.data.metrics.items()},
+        **{f"tags.{key}": value for key, value in tags.items() if not key.startswith("mlflow.")},
+    }

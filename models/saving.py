@@ -1,0 +1,57 @@
+"""A Forecaster in a file, and back: skops with an explicit list of types. Pickles are never loaded."""
+
+from hashlib import sha256
+from pathlib import Path
+from zipfile import BadZipFile
+
+from models.forecaster import Forecaster
+from sources.errors import Refused
+
+TRUSTED_TYPES: list[str] = [
+    "models.boosted.Boosted",
+    "models.climatology.Climatology",
+    "models.combination.Combination",
+    "models.conditional_rate.ConditionalRate",
+    "models.forecaster.Forecaster",
+    "models.hazard.Hazard",
+    "models.logit.RidgeLogit",
+    "models.random_walk.RandomWalk",
+    "models.random_walk_fitted.RandomWalkFitted",
+]
+
+
+def save(forecaster: Forecaster, path: Path) -> str:
+    """Write a skops file; returns its SHA-256."""
+    import skops.io
+
+    skops.io.dump(forecaster, path)
+    return digest(path)
+
+
+def load(path: Path, sha: str) -> Forecaster:
+    """Read a skops file whose SHA-256 must be `sha`; raises Refused where it isn't, or where it holds a type that isn't ours."""
+    content = path.read_bytes()
+    if sha256(content).hexdigest() != sha:
+        raise Refused(f"{path.name} isn't the file that was saved: its SHA-256 differs from the registered {sha[:12]}…")
+    forecaster = unpack(content, path.name)
+    if not isinstance(forecaster, Forecaster):
+        raise Refused(f"{path.name} holds a {type(forecaster).__name__}, not a Forecaster.")
+    return forecaster
+
+
+def unpack(content: bytes, name: str) -> object:
+    """The object in a skops file, if every type in it is trusted."""
+    import skops.io
+
+    try:
+        strange = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
+    except (BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{name} isn't a skops file ({error}). Pickles are never loaded.") from None
+    if strange:
+        raise Refused(f"{name} holds types that aren't trusted: {', '.join(strange)}.")
+    return skops.io.loads(content, trusted=TRUSTED_TYPES)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    return sha256(path.read_bytes()).hexdigest()

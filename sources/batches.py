@@ -1,0 +1,40 @@
+"""What a provider hands over: rows of one table to be stored together, or one series it had to skip."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+
+PRICE_FIELDS = ("open", "high", "low", "close", "adj_close")
+BAR_FIELDS = (*PRICE_FIELDS, "volume", "market_cap")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows stored in one transaction.
+
+    `frame` for `observations`: series, observed, known, value. For `bars`: symbol, observed, known, any of `BAR_FIELDS`, and
+    optionally asset_class; a field that is absent leaves what is stored, a missing value says the value is missing.
+    `known` is when a first version was known; only rows from source 'alfred' carry one row for each vintage.
+    `dropped` counts what the provider left out and why. `of` is the number of batches that share the label, 0 if unknown.
+    """
+
+    label: str
+    table: Literal["observations", "bars"]
+    frame: pd.DataFrame
+    source: str
+    universe: str | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    of: int = 0
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One series a provider could not deliver; the others go on."""
+
+    label: str
+    reason: str
+
+
+Deliveries = Iterator[Batch | Skipped]

@@ -1,0 +1,182 @@
+"""FRED: latest values from fredgraph.csv, which needs no key, and every vintage of revised series from ALFRED, which does."""
+
+import io
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import httpx
+import pandas as pd
+
+from sources.batches import Batch, Deliveries, Skipped
+from sources.errors import FetchFailed, SourceUnreachable
+from sources.http import Site, as_json, ask, client_of
+from sources.series import SERIES, Series
+from sources.store import VINTAGES, Store
+
+LABEL, VINTAGE_LABEL = "FRED", "FRED vintages"
+OVERLAP = pd.Timedelta(days=30)
+VINTAGES_A_REQUEST = 2000
+ROWS_A_PAGE = 100_000
+VINTAGE_HISTORY_FROM = "2000-01-01"
+FAR_AHEAD = pd.Timedelta(days=90)
+HISTORY_BEGINS = {
+    "WALCL": 2002, "WTREGEN": 2002, "WRESBAL": 2002, "TREAST": 2002, "WSHOMCB": 2002, "RRPONTSYD": 2003, "BAMLH0A0HYM2": 1996,
+    "BAMLC0A0CM": 1996, "DFII10": 2003, "DGS10": 1962, "DGS2": 1976, "T10Y2Y": 1976, "DFF": 1954,
+}  # fmt: skip
+
+DAYS_OF_A_PERIOD = {"observed": "date", "known": "realtime_start"}
+
+Progress = Callable[[str, int, int], None]
+
+
+def deliveries(store: Store, *, graph: Site, vintages: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:
+    """Every declared FRED series. Revised ones come with their vintages if `vintages` holds a key, else they are refused."""
+    declared = [series for series in SERIES.values() if series.provider == "fred"]
+    yield from latest_values(store, [series for series in declared if not series.revised], graph, today, progress)
+    revised = [series for series in declared if series.revised]
+    if vintages.secret:
+        yield from all_vintages(store, revised, vintages, today, progress)
+    else:
+        yield from refused(revised)
+
+
+def refused(revised: Iterable[Series]) -> Iterator[Skipped]:
+    """Without vintages a revised series would show the past what only the future knew."""
+    for series in revised:
+        yield Skipped(
+            series.code, "is revised after the fact; its vintages need a free key in FRED_API_KEY. Nothing of it was stored."
+        )
+
+
+def latest_values(store: Store, wanted: list[Series], site: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:
+    """Batches of series that are never revised, each from a little before its last stored day."""
+    with client_of(site) as client:
+        for number, series in enumerate(wanted):
+            progress(LABEL, number, len(wanted))
+            stored = store.read(series, today + FAR_AHEAD)["observed"]
+            try:
+                yield from _latest(client, site, series, stored, today, len(wanted))
+            except SourceUnreachable as error:
+                yield Skipped(LABEL, f"{error} {len(wanted) - number} series were not asked for.")
+                return
+            except FetchFailed as error:
+                yield Skipped(series.code, str(error))
+            time.sleep(site.patience.pause)
+
+
+def _latest(client: httpx.Client, site: Site, series: Series, stored: pd.Series, today: pd.Timestamp, of: int) -> Deliveries:
+    since = stored.max() - OVERLAP if len(stored) else None
+    params = {"id": series.code} | ({"cosd": f"{since:%Y-%m-%d}"} if since is not None else {})
+    rows = read_graph(site, ask(client, site, "graph/fredgraph.csv", params, what=series.code), series.code)
+    running, missing = rows["observed"] >= today.normalize(), rows["value"].isna()
+    kept = rows[~running & ~missing]
+    if kept.empty:
+        raise FetchFailed(f"{site.name} sent no value{f' since {since:%Y-%m-%d}' if since is not None else ''}. Try again later.")
+    if since is None:
+        yield from _shortened(series, kept["observed"].min())
+    frame = kept.assign(series=series.code, known=kept["observed"] + series.release_lag)
+    dropped = {
+        reason: count for reason, count in {"missing": int(missing.sum()), "running day": int(running.sum())}.items() if count
+    }
+    yield Batch(LABEL, "observations", frame, "fred", dropped=dropped, of=of)
+
+
+def read_graph(site: Site, body: str, code: str) -> pd.DataFrame:
+    """A fredgraph.csv body as observed, value; an empty cell is missing. Raises `FetchFailed` if it isn't one."""
+    try:
+        rows = pd.read_csv(io.StringIO(body), dtype="str", na_values=["", "."])
+        if list(rows.columns) != ["observation_date", code]:
+            raise ValueError(f"its columns are {', '.join(map(str, rows.columns))}")
+        observed = pd.to_datetime(rows["observation_date"], format="%Y-%m-%d").astype("datetime64[us]")
+        return pd.DataFrame({"observed": observed, "value": pd.to_numeric(rows[code])})
+    except ValueError as error:
+        raise FetchFailed(f"{site.name} sent no table of {code}: {site.hidden(str(error))}. Try again later.") from error
+
+
+def _shortened(series: Series, first: pd.Timestamp) -> Iterator[Skipped]:
+    """A first fetch that brings years less than the series has (ICE spreads come with their last three years only)."""
+    begins = HISTORY_BEGINS.get(series.code, first.year)
+    if first.year > begins + 1:
+        yield Skipped(
+            series.code, f"came from {first:%Y-%m-%d} only, though its history begins in {begins}; the rest stays missing."
+        )
+
+
+def all_vintages(store: Store, wanted: list[Series], site: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:
+    """Batches of revised series, one row a value and the day from which it was published."""
+    with client_of(site) as client:
+        for number, series in enumerate(wanted):
+            progress(VINTAGE_LABEL, number, len(wanted))
+            stored = store.read(series, today + FAR_AHEAD)
+            try:
+                yield _vintages(client, site, series, stored, len(wanted))
+            except SourceUnreachable as error:
+                yield Skipped(VINTAGE_LABEL, f"{error} {len(wanted) - number} series were not asked for.")
+                return
+            except FetchFailed as error:
+                yield Skipped(series.code, str(error))
+
+
+def _vintages(client: httpx.Client, site: Site, series: Series, stored: pd.DataFrame, of: int) -> Batch:
+    """What was published from the last stored vintage on."""
+    since = f"{stored['known'].max():%Y-%m-%d}" if len(stored) else VINTAGE_HISTORY_FROM
+    days = [day for day in vintage_days(client, site, series.code) if day >= since]
+    spans = [days[first : first + VINTAGES_A_REQUEST] for first in range(0, len(days), VINTAGES_A_REQUEST)]
+    parts = [part for span in spans for part in real_time_periods(client, site, series.code, span)]
+    rows = pd.concat(parts, ignore_index=True) if parts else _periods(site, [], series.code)
+    kept = rows.dropna(subset=["value"])
+    frame = changes(stored, kept).assign(series=series.code)
+    return Batch(VINTAGE_LABEL, "observations", frame, VINTAGES, dropped=_counted(missing=len(rows) - len(kept)), of=of)
+
+
+def _counted(**reasons: int) -> dict[str, int]:
+    return {reason: count for reason, count in reasons.items() if count}
+
+
+def vintage_days(client: httpx.Client, site: Site, code: str) -> list[str]:
+    """Days on which a value of `code` was published, oldest first."""
+    params = {"series_id": code, "limit": "10000"}
+    return [str(day) for day in _api(client, site, "fred/series/vintagedates", params, f"vintages of {code}", "vintage_dates")]
+
+
+def real_time_periods(client: httpx.Client, site: Site, code: str, span: list[str]) -> Iterator[pd.DataFrame]:
+    """Values published in the vintages of `span`, page by page: observed, known (first day of their period), value."""
+    offset, page = 0, ROWS_A_PAGE
+    while page == ROWS_A_PAGE:
+        params = {"series_id": code, "realtime_start": span[0], "realtime_end": span[-1], "observation_start": VINTAGE_HISTORY_FROM}
+        params |= {"output_type": "1", "limit": str(ROWS_A_PAGE), "offset": str(offset)}
+        rows = _api(client, site, "fred/series/observations", params, f"vintages of {code}", "observations")
+        page, offset = len(rows), offset + len(rows)
+        yield _periods(site, rows, code)
+
+
+def _periods(site: Site, rows: list[dict[str, str]], code: str) -> pd.DataFrame:
+    try:
+        table = pd.DataFrame(rows, columns=["date", "realtime_start", "value"], dtype="str")
+        days = {name: pd.to_datetime(table[column]).astype("datetime64[us]") for name, column in DAYS_OF_A_PERIOD.items()}
+        return pd.DataFrame({**days, "value": pd.to_numeric(table["value"].replace(".", None))})
+    except ValueError as error:
+        raise FetchFailed(f"{site.name} sent no vintages of {code}: {site.hidden(str(error))}.") from None
+
+
+def changes(stored: pd.DataFrame, fetched: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `fetched` (observed, known, value) that say something other than the vintage before them, stored or fetched.
+
+    A request cuts real-time periods at its first day, so a value long known comes back as if it were new: it says nothing new.
+    """
+    both = pd.concat([stored.assign(new=False), fetched.assign(new=True)], ignore_index=True)
+    ordered = both.sort_values(["observed", "known", "new"], kind="stable")
+    told = ordered.groupby("observed")["value"].shift() == ordered["value"]
+    return ordered.loc[ordered["new"] & ~told, ["observed", "known", "value"]].reset_index(drop=True)
+
+
+def _api(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str, field: str) -> list[Any]:
+    """The list `field` of an answer of the FRED API."""
+    secret = {"api_key": site.secret, "file_type": "json"}
+    said = as_json(site, ask(client, site, path, params | secret, what=what), what)
+    if not isinstance(said.get(field), list):
+        raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
+    time.sleep(site.patience.pause)
+    rows: list[Any] = said[field]
+    return rows

@@ -1,0 +1,89 @@
+"""Is there enough data, and is it new enough, to be trusted on a day? One verdict a declared series or panel, in plain words."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from sources.errors import GateClosed, MissingData, UnknownName
+from sources.series import FREQUENCY_DAYS, Panel, Series
+from sources.store import Store, by_declaration
+
+WINDOW = pd.Timedelta(days=365)
+TRADED_SHARE = 0.68  # of calendar days: five in seven, less holidays
+LEAST_ROWS = 0.8  # of the rows a series should have in its window
+LEAST_SYMBOLS = 0.2  # of the symbols that quoted lately; sources that drop small coins in one go have left 0.25
+WORTH_A_WORD = 0.9
+LATELY = pd.Timedelta(days=60)
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How old and how complete one series or panel was at the end of a day.
+
+    `observed` is the last day with a value, `known` the last day on which anything of it became known; None where nothing is known
+    from the past year. `coverage` is 0-1: of the expected rows for a series, of the lately quoting symbols for a panel.
+    """
+
+    series: str
+    observed: pd.Timestamp | None
+    known: pd.Timestamp | None
+    age_days: int | None
+    limit_days: int
+    coverage: float
+    fresh: bool
+    message: str
+
+
+def freshness(store: Store, as_of: pd.Timestamp) -> list[Freshness]:
+    """The verdict on every declared series and panel at the end of `as_of`, absent ones included."""
+    day = pd.Timestamp(as_of).normalize()
+    return [_verdict(declared, rows, day) for declared, rows in by_declaration(store.extent(day, since=day - WINDOW))]
+
+
+def require(store: Store, as_of: pd.Timestamp, names: Iterable[str]) -> list[Freshness]:
+    """The verdicts on `names`, all of them fresh. Raises `MissingData` if nothing is known, `GateClosed` if it can't be trusted."""
+    verdicts = {verdict.series: verdict for verdict in freshness(store, as_of)}
+    wanted = list(names)
+    for name in wanted:
+        if name not in verdicts:
+            raise UnknownName("series", name, verdicts)
+    asked = [verdicts[name] for name in wanted]
+    absent = [verdict.message for verdict in asked if verdict.observed is None]
+    if absent:
+        raise MissingData("; ".join(absent) + ". Fetch it with `altrally fetch`, or choose a day on which it was known.")
+    closed = [verdict.message for verdict in asked if not verdict.fresh]
+    if closed:
+        raise GateClosed("; ".join(closed) + ". Run `altrally fetch`, or choose a day with enough data.")
+    return asked
+
+
+def _verdict(declared: Series | Panel, rows: pd.DataFrame, day: pd.Timestamp) -> Freshness:
+    limit = declared.stale_after.days
+    if rows.empty:
+        message = f"{declared.name}: nothing known from the {WINDOW.days} days before {day:%Y-%m-%d}"
+        return Freshness(declared.name, None, None, None, limit, 0.0, False, message)
+    last = rows["last"].max()
+    age = (day - last).days
+    if isinstance(declared, Panel):
+        coverage, least, of_what = _quoting_share(rows, declared.stale_after, day), LEAST_SYMBOLS, "symbols that quoted lately"
+    else:
+        coverage, least, of_what = _row_share(declared, rows), LEAST_ROWS, "days expected in the past year"
+    verdict = "too old" if age > limit else "too thin" if coverage < least else "fresh"
+    share = f" ({coverage:.0%} of the {of_what})" if coverage < WORTH_A_WORD else ""
+    when = f"last observed {last:%Y-%m-%d}, {age} day{'' if age == 1 else 's'} before {day:%Y-%m-%d}"
+    message = f"{declared.name}: {when}; limit {limit} days: {verdict}{share}"
+    return Freshness(declared.name, last, rows["known_last"].max(), age, limit, coverage, verdict == "fresh", message)
+
+
+def _quoting_share(rows: pd.DataFrame, stale_after: pd.Timedelta, day: pd.Timestamp) -> float:
+    """Share of the symbols that quoted in the past two months that still do."""
+    lately = int((rows["last"] >= day - stale_after - LATELY).sum())
+    return int((rows["last"] >= day - stale_after).sum()) / lately if lately else 0.0
+
+
+def _row_share(declared: Series, rows: pd.DataFrame) -> float:
+    """Rows over those expected between the first and the last day of the window."""
+    span = (rows["last"].max() - rows["first"].min()).days
+    expected = span / FREQUENCY_DAYS[declared.frequency] * (TRADED_SHARE if declared.frequency == "daily" else 1)
+    return min(1.0, int(rows["rows"].sum()) / expected) if expected else 1.0

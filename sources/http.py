@@ -1,0 +1,177 @@
+"""One polite way to ask a web API: bounded retries, honoured waits, judged bodies, one clear line, and never a secret in it."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import stamina
+from stamina.instrumentation import set_on_retry_hooks
+
+from sources.errors import FetchFailed, SourceUnreachable
+
+BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+LONGEST_QUOTE = 200
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a source is tried, in seconds: `attempts` tries, waits that double from `first_wait` to `longest_wait`.
+
+    `pause` is left between two requests, so that free services are asked no faster than they like.
+    """
+
+    attempts: int = 5
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+    timeout: float = 30.0
+    pause: float = 0.6
+
+
+@dataclass(frozen=True)
+class Site:
+    """One web API: its name in messages, its address, and a secret that no message, log line or traceback shows."""
+
+    name: str
+    address: str
+    patience: Patience
+    secret: str = field(default="", repr=False)
+
+    def hidden(self, text: str) -> str:
+        """`text` on one line, shortened, without the secret."""
+        said = " ".join(text.split())[:LONGEST_QUOTE]
+        return said.replace(self.secret, "***") if self.secret else said
+
+
+class Passing(Exception):
+    """A failure that may pass: `wait` is how many seconds the site asked for; `reached` if it answered at all."""
+
+    def __init__(self, reason: str, *, wait: float | None = None, reached: bool = True) -> None:
+        super().__init__(reason)
+        self.wait = wait
+        self.reached = reached
+
+
+class _QueryHider(logging.Filter):
+    """httpx logs every address it asks; what follows the question mark may hold a key."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(arg.copy_with(query=None) if isinstance(arg, httpx.URL) else arg for arg in record.args)
+        return True
+
+
+_HIDER = _QueryHider()
+
+
+def client_of(site: Site) -> httpx.Client:
+    """An HTTP client of `site`, to be used as a context manager."""
+    set_on_retry_hooks([])  # stamina would log what it calls, arguments and all
+    logging.getLogger("httpx").addFilter(_HIDER)
+    return httpx.Client(base_url=site.address.rstrip("/") + "/", timeout=site.patience.timeout, follow_redirects=True)
+
+
+def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, what: str) -> str:
+    """The body of `path`, tried again while the site is busy.
+
+    `what` names the thing asked for in messages. Raises `SourceUnreachable` where the site never answered and `FetchFailed` where
+    its answer can't be used.
+    """
+    try:
+        for attempt in retries(site.patience):
+            with attempt:
+                return _once(client, site, path, params, what)
+    except Passing as passing:
+        failure = passing
+    raise given_up(site, failure, what)
+
+
+def retries(patience: Patience) -> Any:
+    """Attempts of one request, each a context manager; only `Passing` is tried again."""
+
+    def worth_another(error: Exception) -> bool | float:
+        if not isinstance(error, Passing) or (error.wait or 0.0) > patience.longest_wait:
+            return False
+        return True if error.wait is None else error.wait
+
+    return stamina.retry_context(
+        on=worth_another,
+        attempts=patience.attempts,
+        timeout=None,
+        wait_initial=patience.first_wait,
+        wait_max=patience.longest_wait,
+        wait_jitter=min(patience.first_wait, 1.0),
+    )
+
+
+def given_up(site: Site, failure: Passing, what: str) -> FetchFailed:
+    """The error that says `what` could not be had, and whether the site answered at all."""
+    if not failure.reached:
+        return SourceUnreachable(f"{site.name} can't be reached ({site.hidden(str(failure))}). Check the network and fetch again.")
+    later = f"after {failure.wait:.0f} s" if failure.wait else "later"
+    return FetchFailed(f"{site.name} gave no {what}: {site.hidden(str(failure))}. Try again {later}.")
+
+
+def _once(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> str:
+    reason, response = "", None
+    try:
+        response = client.get(path, params=params)
+    except httpx.TimeoutException:
+        reason = f"no answer within {site.patience.timeout:.0f} s"
+    except httpx.TransportError as error:
+        reason = str(error) or type(error).__name__
+    # Raised out here, so that no exception chain holds the request and its address.
+    if response is None:
+        raise Passing(reason, reached=False)
+    if response.status_code in BUSY:
+        raise Passing(f"HTTP {response.status_code}", wait=asked_wait(response))
+    if response.status_code >= 400:
+        raise FetchFailed(f"{site.name} gave no {what}: HTTP {response.status_code}{_told(site, response)}.")
+    return _judged(site, response.text, what)
+
+
+def asked_wait(response: httpx.Response) -> float | None:
+    """Seconds of a Retry-After header, given as seconds or as a date; None where absent or unreadable."""
+    said = response.headers.get("Retry-After", "")
+    if said.isdigit():
+        return float(said)
+    try:
+        until, now = parsedate_to_datetime(said), parsedate_to_datetime(response.headers.get("Date", ""))
+    except ValueError:
+        return None
+    return max((until - now).total_seconds(), 0.0)
+
+
+def _told(site: Site, response: httpx.Response) -> str:
+    """What a JSON error body says, as Coin Metrics and FRED write it."""
+    try:
+        said = json.loads(response.text)
+        message = said["error"]["message"] if "error" in said else said["error_message"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return f", {site.hidden(str(message)).rstrip('.')}"
+
+
+def _judged(site: Site, body: str, what: str) -> str:
+    if not body.strip():
+        raise FetchFailed(f"{site.name} answered with nothing where {what} was asked for. Try again later.")
+    if body.lstrip().startswith("<"):
+        raise FetchFailed(
+            f"{site.name} answered with a web page where {what} was asked for. Open {site.address} in a browser to see why."
+        )
+    return body
+
+
+def as_json(site: Site, body: str, what: str) -> dict[str, Any]:
+    """A JSON object. Raises `FetchFailed`."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise FetchFailed(
+            f"{site.name} answered with something that isn't JSON where {what} was asked for: {site.hidden(body)[:60]!r}."
+        )
+    return said

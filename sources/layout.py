@@ -1,0 +1,145 @@
+"""The drop-in layout: what each file means, and how its rows become batches. Real files and the simulated market pass here."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sources.batches import BAR_FIELDS, Batch
+from sources.schemas import checked
+from sources.series import PANELS, SERIES, STABLECOIN_SUPPLY
+
+ROWS_A_BATCH = 500_000
+LAGS = {panel.universe: panel.release_lag for panel in PANELS.values()}
+FRED_LAGS = {series.code: series.release_lag for series in SERIES.values() if series.provider == "fred"}
+
+
+class Cleaned(NamedTuple):
+    """Rows ready to be stored, and counts of what was left out, by reason."""
+
+    frame: pd.DataFrame
+    dropped: dict[str, int]
+
+
+def batches(
+    frames: Mapping[str, pd.DataFrame],
+    source: str,
+    *,
+    names: Mapping[str, str] | None = None,
+    latest: pd.Timestamp | None = None,
+) -> Iterator[Batch]:
+    """Batches of the drop-in files `frames`, keyed by stem: any of prices, fred, crypto, crypto_ohlcv, constituents, stablecoins.
+
+    Every file is judged before the first batch is handed out. `names` is what errors call a file, `latest` the last day allowed.
+    Raises `BadInput`.
+    """
+    valid = {stem: checked(stem, frame, name=(names or {}).get(stem), latest=latest) for stem, frame in frames.items()}
+    return _all_batches(valid, source)
+
+
+def _all_batches(valid: dict[str, pd.DataFrame], source: str) -> Iterator[Batch]:
+    for stem in list(valid):
+        cleaned = CLEANERS[stem](valid.pop(stem))
+        parts = _in_time(cleaned.frame)
+        for number, part in enumerate(parts):
+            dropped = cleaned.dropped if number == 0 else {}
+            if stem in UNIVERSES:
+                yield Batch(stem, "bars", part, source, UNIVERSES[stem], dropped, len(parts))
+            else:
+                yield Batch(stem, "observations", part, source, None, dropped, len(parts))
+
+
+def _in_time(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """`frame` cut into spans of whole years, about `ROWS_A_BATCH` rows each: a store filled in time order reads a window faster."""
+    years = frame["observed"].dt.year.to_numpy()
+    order = np.unique(years)
+    counts = np.array([(years == year).sum() for year in order])
+    group = (np.cumsum(counts) - 1) // ROWS_A_BATCH
+    return [frame[(years >= order[group == n][0]) & (years <= order[group == n][-1])] for n in np.unique(group)] or [frame]
+
+
+def fund_bars(prices: pd.DataFrame) -> Cleaned:
+    """prices: bars of universe 'fund'. A derived row has a return but no raw close: only adj_close is kept."""
+    derived = prices.get("derived", pd.Series(False, index=prices.index))
+    raw = prices.assign(close=prices["close"].mask(derived)).rename(columns={"ticker": "symbol"})
+    return _bars("fund", raw, {"raw close of a derived row": int(derived.sum())})
+
+
+def coin_bars(crypto: pd.DataFrame) -> Cleaned:
+    """crypto: bars of universe 'coin', named by asset, volume in USD. Bad ticks go; a suspect market cap is missing."""
+    bad = crypto.get("bad_tick", pd.Series(False, index=crypto.index))
+    kept = crypto[~bad].rename(columns={"asset": "symbol", "price": "close"})
+    suspect = kept.get("mcap_suspect", pd.Series(False, index=kept.index))
+    if "market_cap" in kept:
+        kept = kept.assign(market_cap=kept["market_cap"].mask(suspect))
+    return _bars("coin", kept, {"bad tick": int(bad.sum()), "suspect market cap": int(suspect.sum())})
+
+
+def coin_ohlc_bars(crypto_ohlcv: pd.DataFrame) -> Cleaned:
+    """crypto_ohlcv: bars of universe 'coin_ohlc'. Where open, high and low contradict each other only the close is kept."""
+    sound = crypto_ohlcv.get("ohlc_ok", pd.Series(True, index=crypto_ohlcv.index))
+    ranges = {name: crypto_ohlcv[name].where(sound) for name in ("open", "high", "low")}
+    return _bars("coin_ohlc", crypto_ohlcv.assign(**ranges), {"contradictory open, high, low": int((~sound).sum())})
+
+
+def stock_bars(constituents: pd.DataFrame) -> Cleaned:
+    """constituents: bars of universe 'stock', of class 'survivor' or 'delisted'. A name in both groups is a survivor."""
+    delisted = constituents.get("delisted", pd.Series(False, index=constituents.index))
+    survivors = constituents["ticker"][~delisted].unique()
+    in_both = delisted & constituents["ticker"].isin(survivors)
+    twice = np.zeros(len(constituents), dtype=bool)
+    both = constituents[constituents["ticker"].isin(constituents["ticker"][in_both].unique())]
+    both = both.sort_values("delisted", kind="stable") if "delisted" in both else both
+    twice[constituents.index.get_indexer(both.index[both.duplicated(["ticker", "date"])])] = True
+    classes = pd.Categorical.from_codes(np.asarray(delisted & ~in_both, dtype=np.int8), pd.Index(["survivor", "delisted"]))
+    kept = constituents.assign(asset_class=classes)[~twice].rename(columns={"ticker": "symbol"})
+    return _bars("stock", kept, {"in both groups on one day": int(twice.sum())})
+
+
+def fred_observations(fred: pd.DataFrame) -> Cleaned:
+    """fred: observations of the declared series, named by code, each with its declared release lag."""
+    declared = fred["series"].isin(FRED_LAGS)
+    kept = fred[declared & fred["value"].notna()].rename(columns={"date": "observed"})
+    lags = kept["series"].astype("str").map(FRED_LAGS).astype("timedelta64[us]")
+    counts = {"undeclared series": int((~declared).sum()), "missing": int((declared & fred["value"].isna()).sum())}
+    return Cleaned(kept.assign(known=kept["observed"] + lags), _above_zero(counts))
+
+
+def stablecoin_observations(stablecoins: pd.DataFrame) -> Cleaned:
+    """stablecoins: observations of the total supply, USD."""
+    present = stablecoins["total_usd_best"] > 0
+    kept = stablecoins[present].rename(columns={"date": "observed", "total_usd_best": "value"})
+    known = kept["observed"] + STABLECOIN_SUPPLY.release_lag
+    return Cleaned(kept.assign(known=known, series=STABLECOIN_SUPPLY.code), _above_zero({"missing": int((~present).sum())}))
+
+
+def _bars(universe: str, rows: pd.DataFrame, dropped: dict[str, int]) -> Cleaned:
+    """Date `rows`, make what isn't above zero missing, and leave out rows that say nothing."""
+    fields = [name for name in BAR_FIELDS if name in rows]
+    values = rows[fields]
+    above = values.where(values > 0)
+    empty = above.isna().all(axis=1)
+    days = rows["date"]
+    frame = above.assign(observed=days, known=days + LAGS[universe], symbol=rows["symbol"], **_classes(rows))[~empty]
+    counts = {"zero or negative": int((values <= 0).sum().sum()), "empty row": int(empty.sum())}
+    return Cleaned(frame, _above_zero(dropped | counts))
+
+
+def _above_zero(counts: dict[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _classes(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    return {"asset_class": rows["asset_class"]} if "asset_class" in rows else {}
+
+
+UNIVERSES = {"prices": "fund", "crypto": "coin", "crypto_ohlcv": "coin_ohlc", "constituents": "stock"}
+CLEANERS: dict[str, Callable[[pd.DataFrame], Cleaned]] = {
+    "prices": fund_bars,
+    "fred": fred_observations,
+    "crypto": coin_bars,
+    "crypto_ohlcv": coin_ohlc_bars,
+    "constituents": stock_bars,
+    "stablecoins": stablecoin_observations,
+}

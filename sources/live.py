@@ -1,0 +1,55 @@
+"""Provider of the real market: FRED, Yahoo and Coin Metrics, one after the other. Where one fails, the others still deliver."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sources import coins, fred, yahoo
+from sources.batches import Deliveries
+from sources.http import Patience, Site
+from sources.store import Store
+
+FUNDS_LABEL = "funds"
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where each service is asked."""
+
+    fred: str = "https://fred.stlouisfed.org"
+    alfred: str = "https://api.stlouisfed.org"
+    coins: str = "https://community-api.coinmetrics.io/v4"
+    yahoo: str = yahoo.ADDRESS
+
+
+def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
+    """The defaults, or what ALTRALLY_FRED_URL, ALTRALLY_ALFRED_URL, ALTRALLY_COINS_URL and ALTRALLY_YAHOO_URL say."""
+    given = {name: environment.get(f"ALTRALLY_{name.upper()}_URL", "") for name in ("fred", "alfred", "coins", "yahoo")}
+    return Endpoints(**{name: address.rstrip("/") for name, address in given.items() if address})
+
+
+def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]) -> Deliveries:
+    """Everything declared, from a little before what is stored. `path` is not looked at; FRED_API_KEY brings revised series."""
+    key = os.environ.get("FRED_API_KEY", "").strip()
+    return deliveries(store, today=today, progress=progress, endpoints=endpoints_of(os.environ), key=key, patience=Patience())
+
+
+def deliveries(
+    store: Store,
+    *,
+    today: pd.Timestamp,
+    progress: Callable[[str, int, int], None],
+    endpoints: Endpoints,
+    key: str,
+    patience: Patience,
+) -> Deliveries:
+    """Batches of macro series, funds and coins, in that order; each continues where the store ends."""
+    graph, vintages = Site("FRED", endpoints.fred, patience), Site("ALFRED", endpoints.alfred, patience, secret=key)
+    metrics, bars = Site("Coin Metrics", endpoints.coins, patience), Site("Yahoo", endpoints.yahoo, patience)
+    yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
+    funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
+    yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
+    yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress)

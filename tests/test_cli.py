@@ -1,0 +1,208 @@
+"""The command line as a contract: JSON shapes, one clear line and exit code 1 on bad input, nothing lost."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from altrally.cli import app, run
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Invoke = Callable[..., Ran]
+
+
+@pytest.fixture
+def altrally(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
+    """Runs a command line in this process, as the installed script does."""
+
+    def invoke(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["altrally", *map(str, words)])
+        capsys.readouterr()
+        try:
+            run()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated home in which the default model and the baselines were trained once."""
+    home = tmp_path_factory.mktemp("trained")
+    shutil.copy(simulated_home / "store.duckdb", home)
+    script = Path(sys.executable).with_name("altrally")
+    done = subprocess.run([script, "--home", home, "train", "--model", "hazard"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return home
+
+
+@pytest.fixture
+def fetched_copy(simulated_home: Path, tmp_path: Path) -> Path:
+    """A simulated home of one's own, nothing trained."""
+    shutil.copy(simulated_home / "store.duckdb", tmp_path)
+    return tmp_path
+
+
+def fails_in_one_line(ran: Ran, *words: str) -> None:
+    """Exit code 1, one line on standard error that holds the words, no traceback."""
+    assert ran.code == 1
+    assert ran.err.strip().count("\n") == 0, ran.err
+    assert ran.err.startswith("altrally: ")
+    assert "Traceback" not in ran.err
+    for word in words:
+        assert word in ran.err
+
+
+def test_score_json_is_the_contract(altrally: Invoke, trained_home: Path) -> None:
+    ran = altrally("--home", trained_home, "score", "--as-of", "2023-06-14", "--json")
+    assert ran.code == 0, ran.err
+    score = json.loads(ran.out)
+    assert {"as_of", "market", "snapshot", "model", "outcome", "horizons", "skill", "drivers", "freshness"} <= score.keys()
+    assert (score["as_of"], score["market"]) == ("2023-06-14", "simulated")
+    assert score["model"].keys() == {"name", "version", "run_id"}
+    assert score["outcome"] == {"kind": "first_passage", "threshold": 0.3}
+    assert [row["days"] for row in score["horizons"]] == [30, 60, 90]
+    assert all(row.keys() == {"days", "probability", "low", "high", "base_rate"} for row in score["horizons"])
+    assert {"brier_skill_score", "low", "high", "null_p", "shown", "sentence"} <= score["skill"].keys()
+    assert all(row.keys() == {"block", "contribution"} for row in score["drivers"])
+
+
+def test_score_keeps_the_order_of_horizons_and_lies_in_its_interval(altrally: Invoke, trained_home: Path) -> None:
+    rows = json.loads(altrally("--home", trained_home, "score", "--json").out)["horizons"]
+    probabilities = [row["probability"] for row in rows]
+    assert probabilities == sorted(probabilities)
+    assert all(0 <= row["low"] <= row["high"] <= 1 for row in rows)
+
+
+def test_a_day_trained_past_is_answered_by_its_fold(altrally: Invoke, trained_home: Path) -> None:
+    early, late = (
+        json.loads(altrally("--home", trained_home, "score", "--as-of", day, "--json").out) for day in ("2019-03-03", "2023-03-05")
+    )
+    assert not early["in_sample"]
+    assert not late["in_sample"]
+    assert early["horizons"][1]["base_rate"] != late["horizons"][1]["base_rate"]
+
+
+def test_a_day_before_the_first_fold_is_refused_unless_asked_for_in_sample(altrally: Invoke, trained_home: Path) -> None:
+    fails_in_one_line(altrally("--home", trained_home, "score", "--as-of", "2016-05-01"), "2016-05-01", "--in-sample")
+    ran = altrally("--home", trained_home, "score", "--as-of", "2016-05-01", "--in-sample", "--json")
+    assert json.loads(ran.out)["in_sample"] is True
+
+
+def test_verify_json_is_the_contract(altrally: Invoke, trained_home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "forecasts.parquet"
+    words = ("--home", trained_home, "verify", "--from", "2022-01-01", "--to", "2023-12-31", "--model", "hazard")
+    ran = altrally(*words, "--forecasts", file, "--json")
+    assert ran.code == 0, ran.err
+    rows = json.loads(ran.out)
+    assert {(row["model"], row["horizon"]) for row in rows} == {("hazard", 30), ("hazard", 60), ("hazard", 90)}
+    skills = ("skill_climatology", "skill_random_walk", "skill_momentum")
+    keys = {"model", "horizon", "n", "n_effective", "base_rate", "brier", "log_score", "auc", *skills}
+    for row in rows:
+        assert keys <= row.keys()
+        assert all({"value", "low", "high"} <= row[skill].keys() for skill in skills)
+    forecasts = pd.read_parquet(file)
+    assert list(forecasts.columns) == ["as_of", "horizon", "model", "probability", "climatology", "outcome"]
+    assert forecasts["as_of"].between("2022-01-01", "2023-12-31").all()
+
+
+def test_compare_and_status_answer_in_json(altrally: Invoke, trained_home: Path) -> None:
+    runs = json.loads(altrally("--home", trained_home, "compare", "--json").out)
+    assert runs
+    status = json.loads(altrally("--home", trained_home, "status", "--json").out)
+    assert status["market"] == "simulated"
+    assert status["champion"]["name"] == "hazard"
+    assert status["champion"]["unproven"] is True
+
+
+def test_features_json_lists_every_block(altrally: Invoke, trained_home: Path) -> None:
+    rows = json.loads(altrally("--home", trained_home, "features", "--json").out)
+    assert {row["block"] for row in rows} == {"breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state"}
+    keys = {"block", "name", "formula", "unit", "sources", "release_lag_days", "sign", "rationale", "coverage"}
+    assert all(keys <= row.keys() for row in rows)
+
+
+def test_simulated_says_so_wherever_people_read(altrally: Invoke, trained_home: Path) -> None:
+    for command in ("score", "status", "compare"):
+        assert "Simulated market" in altrally("--home", trained_home, command).out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("fetch", "--provider", "bloomberg"), ("bloomberg", "simulated")),
+        (("fetch", "--provider", "files"), ("--path",)),
+        (("score", "--as-of", "2999-01-01"), ("2999-01-01",)),
+        (("score", "--as-of", "yesterday"), ("yesterday", "YYYY-MM-DD")),
+        (("train", "--model", "hazzard"), ("hazzard", "hazard")),
+        (("train", "--outcome", "moon"), ("moon", "first_passage")),
+        (("train", "--outcome", "relative", "--model", "hazard"), ("hazard", "relative")),
+        (("train", "--threshold", "30"), ("30",)),
+        (("verify", "--from", "2023-01-01", "--to", "2022-01-01"), ("2023-01-01",)),
+        (("promote", "no-such-run"), ("no-such-run",)),
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_bad_input_gets_one_clear_line(altrally: Invoke, trained_home: Path, words: tuple[str, ...], said: tuple[str, ...]) -> None:
+    fails_in_one_line(altrally("--home", trained_home, *words), *said)
+
+
+def test_score_without_a_champion_says_what_to_do(altrally: Invoke, fetched_copy: Path) -> None:
+    fails_in_one_line(altrally("--home", fetched_copy, "score"), "altrally train")
+    assert not (fetched_copy / "mlruns").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "score", "verify", "features", "status", "compare"])
+def test_an_empty_home_says_what_to_do(altrally: Invoke, tmp_path: Path, command: str) -> None:
+    fails_in_one_line(altrally("--home", tmp_path / "none", command), "altrally ")
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_empty_folder_is_refused_and_the_store_stays_as_it_was(altrally: Invoke, fetched_copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    before = (fetched_copy / "store.duckdb").read_bytes()
+    fails_in_one_line(altrally("--home", fetched_copy, "fetch", "--provider", "files", "--path", tmp_path / "empty"), "empty")
+    assert (fetched_copy / "store.duckdb").read_bytes() == before
+
+
+def test_a_damaged_store_is_named(altrally: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "store.duckdb").write_bytes(b"not a database" * 500)
+    fails_in_one_line(altrally("--home", tmp_path, "score"), "store.duckdb")
+
+
+def test_a_mistyped_option_exits_1(altrally: Invoke) -> None:
+    assert altrally("scroe").code == 1
+    assert altrally("score", "--asof", "2020-01-01").code == 1
+
+
+def test_help_stands_on_every_command_and_in_the_readme() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert command.callback.__doc__
+        assert f"altrally {command.callback.__name__}" in readme
+
+
+def test_help_imports_nothing_heavy() -> None:
+    listing = "import sys, altrally.cli; print([m for m in ('pandas', 'numpy', 'mlflow', 'sklearn', 'duckdb', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

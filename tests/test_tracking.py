@@ -1,0 +1,124 @@
+"""Tracking: one sound database whatever happens, and nothing forgotten."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from models.registry import EXPERIMENT
+from sources.errors import StoreUnusable
+from training.tracking import PRIOR_TRIALS, TrackingPlace, count_trials, sweep, tracking
+
+
+def place_in(home: Path) -> TrackingPlace:
+    return TrackingPlace(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}", home / "mlruns" / "artifacts", home)
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with an empty database, to be copied: making one takes seconds."""
+    home = tmp_path_factory.mktemp("migrated")
+    with tracking(place_in(home)):
+        pass
+    return home
+
+
+@pytest.fixture
+def place(migrated: Path, tmp_path: Path) -> TrackingPlace:
+    shutil.copytree(migrated, tmp_path / "home")
+    return place_in(tmp_path / "home")
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from training.tracking import TrackingPlace, count_trials, tracking
+home = Path(sys.argv[1])
+with tracking(TrackingPlace(f"sqlite:///{home}/mlruns/mlflow.db", home / "mlruns" / "artifacts", home)) as tracker:
+    count_trials(tracker, "family", [sys.argv[2], "shared"])
+"""
+
+
+def test_two_processes_creating_the_database_at_once_leave_it_sound(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, str(tmp_path)]
+    both = [subprocess.Popen([*command, name], stderr=subprocess.PIPE, cwd=Path(__file__).parents[1]) for name in ("one", "two")]
+    errors = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    with tracking(place_in(tmp_path)) as tracker:
+        assert [found.name for found in tracker.client.search_experiments()].count(EXPERIMENT) == 1
+        assert sorted(count_trials(tracker, "family", []).values()) == [PRIOR_TRIALS + 1, PRIOR_TRIALS + 2, PRIOR_TRIALS + 3]
+    assert sorted(file.name for file in (tmp_path / "mlruns").iterdir()) == ["mlflow.db", "mlflow.lock"]
+
+
+def test_artifacts_go_below_the_home(place: TrackingPlace) -> None:
+    with tracking(place) as tracker:
+        run = tracker.client.create_run(tracker.experiment_id)
+        assert run.info.artifact_uri.startswith(str(place.artifacts))
+
+
+def run_of(tracker: object, **tags: str) -> str:
+    return tracker.client.create_run(tracker.experiment_id, tags=tags).info.run_id  # type: ignore[attr-defined]
+
+
+def test_runs_left_running_by_a_dead_process_are_killed_and_living_ones_are_not(place: TrackingPlace) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    here = socket.gethostname()
+    with tracking(place) as tracker:
+        left = run_of(tracker, pid=str(dead.pid), host=here)
+        living = run_of(tracker, pid=str(os.getpid()), host=here)
+        elsewhere = run_of(tracker, pid=str(dead.pid), host="another machine")
+        yesterday = int((pd.Timestamp.now("UTC") - pd.Timedelta(days=2)).timestamp() * 1000)
+        old = tracker.client.create_run(tracker.experiment_id, start_time=yesterday, tags={"host": "another machine"}).info.run_id
+        assert sweep(tracker) == 2
+        assert sweep(tracker) == 0
+        status = {run: tracker.client.get_run(run).info.status for run in (left, living, elsewhere, old)}
+    assert status == {left: "KILLED", living: "RUNNING", elsewhere: "RUNNING", old: "KILLED"}
+
+
+def test_opening_sweeps(place: TrackingPlace) -> None:
+    with tracking(place) as tracker:
+        left = run_of(tracker, pid="0", host=socket.gethostname())
+    with tracking(place) as tracker:
+        assert tracker.client.get_run(left).info.status == "KILLED"
+
+
+def test_trials_count_distinct_configurations_from_the_prior_tries_on(place: TrackingPlace) -> None:
+    with tracking(place) as tracker:
+        assert count_trials(tracker, "family", ["a", "b"]) == {"a": 55, "b": 56}
+        assert count_trials(tracker, "family", ["b", "c", "a"]) == {"a": 55, "b": 56, "c": 57}
+        assert count_trials(tracker, "another family", ["a"]) == {"a": 55}
+
+
+def test_deleting_runs_does_not_reset_the_trials(place: TrackingPlace) -> None:
+    with tracking(place) as tracker:
+        count_trials(tracker, "family", ["a"])
+        tracker.client.delete_run(run_of(tracker))
+        tracker.client.delete_experiment(tracker.experiment_id)
+    with tracking(place) as tracker:
+        assert count_trials(tracker, "family", ["b"]) == {"a": 55, "b": 56}
+
+
+def test_a_moved_home_is_written_to_where_it_is_now(place: TrackingPlace, tmp_path: Path) -> None:
+    with tracking(place) as tracker:
+        before = run_of(tracker)
+    moved = place.home.rename(tmp_path / "moved")
+    with tracking(place_in(moved)) as tracker:
+        artifacts = [tracker.client.get_run(run).info.artifact_uri for run in (before, run_of(tracker))]
+    assert all(uri.startswith(str(moved / "mlruns" / "artifacts")) for uri in artifacts)
+    assert not place.home.exists()
+
+
+def test_a_file_that_is_no_database_is_left_alone_and_said_to_be(tmp_path: Path) -> None:
+    home = place_in(tmp_path)
+    assert home.database is not None
+    home.database.parent.mkdir()
+    home.database.write_text("not a database, but longer than its header")
+    with pytest.raises(StoreUnusable, match=r"mlflow\.db"), tracking(home):
+        pass
+    assert home.database.read_text().startswith("not a database")

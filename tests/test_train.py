@@ -1,0 +1,343 @@
+"""Training: who becomes champion, and why; what is kept, and that it can be read again."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_market import small_market
+
+from models.registry import aliases, list_runs, load_champion
+from sources.errors import NoChampion, Refused, UnknownName
+from training.bootstrap import Interval
+from training.compare import compare
+from training.figures import draw_history, draw_reliability, reliability_bins
+from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
+from training.settings import TrainSettings
+from training.tracking import TrackingPlace
+from training.train import Job, TrainReport, skill_sentence, skill_shown, train_on
+from training.walk_forward import quarters, usable
+
+SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("hazard", "logit", "momentum"), draws=20)
+HAZARD = replace(SETTINGS, models=("hazard",))
+COLUMNS = [f"skill_{name}" for name in ("climatology", "random_walk", "momentum")]
+
+
+def quiet(label: str, done: int, total: int) -> None:
+    """No bar."""
+
+
+def place_in(home: Path) -> TrackingPlace:
+    return TrackingPlace(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}", home / "mlruns" / "artifacts", home)
+
+
+def job(
+    settings: TrainSettings = SETTINGS, *, seed: int = 1, until: str = "2024-09-30", signal: float = 0, stale: tuple[str, ...] = ()
+) -> Job:
+    data = small_market(settings, seed=seed, until=until, signal=signal)
+    folds = usable(quarters(settings.first_test, data.until), data.outcomes)
+    return Job(settings, data, folds, list(stale), pd.DataFrame({"name": ["breadth"], "block": ["breadth"]}))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
+    """A home trained once; copied by the tests that train again."""
+    home = tmp_path_factory.mktemp("trained")
+    return home, train_on(job(), place_in(home), quiet)
+
+
+@pytest.fixture
+def trained(first: tuple[Path, TrainReport], tmp_path: Path) -> Path:
+    shutil.copytree(first[0], tmp_path / "home")
+    return tmp_path / "home"
+
+
+def version_tags(home: Path, alias: str = "champion") -> dict[str, str]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(place_in(home).uri, place_in(home).uri)
+    return dict(client.get_model_version_by_alias("altrally", alias).tags)
+
+
+def champion_card(home: Path) -> Any:
+    return load_champion(place_in(home).uri, home).card
+
+
+def test_the_first_training_makes_the_default_model_champion_and_unproven(first: tuple[Path, TrainReport]) -> None:
+    home, report = first
+    tags = version_tags(home)
+    assert (tags["model"], tags["unproven"]) == ("hazard", "true")
+    assert version_tags(home, "challenger")["model"] == "logit"
+    assert report.decisions[0].startswith("hazard v1 is champion")
+    assert not champion_card(home).skill["shown"]
+
+
+def test_the_default_model_is_trained_in_an_empty_home_though_another_was_asked_for(tmp_path: Path) -> None:
+    report = train_on(job(replace(SETTINGS, models=("momentum",), draws=2)), place_in(tmp_path), quiet)
+    assert [model["model"] for model in report.models] == ["hazard", "momentum"]
+    assert version_tags(tmp_path)["model"] == "hazard"
+
+
+LOAD = """
+import json, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from models.registry import load_champion
+champion = load_champion(sys.argv[1], Path(sys.argv[2]))
+X = pd.read_parquet(sys.argv[3])
+forecaster = champion.forecaster
+models = [forecaster.model_, *forecaster.fold_models_]
+print(json.dumps([[model.predict(X).tolist(), model.predict_draws(X).tolist()] for model in models]))
+"""
+
+
+def test_the_champion_gives_the_same_numbers_in_a_fresh_process(first: tuple[Path, TrainReport], tmp_path: Path) -> None:
+    home, place = first[0], place_in(first[0])
+    X = job().data.X[champion_card(home).columns].tail(5)
+    X.to_parquet(tmp_path / "X.parquet")
+    command = [sys.executable, "-c", LOAD, place.uri, str(home), str(tmp_path / "X.parquet")]
+    fresh = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[1]).stdout)
+    forecaster = load_champion(place.uri, home).forecaster
+    models = [forecaster.model_, *forecaster.fold_models_]
+    assert len(fresh) == len(models) == 1 + len(job().folds)
+    for model, (point, draws) in zip(models, fresh, strict=True):
+        np.testing.assert_allclose(model.predict(X), point, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(model.predict_draws(X), draws, rtol=0, atol=1e-12)
+        assert np.shape(draws) == (20, 5, 3)
+
+
+def test_past_days_are_answered_by_the_fold_that_forecast_them(first: tuple[Path, TrainReport]) -> None:
+    champion = load_champion(place_in(first[0]).uri, first[0])
+    forecasts = pd.read_parquet(next(first[0].glob(f"mlruns/artifacts/{champion.run_id}/artifacts/forecasts.parquet")))
+    day = pd.Timestamp("2023-08-06")
+    model, fold = champion.forecaster.model_for(day, pd.Timestamp(champion.card.last_label_end))
+    assert fold is not None
+    assert champion.card.folds[fold].test_start == "2023-07-01"
+    kept = forecasts[forecasts["as_of"] == day].sort_values("horizon")["probability"]
+    np.testing.assert_array_equal(model.predict(job().data.X.loc[[day], champion.card.columns])[0], kept)
+
+
+def test_the_card_says_what_score_needs(first: tuple[Path, TrainReport]) -> None:
+    card, data = champion_card(first[0]), job().data
+    assert (card.market, card.snapshot, card.trained_as_of) == ("simulated", data.snapshot, "2024-09-30")
+    assert card.base_rates == pytest.approx(data.outcomes.events.mean().tolist())
+    assert card.last_label_end == f"{data.outcomes.label_end.where(data.outcomes.events.notna()).max().max():%Y-%m-%d}"
+    assert card.means["breadth"] == pytest.approx(data.X.loc[data.outcomes.events.dropna(how="all").index, "breadth"].mean())
+    assert card.trials == 57
+    assert card.skill["start"] == "2023-01-01"
+
+
+def test_a_run_keeps_params_tags_metrics_inputs_and_artifacts(first: tuple[Path, TrainReport]) -> None:
+    from mlflow import MlflowClient
+
+    home, report = first
+    client = MlflowClient(place_in(home).uri)
+    parent = client.get_run(report.run_id)
+    children = [client.get_run(model["run_id"]) for model in report.models]
+    assert parent.info.status == "FINISHED"
+    assert all(child.data.tags["mlflow.parentRunId"] == report.run_id and child.info.status == "FINISHED" for child in children)
+    hazard = children[0].data
+    assert {"family", "trial", "label", "snapshot", "code_version", "configuration", "market", "unproven", "pid"} <= set(
+        hazard.tags
+    )
+    assert {"brier_60", "skill_climatology_60", "skill_climatology_60_lo", "skill_momentum_90_hi", "auc_30"} <= set(hazard.metrics)
+    assert hazard.params["prior_sd"] == "0.3"
+    assert children[0].inputs.dataset_inputs[0].dataset.digest == job().data.snapshot
+    kept = {file.path for file in client.list_artifacts(children[0].info.run_id)}
+    assert {"card.json", "forecasts.parquet", "folds.csv", "features.csv", "reliability.png", "forecasts.png"} <= kept
+
+
+def test_a_training_that_breaks_off_leaves_no_champion_and_no_running_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full_disk(*args: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("training.tracking.write_figures", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        train_on(job(replace(SETTINGS, draws=2)), place_in(tmp_path), quiet)
+    assert aliases(place_in(tmp_path).uri) == {}
+    assert set(list_runs(place_in(tmp_path).uri)["status"]) == {"FAILED"}
+
+
+def test_the_same_training_again_is_a_refresh_and_no_trial(trained: Path) -> None:
+    report = train_on(job(HAZARD), place_in(trained), quiet)
+    assert report.decisions[0] == "hazard v4 is champion: a refresh of v1, unproven."
+    assert report.trials == 57
+
+
+def test_later_data_refresh_the_champion(trained: Path) -> None:
+    train_on(job(HAZARD, until="2024-12-31"), place_in(trained), quiet)
+    assert aliases(place_in(trained).uri)["champion"] == "4"
+    assert champion_card(trained).trained_as_of == "2024-12-31"
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (job(HAZARD, until="2024-06-30"), "it knows less (2024-06-30) than the champion (2024-09-30)"),
+        (job(HAZARD, seed=2), "so inputs of the past have changed"),
+        (job(HAZARD, stale=("coin price: too old",)), "coin price: too old"),
+    ],
+    ids=["earlier data", "another past", "gates closed"],
+)
+def test_a_refresh_that_may_not_be_says_why_and_leaves_the_champion(trained: Path, second: Job, reason: str) -> None:
+    report = train_on(second, place_in(trained), quiet)
+    assert reason in report.decisions[0]
+    assert aliases(place_in(trained).uri) == {"champion": "1", "challenger": "2"}
+
+
+def test_another_configuration_becomes_challenger_never_champion(trained: Path) -> None:
+    report = train_on(job(replace(HAZARD, start=pd.Timestamp("2016-01-01"))), place_in(trained), quiet)
+    assert "stays: its configuration wasn't trained" in report.decisions[0]
+    assert aliases(place_in(trained).uri) == {"champion": "1", "challenger": "4"}
+    assert report.trials == 58
+
+
+def test_another_outcome_moves_no_alias(trained: Path) -> None:
+    before = aliases(place_in(trained).uri)
+    report = train_on(job(replace(HAZARD, threshold=0.4)), place_in(trained), quiet)
+    assert "first_passage 0.3 within 30/60/90 days on the simulated market; nothing here was compared" in report.decisions[0]
+    assert aliases(place_in(trained).uri) == before
+    with pytest.raises(Refused, match=r"first_passage 0\.4"):
+        promote(place_in(trained), report.models[0]["run_id"])
+    with pytest.raises(Refused, match="different outcomes"):
+        compare(place_in(trained), [report.run_id, load_champion(place_in(trained).uri, trained).run_id])
+
+
+def test_promotion_says_every_reason_against_it(first: tuple[Path, TrainReport]) -> None:
+    with pytest.raises(Refused) as refused:
+        promote(place_in(first[0]), "logit")
+    assert "doesn't exclude zero" in str(refused.value)
+    assert all(what in str(refused.value) for what in NULLS.values())
+    assert aliases(place_in(first[0]).uri)["champion"] == "1"
+
+
+def test_what_cannot_be_promoted_is_named(first: tuple[Path, TrainReport], tmp_path: Path) -> None:
+    home, report = first
+    with pytest.raises(Refused, match="is champion already"):
+        promote(place_in(home), "hazard")
+    with pytest.raises(Refused, match="holds no model"):
+        promote(place_in(home), report.run_id)
+    with pytest.raises(UnknownName, match="No run 'nothing'"):
+        promote(place_in(home), "nothing")
+    with pytest.raises(NoChampion):
+        promote(place_in(tmp_path), "hazard")
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_promotion_needs_the_interval_above_zero_and_every_null_below_five_percent() -> None:
+    assert interval_refusals(Interval(0.02, 0.001, 0.04), 300) == []
+    assert "[-0.0010, +0.0400]" in interval_refusals(Interval(0.02, -0.001, 0.04), 300)[0]
+    assert "too few" in interval_refusals(Interval(0.02, np.nan, np.nan), 10)[0]
+    assert null_refusals(dict.fromkeys(NULLS, 0.049)) == []
+    assert len(null_refusals({**dict.fromkeys(NULLS, 0.01), "best_of_n_p": 0.05})) == 1
+    assert len(null_refusals({})) == 3
+
+
+def test_a_promotion_that_is_earned_moves_the_alias(trained: Path) -> None:
+    from mlflow import MlflowClient
+
+    place = place_in(trained)
+    better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, quiet).models[0]["run_id"]
+    with pytest.raises(Refused, match="p-value hasn't been computed") as refused:
+        promote(place, better)
+    assert "exclude zero" not in str(refused.value)
+    for name in NULLS:
+        MlflowClient(place.uri).log_metric(better, name, 0.01)
+    assert promote(place, better[:10]) == "logit v4 is champion."
+    assert aliases(place.uri)["champion"] == "4"
+
+
+def forecasts(probability: list[float], outcome: list[float], first: str = "2023-01-01") -> pd.DataFrame:
+    days = pd.date_range(first, periods=len(probability), freq="7D")
+    return pd.DataFrame({"as_of": days, "horizon": 60, "probability": probability, "climatology": 0.5, "outcome": outcome})
+
+
+def test_runs_are_paired_on_common_days_whose_outcome_is_known() -> None:
+    days = paired(forecasts([0.5, 0.1, 0.2], [0, 0, 1]), forecasts([0.0, 0.4, 0.9], [0, 1, np.nan], "2023-01-08"), 60)
+    assert days["as_of"].tolist() == [pd.Timestamp("2023-01-08"), pd.Timestamp("2023-01-15")]
+    np.testing.assert_allclose(days[["mine", "theirs"]], [[0.01, 0.0], [0.64, 0.36]])
+
+
+def test_runs_that_disagree_on_what_happened_are_not_paired() -> None:
+    with pytest.raises(Refused, match="unequal outcomes on 1 of 2"):
+        paired(forecasts([0.5, 0.5], [0, 1]), forecasts([0.5, 0.5], [0, 0]), 60)
+
+
+def test_forecasts_that_differ_by_more_than_a_billionth_are_told_apart() -> None:
+    old = forecasts([0.5, 0.25], [0, 1])
+    assert disagreement(old, forecasts([0.5, 0.25 + 9e-10], [0, 1])) == []
+    assert "1 of 2 common days" in disagreement(old, forecasts([0.5, 0.25 + 2e-9], [0, 1]))[0]
+    assert disagreement(old, forecasts([0.5], [0], "2024-01-01")) == ["they have no day in common"]
+
+
+def test_compare_sets_the_last_training_beside_the_champion(first: tuple[Path, TrainReport]) -> None:
+    rows = compare(place_in(first[0]), [])
+    assert [row["model"] for row in rows[::3]] == ["hazard", "logit", "momentum"]
+    assert len({row["n"] for row in rows if row["horizon"] == 60}) == 1
+    champion_row, logit_row = rows[1], rows[4]
+    assert champion_row["against"] is champion_row["brier_difference"] is None
+    assert logit_row["against"]["model"] == "hazard"
+    assert logit_row["brier_difference"]["value"] == pytest.approx(champion_row["brier"] - logit_row["brier"])
+    json.dumps(rows, allow_nan=False)
+
+
+def test_compare_by_name_pairs_with_the_first_named(first: tuple[Path, TrainReport]) -> None:
+    rows = compare(place_in(first[0]), ["logit", "hazard"])
+    assert [(row["model"], row["against"] and row["against"]["model"]) for row in rows[::3]] == [
+        ("logit", None),
+        ("hazard", "logit"),
+    ]
+
+
+def test_nothing_to_compare_in_an_empty_home(tmp_path: Path) -> None:
+    with pytest.raises(NoChampion):
+        compare(place_in(tmp_path), [])
+
+
+def row(low: float | None = 0.01) -> dict[str, Any]:
+    skills = {name: {"value": 0.05, "low": low, "high": 0.09} for name in COLUMNS}
+    return {"n": 300, "n_effective": 35.2, "horizon": 60, **skills}
+
+
+@pytest.mark.parametrize(
+    ("changed", "p", "shown"),
+    [({}, 0.049, True), ({}, 0.05, False), ({}, None, False), (row(0.0), 0.01, False), (row(None), 0.01, False)]
+    + [({name: {"value": 0.05, "low": -0.01, "high": 0.1}}, 0.01, False) for name in COLUMNS],
+)
+def test_skill_is_shown_only_against_all_three_baselines_and_the_best_of_n(
+    changed: dict[str, Any], p: float | None, shown: bool
+) -> None:
+    assert skill_shown(row() | changed, p) is shown
+
+
+def test_the_sentence_tells_all_three_and_the_rule() -> None:
+    told = skill_sentence(row(), "2018-01-07", "2024-10-27", shown=False, trials=57, best_of_n_p=None)
+    assert told == (
+        "Skill has not been shown: from 2018-01 to 2024-10 the 60-day Brier skill was +0.050 [+0.010, +0.090] against climatology, "
+        "+0.050 [+0.010, +0.090] against the random walk, +0.050 [+0.010, +0.090] against momentum "
+        "(95 % intervals, about 35 independent windows; best of 57 tries: p not computed yet)."
+    )
+    assert skill_sentence(row() | {"n": 0}, None, None, shown=False, trials=57, best_of_n_p=None).startswith(
+        "Skill has not been shown"
+    )
+
+
+def test_reliability_bins_count_every_row_once() -> None:
+    bins = reliability_bins(np.array([0.0, 0.3, 0.35, 0.999, 1.0]), np.array([0.0, 1.0, 0.0, 1.0, 1.0]))
+    np.testing.assert_allclose(bins.index, [0.0, 0.3, 0.9])
+    assert bins["count"].tolist() == [1, 2, 2]
+    np.testing.assert_allclose(bins[["probability", "share"]], [[0, 0], [0.325, 0.5], [0.9995, 1]])
+
+
+def test_figures_are_drawn_also_before_any_outcome_is_known(tmp_path: Path) -> None:
+    early = forecasts([0.4, 0.6], [np.nan, np.nan])
+    draw_reliability(early, "title", tmp_path / "reliability.png")
+    draw_history(early, "title", tmp_path / "history.png")
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == 2

@@ -1,0 +1,201 @@
+"""Which model may be champion: refresh, challenge, promote. Each refusal says every reason."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from models.catalog import MODELS
+from models.registry import find_run, list_runs
+from sources.errors import AltrallyError, NoChampion, Refused
+from training.bootstrap import Interval, difference_interval
+from training.scores import brier_losses
+from training.tracking import (
+    ModelRecord,
+    Registered,
+    Tracker,
+    TrackingPlace,
+    champion,
+    forecasts_of,
+    metrics_of,
+    set_alias,
+    tracking,
+    version_of,
+)
+
+AGREEMENT = 1e-9
+JUDGED_DAYS = 60
+LEVEL = 0.05
+SEED = 7
+NULLS = {
+    "skill_climatology_60_null_p": "circular-shift null p-value",
+    "claim_60_null_p": "claim's null p-value",
+    "best_of_n_p": "best-of-N p-value",
+}
+
+
+def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]) -> list[str]:
+    """Move aliases after a training, as the rules allow; what was decided, a sentence each.
+
+    An empty home gets the `default` model as champion. Else the champion is refreshed if its configuration was trained again, and
+    the best other model becomes challenger. Nothing else moves the champion but `promote`.
+    """
+    current = champion(tracker)
+    if current is None:
+        set_alias(tracker, "champion", made[default])
+        decisions = [f"{default} v{made[default].version} is champion: the first model of this home, {standing(records[default])}."]
+        return decisions + challenge(tracker, made[default], made, records)
+    if not all(comparable(current.tags, record) for record in records.values()):
+        return [f"Champion v{current.version} forecasts {described(current.tags)}; nothing here was compared with it."]
+    return refresh(tracker, current, made, records)
+
+
+def standing(record: ModelRecord) -> str:
+    """What a champion is worth, in two words."""
+    return "skill shown" if record.card.skill["shown"] else "unproven"
+
+
+def comparable(tags: Mapping[str, str], record: ModelRecord) -> bool:
+    """Same market, same outcome."""
+    return (tags.get("market"), tags.get("label")) == (record.card.market, record.card.label)
+
+
+def described(tags: Mapping[str, str]) -> str:
+    """What a version forecasts."""
+    return f"{tags.get('label', 'an unnamed outcome')} on the {tags.get('market', 'unknown')} market"
+
+
+def refresh(tracker: Tracker, current: Registered, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]) -> list[str]:
+    """Refresh the champion where it can be, and name the challenger."""
+    name = next((name for name, record in records.items() if record.card.configuration == current.tags.get("configuration")), None)
+    if name is None:
+        kept = [f"Champion v{current.version} stays: its configuration wasn't trained this time."]
+        return kept + challenge(tracker, current, made, records)
+    reasons = refresh_refusals(tracker, current, records[name])
+    if reasons:
+        kept = [f"Champion v{current.version} isn't refreshed by {name} v{made[name].version}: {'; '.join(reasons)}."]
+        return kept + challenge(tracker, current, made, records)
+    set_alias(tracker, "champion", made[name])
+    moved = f"{name} v{made[name].version} is champion: a refresh of v{current.version}, {standing(records[name])}."
+    return [moved, *challenge(tracker, made[name], made, records)]
+
+
+def refresh_refusals(tracker: Tracker, current: Registered, record: ModelRecord) -> list[str]:
+    """Why a training of the champion's own configuration may not take its place; empty if it may (STATISTICS 2)."""
+    reasons = []
+    if record.card.trained_as_of < current.tags.get("trained_as_of", ""):
+        reasons.append(f"it knows less ({record.card.trained_as_of}) than the champion ({current.tags['trained_as_of']})")
+    if record.tags["gates"] != "pass":
+        reasons.append(record.tags["gates"])
+    try:
+        reasons += disagreement(forecasts_of(tracker, current.run_id), record.forecasts)
+    except (NoChampion, OSError) as error:
+        reasons.append(f"the champion's forecasts can't be read ({error})")
+    return reasons
+
+
+def disagreement(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+    """Forecasts of the same days that differ by more than 1e-9, or no day in common."""
+    both = old.merge(new, on=["as_of", "horizon"], suffixes=("_old", "_new"))
+    if both.empty:
+        return ["they have no day in common"]
+    apart = (both["probability_old"] - both["probability_new"]).abs()
+    if apart.max() <= AGREEMENT:
+        return []
+    count, days = both.loc[apart > AGREEMENT, "as_of"].nunique(), both["as_of"].nunique()
+    return [f"forecasts of {count} of {days} common days differ by up to {apart.max():.2g}, so inputs of the past have changed"]
+
+
+def challenge(
+    tracker: Tracker, current: Registered, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]
+) -> list[str]:
+    """Give the alias `challenger` to the best model of this training that isn't the champion's, baselines aside."""
+    champions = current.tags.get("configuration")
+    scores = {
+        name: score
+        for name, record in records.items()
+        if not MODELS[name].baseline and record.card.configuration != champions
+        if (score := record.metrics.get(f"brier_{JUDGED_DAYS}")) is not None
+    }
+    if not scores:
+        return []
+    best = min(scores, key=lambda name: scores[name])
+    set_alias(tracker, "challenger", made[best])
+    return [f"{best} v{made[best].version} is challenger (60-day Brier score {scores[best]:.4f})."]
+
+
+def promote(place: TrackingPlace, run: str) -> str:
+    """Make the model of a run champion if it has earned it; says what was done.
+
+    Raises Refused with every reason, UnknownName, or NoChampion where nothing was trained.
+    """
+    found = find_run(list_runs(place.uri), run)
+    with tracking(place) as tracker:
+        candidate, current = version_of(tracker, str(found["run_id"])), champion(tracker)
+        if candidate is None:
+            raise Refused(f"Run {run} holds no model; name a run of one model. `altrally compare` lists them.")
+        if current is not None and current.run_id == candidate.run_id:
+            raise Refused(f"{found['name']} v{candidate.version} is champion already.")
+        reasons = promotion_refusals(tracker, current, candidate)
+        if reasons:
+            raise Refused(f"{found['name']} v{candidate.version} isn't promoted: {'; '.join(reasons)}.")
+        set_alias(tracker, "champion", candidate)
+    return f"{found['name']} v{candidate.version} is champion."
+
+
+def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: Registered) -> list[str]:
+    """Why a different configuration may not become champion; empty if it may (STATISTICS 2, 8)."""
+    metrics = metrics_of(tracker, candidate.run_id)
+    gates = candidate.tags.get("gates", "its data gates weren't checked")
+    reasons = null_refusals(metrics) + ([] if gates == "pass" else [gates])
+    if current is None:
+        return reasons
+    if (current.tags.get("label"), current.tags.get("market")) != (candidate.tags.get("label"), candidate.tags.get("market")):
+        return [f"it forecasts {described(candidate.tags)}, the champion {described(current.tags)}", *reasons]
+    try:
+        days = paired(forecasts_of(tracker, candidate.run_id), forecasts_of(tracker, current.run_id), JUDGED_DAYS)
+    except AltrallyError as error:
+        return [str(error).rstrip("."), *reasons]
+    return interval_refusals(better_by(days, JUDGED_DAYS), len(days)) + reasons
+
+
+def interval_refusals(difference: Interval, days: int) -> list[str]:
+    """The paired interval must lie above zero."""
+    if difference.low > 0:
+        return []
+    if np.isnan(difference.low):
+        return [f"{days} common days are too few for an interval"]
+    shown = f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+    return [f"its 60-day Brier score is better than the champion's by {shown} on {days} common days, which doesn't exclude zero"]
+
+
+def null_refusals(metrics: Mapping[str, float]) -> list[str]:
+    """Each null must have been computed, and be below 0.05."""
+    missing = [f"its {what} hasn't been computed" for name, what in NULLS.items() if name not in metrics]
+    weak = [
+        f"its {what} is {metrics[name]:.3f}, not below {LEVEL}" for name, what in NULLS.items() if metrics.get(name, 0) >= LEVEL
+    ]
+    return missing + weak
+
+
+def paired(mine: pd.DataFrame, theirs: pd.DataFrame, days: int) -> pd.DataFrame:
+    """Losses of two runs at one horizon on the days both have forecast and whose outcome is known: as_of, mine, theirs.
+
+    Raises Refused where they don't agree on what happened.
+    """
+    both = mine[mine["horizon"] == days].merge(theirs[theirs["horizon"] == days], on="as_of", suffixes=("", "_theirs"))
+    known = both.dropna(subset=["outcome", "outcome_theirs"])
+    unlike = int((known["outcome"] != known["outcome_theirs"]).sum())
+    if unlike:
+        raise Refused(f"The runs were judged by unequal outcomes on {unlike} of {len(known)} common days: their data differ.")
+    outcome = known["outcome"].to_numpy()
+    losses = {
+        "mine": brier_losses(known["probability"].to_numpy(), outcome),
+        "theirs": brier_losses(known["probability_theirs"].to_numpy(), outcome),
+    }
+    return pd.DataFrame({"as_of": known["as_of"].to_numpy(), **losses})
+
+
+def better_by(days: pd.DataFrame, horizon: int) -> Interval:
+    """How much lower my Brier score is than theirs, with its interval."""
+    return difference_interval(days["mine"].to_numpy(), days["theirs"].to_numpy(), horizon, seed=SEED)

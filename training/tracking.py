@@ -1,0 +1,398 @@
+"""What MLflow holds, written: runs, models, aliases, the count of trials. The only module that writes there."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from models.card import Card
+from models.forecaster import Forecaster
+from models.registry import EXPERIMENT, MODEL_FILE, REGISTERED_MODEL, SQLITE, champion_version, fetched, require_database
+from models.saving import TRUSTED_TYPES, digest
+from sources.errors import NoChampion, StoreUnusable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PRIOR_TRIALS = 54
+"""Exploratory tries on 2018-2024 made before this project began (STATISTICS 10)."""
+
+FORECASTS_FILE = "forecasts.parquet"
+DEAD_AFTER = pd.Timedelta(days=1)
+LOCK_SECONDS = 120
+REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class TrackingPlace:
+    """Where runs are tracked: an SQLite database and a folder of `artifacts`, or a server (`artifacts` None: it keeps its own)."""
+
+    uri: str
+    artifacts: Path | None
+    home: Path
+
+    @property
+    def database(self) -> Path | None:
+        """The database file, None on a server."""
+        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """An open place: its client and the experiment all runs belong to."""
+
+    client: "MlflowClient"
+    experiment_id: str
+    place: TrackingPlace
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One model of a training, to be logged as a child run and registered as a version; `inputs` are rows it can read."""
+
+    card: Card
+    forecaster: Forecaster
+    inputs: pd.DataFrame
+    forecasts: pd.DataFrame
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float | None]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What all models of a training share: `tables` go to files of their names, `inputs` name the data set that was read."""
+
+    name: str
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    tables: Mapping[str, pd.DataFrame]
+    inputs: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of the registered model and the run that made it."""
+
+    version: str
+    run_id: str
+    tags: Mapping[str, str]
+
+
+@contextmanager
+def tracking(place: TrackingPlace) -> Iterator[Tracker]:
+    """Open a place, creating what isn't there and clearing up after trainings that died. Its failures become StoreUnusable."""
+    quieten()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with alone(place):
+            create_database(place)
+            tracker = connect(place)
+        sweep(tracker)
+        yield tracker
+    except (MlflowException, SQLAlchemyError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise StoreUnusable(f"The runs at {place.uri} can't be written: {first_line}") from error
+    except Timeout:
+        raise StoreUnusable(f"Another process has been creating {place.database} for {LOCK_SECONDS} seconds.") from None
+
+
+def quieten() -> None:
+    """No telemetry, no job runner, no chatter: what matters is printed by us."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401  (its import sets its loggers up)
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def alone(place: TrackingPlace) -> Iterator[None]:
+    """One process at a time: several that open a new database at once break it for good. A server looks after itself."""
+    if place.database is None:
+        yield
+        return
+    place.database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.database.with_suffix(".lock"), timeout=LOCK_SECONDS):
+        yield
+
+
+def create_database(place: TrackingPlace) -> None:
+    """Build the database beside its place and move it there whole, so that a kill leaves none or a sound one."""
+    file = place.database
+    if file is None:
+        return
+    if file.exists() and file.stat().st_size:
+        require_database(place.uri)
+        return
+    from mlflow import MlflowClient
+
+    unfinished = file.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"{SQLITE}{unfinished}").search_experiments(max_results=1)
+    unfinished.replace(file)
+
+
+def connect(place: TrackingPlace) -> Tracker:
+    """A client and our experiment, created or brought back where it must be."""
+    import mlflow
+
+    mlflow.set_tracking_uri(place.uri)
+    mlflow.set_registry_uri(place.uri)
+    client = mlflow.MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+    location = None if place.artifacts is None else str(place.artifacts.resolve())
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return Tracker(client, client.create_experiment(EXPERIMENT, artifact_location=location), place)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    if location is not None and experiment.artifact_location != location:
+        relocate(place, experiment.artifact_location, location)
+    return Tracker(client, experiment.experiment_id, place)
+
+
+def relocate(place: TrackingPlace, old: str, new: str) -> None:
+    """Rewrite the absolute paths MLflow stored, after a home was moved."""
+    import sqlite3
+
+    columns = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+    with closing(sqlite3.connect(str(place.database))) as database, database:
+        for table, column in (*columns, ("model_versions", "storage_location")):
+            moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
+            database.execute(moved, (new, len(old) + 1, len(old), old))
+
+
+def sweep(tracker: Tracker) -> int:
+    """Mark runs KILLED whose process died while they were RUNNING; how many."""
+    running = tracker.client.search_runs([tracker.experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+    dead = [run.info.run_id for run in running if is_dead(run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
+    for run_id in dead:
+        tracker.client.set_terminated(run_id, "KILLED")
+    return len(dead)
+
+
+def is_dead(tags: Mapping[str, str], started: pd.Timestamp) -> bool:
+    """Its process is gone from this machine, or it has been running for longer than any training does."""
+    if pd.Timestamp.now("UTC").tz_localize(None) - started > DEAD_AFTER:
+        return True
+    return tags.get("host") == socket.gethostname() and not is_alive(int(tags.get("pid", 0)))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that number runs here; where that can't be asked without harm, it is taken to."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
+def count_trials(tracker: Tracker, family: str, configurations: Sequence[str]) -> dict[str, int]:
+    """The number each configuration was tried as, those of now included; the largest is how many were tried so far.
+
+    Kept as tags of the experiment, so that deleting runs doesn't reset it.
+    """
+    prefix = f"trial.{family}."
+    with alone(tracker.place):
+        tags = tracker.client.get_experiment(tracker.experiment_id).tags
+        tried = {key.removeprefix(prefix): int(value) for key, value in tags.items() if key.startswith(prefix)}
+        for configuration in configurations:
+            if configuration not in tried:
+                tried[configuration] = PRIOR_TRIALS + len(tried) + 1
+                tracker.client.set_experiment_tag(tracker.experiment_id, prefix + configuration, str(tried[configuration]))
+    return tried
+
+
+def log_training(
+    tracker: Tracker, training: TrainingRecord, models: Mapping[str, ModelRecord], progress: Callable[[str, int, int], None]
+) -> tuple[str, dict[str, Registered]]:
+    """One parent run, one child run and one registered version a model; the parent's id and the versions by model name.
+
+    A failure leaves the parent FAILED; versions that were made stay without an alias.
+    """
+    parent = start_run(tracker, training.name, training.tags)
+    outcome = "FAILED"
+    try:
+        log_values(tracker, parent, training.params, {})
+        log_input(tracker, parent, training)
+        log_files(tracker, parent, training.tables)
+        made = {}
+        for done, (name, record) in enumerate(models.items()):
+            progress(f"tracking: {name}", done, len(models))
+            made[name] = log_model_run(tracker, parent, name, training, record)
+        outcome = "FINISHED"
+    finally:
+        tracker.client.set_terminated(parent, outcome)
+    return parent, made
+
+
+def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+    """A RUNNING run that says whose it is; its id."""
+    process = {"pid": str(os.getpid()), "host": socket.gethostname()}
+    family = {} if parent is None else {"mlflow.parentRunId": parent}
+    return str(tracker.client.create_run(tracker.experiment_id, tags={**tags, **process, **family}, run_name=name).info.run_id)
+
+
+def log_model_run(tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord) -> Registered:
+    """The child run of one model."""
+    run_id = start_run(tracker, name, {**training.tags, **record.tags}, parent)
+    outcome = "FAILED"
+    try:
+        log_values(tracker, run_id, record.params, record.metrics)
+        log_input(tracker, run_id, training)
+        log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts}, record)
+        registered = register(tracker, run_id, record)
+        outcome = "FINISHED"
+    finally:
+        tracker.client.set_terminated(run_id, outcome)
+    return registered
+
+
+def log_values(tracker: Tracker, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
+    """Everything in one request; a metric that couldn't be had is left out."""
+    from mlflow.entities import Metric, Param
+
+    now = int(pd.Timestamp.now("UTC").timestamp() * 1000)
+    known = {name: value for name, value in metrics.items() if value is not None and np.isfinite(value)}
+    tracker.client.log_batch(
+        run_id,
+        metrics=[Metric(name, float(value), now, 0) for name, value in known.items()],
+        params=[Param(name, str(value)) for name, value in params.items()],
+    )
+
+
+def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
+    """The data set that was read, named by its snapshot."""
+    import mlflow.data
+    from mlflow.entities import DatasetInput, InputTag
+
+    name = f"{training.tags['market']} market"
+    data = mlflow.data.from_pandas(training.inputs, name=name, digest=training.tags["snapshot"])
+    entity = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
+    tracker.client.log_inputs(run_id, [entity])
+
+
+def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame], record: ModelRecord | None = None) -> None:
+    """Tables by the name of their file (Parquet or CSV); of a model also its card and figures."""
+    with TemporaryDirectory() as folder:
+        for name, table in tables.items():
+            write_table(table, Path(folder) / name)
+        if record is not None:
+            write_figures(record, Path(folder))
+            tracker.client.log_dict(run_id, record.card.to_json(), "card.json")
+        tracker.client.log_artifacts(run_id, folder)
+
+
+def write_table(table: pd.DataFrame, file: Path) -> None:
+    """One table, in the format its name ends with."""
+    if file.suffix == ".parquet":
+        table.to_parquet(file, index=False)
+    else:
+        table.to_csv(file, index=False)
+
+
+def write_figures(record: ModelRecord, folder: Path) -> None:
+    """Reliability, and the forecast over time."""
+    from training.figures import draw_history, draw_reliability
+
+    title = f"{record.card.model} · {record.card.market} market"
+    draw_reliability(record.forecasts, f"{title}: reliability out of sample", folder / "reliability.png")
+    draw_history(record.forecasts, f"{title}: forecasts out of sample", folder / "forecasts.png")
+
+
+def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
+    """Save the model and make it a version whose SHA-256 is known."""
+    import mlflow
+
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.sklearn.log_model(
+            record.forecaster,
+            name="model",
+            serialization_format="skops",
+            skops_trusted_types=TRUSTED_TYPES,
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            signature=mlflow.models.infer_signature(record.inputs, record.forecaster.predict(record.inputs)),
+            input_example=record.inputs.head(2),
+        )
+    card = record.card
+    named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
+    with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
+        tags = {**record.tags, **named, "sha256": digest(file)}
+    require_registered_model(tracker)
+    made = tracker.client.create_model_version(REGISTERED_MODEL, info.model_uri, run_id=run_id, tags=tags, model_id=info.model_id)
+    return Registered(str(made.version), run_id, tags)
+
+
+def require_registered_model(tracker: Tracker) -> None:
+    """Create the registered model where it isn't there yet."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tracker.client.create_registered_model(REGISTERED_MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def champion(tracker: Tracker) -> Registered | None:
+    """The version that has the alias, None in an empty home."""
+    try:
+        found = champion_version(tracker.client)
+    except NoChampion:
+        return None
+    return Registered(str(found.version), found.run_id, dict(found.tags))
+
+
+def version_of(tracker: Tracker, run_id: str) -> Registered | None:
+    """The version a run registered."""
+    found = tracker.client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
+    return Registered(str(found[0].version), run_id, dict(found[0].tags)) if found else None
+
+
+def set_alias(tracker: Tracker, alias: str, registered: Registered) -> None:
+    """Move an alias to a version."""
+    tracker.client.set_registered_model_alias(REGISTERED_MODEL, alias, registered.version)
+
+
+def forecasts_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
+    """Out-of-sample forecasts of a run: as_of, horizon, model, probability, climatology, outcome."""
+    folder = tracker.client.get_run(run_id).info.artifact_uri
+    with fetched(folder, FORECASTS_FILE, tracker.place.home, tracker.place.uri) as file:
+        return pd.read_parquet(file)
+
+
+def metrics_of(tracker: Tracker, run_id: str) -> dict[str, float]:
+    """Metrics of a run."""
+    return dict(tracker.client.get_run(run_id).data.metrics)
+
+
+def code_version() -> str:
+    """The version of altrally that ran."""
+    try:
+        return version("altrally")
+    except PackageNotFoundError:
+        return "not installed"

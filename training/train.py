@@ -1,0 +1,343 @@
+"""Train: walk forward, judge, fit on everything known, track, and settle who is champion."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from features.catalogue import catalogue
+from models.base import HorizonModel
+from models.card import Card, FoldCard
+from models.catalog import MODELS, default_model
+from models.forecaster import assemble
+from sources.gates import freshness
+from sources.series import COIN_PRICE
+from sources.store import Store
+from training.bootstrap import WIDENING
+from training.dataset import Dataset, prepare
+from training.promotion import settle
+from training.settings import TrainSettings, configuration
+from training.tracking import (
+    ModelRecord,
+    Registered,
+    Tracker,
+    TrackingPlace,
+    TrainingRecord,
+    champion,
+    code_version,
+    count_trials,
+    log_training,
+    tracking,
+)
+from training.verify import Progress, judge, model_names, table, walk_all
+from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
+
+JUDGED_DAYS = 60
+LEVEL = 0.05
+MOST_MISSING = 0.5
+BASELINE_WORDS = {"climatology": "climatology", "random_walk": "the random walk", "momentum": "momentum"}
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training did: verification rows, its folds, the versions made, and what was decided about the champion."""
+
+    until: str
+    market: str
+    label: str
+    snapshot: str
+    trials: int
+    run_id: str
+    models: list[dict[str, str]]
+    decisions: list[str]
+    sentence: str
+    rows: list[dict[str, Any]]
+    folds: pd.DataFrame
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts, days as text."""
+        return {
+            **vars(self),
+            "folds": self.folds.map(lambda cell: f"{cell:%Y-%m-%d}" if hasattr(cell, "year") else cell).to_dict("records"),
+        }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One model: its walk-forward and forecasts, its fit on everything known, its rows of the verification."""
+
+    name: str
+    walk: WalkForward
+    forecasts: pd.DataFrame
+    final: HorizonModel
+    rows: list[dict[str, Any]]
+    configuration: str
+
+    @property
+    def columns(self) -> list[str]:
+        """Inputs it reads, in order."""
+        return list(MODELS[self.name].columns)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all models of one training share. `stale` says why the data gates are closed; `catalogue` lists the features built."""
+
+    settings: TrainSettings
+    data: Dataset
+    folds: list[Fold]
+    stale: list[str]
+    catalogue: pd.DataFrame
+
+
+def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: TrackingPlace, progress: Progress) -> TrainReport:
+    """Train on what was known by the end of `until` and track it all in `place`.
+
+    An empty home gets the default model as champion (trained too, if others were asked for); later trainings refresh the champion
+    or name a challenger. Raises MissingData, UnknownName, BadInput, Refused or StoreUnusable; then no alias has moved.
+    """
+    model_names(settings)
+    progress("building features", 0, 0)
+    data = prepare(store, settings, until)
+    folds = usable(quarters(settings.first_test, until), data.outcomes)
+    job = Job(settings, data, folds, stale_index(store, until), catalogue(store, until))
+    return train_on(job, place, progress)
+
+
+def train_on(job: Job, place: TrackingPlace, progress: Progress) -> TrainReport:
+    """Train on rows already prepared."""
+    with tracking(place) as tracker:
+        trained = learn(job, names_to_train(job.settings, champion(tracker)), progress)
+        trials = count_trials(tracker, family(job.data), [model.configuration for model in trained])
+        return keep(tracker, job, trained, trials, progress)
+
+
+def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping[str, int], progress: Progress) -> TrainReport:
+    """Track what was trained and settle the aliases."""
+    tried, default = max(trials.values()), default_model(job.settings.outcome)
+    records = {model.name: model_record(job, model, trials[model.configuration], tried) for model in trained}
+    run_id, made = log_training(tracker, training_record(job, tried), records, progress)
+    decisions = settle(tracker, default, made, records)
+    told = records.get(default, next(iter(records.values())))
+    return TrainReport(
+        until=f"{job.data.until:%Y-%m-%d}",
+        market=job.data.market,
+        label=job.settings.label,
+        snapshot=job.data.snapshot,
+        trials=tried,
+        run_id=run_id,
+        models=[{"model": name, "version": version.version, "run_id": version.run_id} for name, version in made.items()],
+        decisions=decisions,
+        sentence=f"{told.card.model}: {told.card.skill['sentence']}",
+        rows=sorted((row for model in trained for row in model.rows), key=lambda row: row["horizon"]),
+        folds=describe(job.folds, job.data.outcomes),
+    )
+
+
+def names_to_train(settings: TrainSettings, current: Registered | None) -> list[str]:
+    """The models asked for; an empty home needs its default model besides."""
+    names = model_names(settings)
+    default = default_model(settings.outcome)
+    return names if current is not None or default in names else [default, *names]
+
+
+def learn(job: Job, names: Sequence[str], progress: Progress) -> list[Trained]:
+    """Walk forward and judge, then fit each model on every outcome known."""
+    data, settings = job.data, job.settings
+    walks = walk_all(data, settings, names, job.folds, progress, draws=Draws(settings.draws, settings.seed))
+    forecasts = {name: walk.probabilities for name, walk in walks.items()}
+    rows = judge(forecasts, data, settings, names)
+    trained = []
+    for done, name in enumerate(names):
+        progress(f"final fit: {name}", done, len(names))
+        final = final_fit(name, data, settings)
+        own = [row for row in rows if row["model"] == name]
+        hashed = configuration(name, final.get_params(), MODELS[name].columns, settings)
+        trained.append(Trained(name, walks[name], table(forecasts, data, [name]), final, own, hashed))
+    return trained
+
+
+def final_fit(name: str, data: Dataset, settings: TrainSettings) -> HorizonModel:
+    """The model fitted on every outcome known, with the refits that give its interval."""
+    events = data.outcomes.events.dropna(how="all")
+    inputs = data.X.loc[events.index, list(MODELS[name].columns)]
+    return fitted(MODELS[name].make(settings.outcome, settings.rise), inputs, events, Draws(settings.draws, settings.seed))
+
+
+def family(data: Dataset) -> str:
+    """Models tried on the same market are tries at the same question."""
+    return f"altcoin-rally-{data.market}"
+
+
+def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecord:
+    """Everything to keep of one model, the `trial`-th of `tried` configurations."""
+    card = make_card(job, model, tried)
+    tags = {
+        "model": model.name,
+        "configuration": model.configuration,
+        "trial": str(trial),
+        "unproven": str(not card.skill["shown"]).lower(),
+        "gates": "; ".join(closed_gates(job, model.columns)) or "pass",
+    }
+    return ModelRecord(
+        card=card,
+        forecaster=assemble(model.final, model.walk.models),
+        inputs=job.data.X[model.columns].tail(100),
+        forecasts=model.forecasts,
+        params={"model": model.name, "columns": ", ".join(model.columns), "draws": job.settings.draws, **model.final.get_params()},
+        metrics={name: value for row in model.rows for name, value in row_metrics(row).items()},
+        tags=tags,
+    )
+
+
+def training_record(job: Job, tried: int) -> TrainingRecord:
+    """Everything to keep of a training as a whole; its tags go to every model too."""
+    settings, data = job.settings, job.data
+    return TrainingRecord(
+        name=f"train {data.until:%Y-%m-%d}",
+        params={
+            "outcome": settings.outcome,
+            "threshold": settings.rise,
+            "horizons": settings.horizons,
+            "start": f"{settings.start:%Y-%m-%d}",
+            "first_test": f"{job.folds[0].test_start:%Y-%m-%d}",
+            "until": f"{data.until:%Y-%m-%d}",
+            "seed": settings.seed,
+            "widening": WIDENING,
+        },
+        tags={
+            "family": family(data),
+            "trials": str(tried),
+            "label": settings.label,
+            "market": data.market,
+            "snapshot": data.snapshot,
+            "trained_as_of": f"{data.until:%Y-%m-%d}",
+            "code_version": code_version(),
+        },
+        tables={"folds.csv": describe(job.folds, data.outcomes), "features.csv": job.catalogue},
+        inputs=data.X,
+    )
+
+
+def make_card(job: Job, model: Trained, tried: int) -> Card:
+    """What a forecast of this model needs besides the model."""
+    data, events = job.data, job.data.outcomes.events.dropna(how="all")
+    ends = data.outcomes.label_end.loc[events.index].where(events.notna())
+    return Card(
+        model=model.name,
+        family=family(data),
+        market=data.market,
+        outcome={"kind": job.settings.outcome, "threshold": job.settings.rise},
+        horizons=list(job.settings.horizons),
+        columns=model.columns,
+        label=job.settings.label,
+        configuration=model.configuration,
+        snapshot=data.snapshot,
+        trained_as_of=f"{data.until:%Y-%m-%d}",
+        last_label_end=f"{ends.max().max():%Y-%m-%d}",
+        base_rates=base_rates(events),
+        folds=[fold_card(job, model, position) for position in range(len(job.folds))],
+        means=means(data.X.loc[events.index, model.columns]),
+        skill=skill_card(model, tried),
+        draws=job.settings.draws,
+        trials=tried,
+    )
+
+
+def fold_card(job: Job, model: Trained, position: int) -> FoldCard:
+    """What a forecast of one walk-forward model needs."""
+    fold = job.folds[position]
+    rows = training_rows(job.data.outcomes, fold.test_start).index
+    return FoldCard(
+        test_start=f"{fold.test_start:%Y-%m-%d}",
+        test_end=f"{fold.test_end:%Y-%m-%d}",
+        base_rates=model.walk.base_rates[position],
+        means=means(job.data.X.loc[rows, model.columns]),
+    )
+
+
+def means(inputs: pd.DataFrame) -> dict[str, Any]:
+    """Mean of each input; None where it was never known."""
+    return {str(name): None if pd.isna(mean) else float(mean) for name, mean in inputs.mean().items()}
+
+
+def skill_card(model: Trained, trials: int) -> dict[str, Any]:
+    """Skill at 60 days as the card tells it."""
+    row = next((row for row in model.rows if row["horizon"] == JUDGED_DAYS), model.rows[-1])
+    judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
+    start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))
+    against = row["skill_climatology"]
+    shown = skill_shown(row, None)
+    return {
+        "brier_skill_score": against["value"],
+        "low": against["low"],
+        "high": against["high"],
+        "null_p": None,
+        "shown": shown,
+        "sentence": skill_sentence(row, start, end, shown=shown, trials=trials, best_of_n_p=None),
+        "start": start,
+        "end": end,
+    }
+
+
+def skill_shown(row: Mapping[str, Any], best_of_n_p: float | None) -> bool:
+    """The one rule (STATISTICS 8): intervals against all three baselines above zero, and the best-of-N p below 0.05."""
+    lows = [row[f"skill_{name}"]["low"] for name in BASELINE_WORDS]
+    return best_of_n_p is not None and best_of_n_p < LEVEL and all(low is not None and low > 0 for low in lows)
+
+
+def skill_sentence(
+    row: Mapping[str, Any], start: str | None, end: str | None, *, shown: bool, trials: int, best_of_n_p: float | None
+) -> str:
+    """Skill in one sentence, the same wherever it is told: by what rule, over which span, against whom."""
+    if row["n"] == 0 or start is None or end is None:
+        return "Skill has not been shown: no forecast has been judged yet."
+    verdict = "Skill has been shown" if shown else "Skill has not been shown"
+    against = ", ".join(f"{worth(row[f'skill_{name}'])} against {words}" for name, words in BASELINE_WORDS.items())
+    chance = "not computed yet" if best_of_n_p is None else f"{best_of_n_p:.3f}"
+    return (
+        f"{verdict}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
+        f"(95 % intervals, about {row['n_effective']:.0f} independent windows; best of {trials} tries: p {chance})."
+    )
+
+
+def worth(interval: Mapping[str, float | None]) -> str:
+    """A value with its interval."""
+    value, low, high = (interval[key] for key in ("value", "low", "high"))
+    if value is None:
+        return "unknown"
+    return f"{value:+.3f}" if low is None or high is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def row_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """A verification row as metrics: brier_60, skill_climatology_60 with _lo and _hi, and so on."""
+    days = row["horizon"]
+    plain = {f"{name}_{days}": row[name] for name in ("n", "n_effective", "base_rate", "brier", "log_score", "auc", "block")}
+    limits = {
+        f"skill_{name}_{days}{ending}": row[f"skill_{name}"][key]
+        for name in BASELINE_WORDS
+        for ending, key in (("", "value"), ("_lo", "low"), ("_hi", "high"))
+    }
+    apart = {
+        f"skill_non_overlapping_{days}": row["non_overlapping"]["mean"],
+        f"skill_onset_{days}": row["onset"]["skill_climatology"],
+    }
+    return plain | limits | apart
+
+
+def stale_index(store: Store, until: pd.Timestamp) -> list[str]:
+    """Why the altcoin index isn't fresh; empty if it is."""
+    return [line.message for line in freshness(store, until) if line.series == COIN_PRICE.name and not line.fresh]
+
+
+def closed_gates(job: Job, columns: Sequence[str]) -> list[str]:
+    """Why today's data may not make a champion (a stale index, most inputs missing); empty if they may."""
+    last = job.data.X[list(columns)].iloc[-1]
+    missing = [name for name in columns if pd.isna(last[name]) or (name in job.data.neutral and job.data.neutral[name].iloc[-1])]
+    thin = (
+        [f"{len(missing)} of {len(columns)} inputs are missing ({', '.join(missing)})"]
+        if len(missing) > MOST_MISSING * len(columns)
+        else []
+    )
+    return job.stale + thin
