@@ -85,10 +85,12 @@ def features(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def train(
     context: typer.Context,
-    until: Annotated[str | None, typer.Option(metavar="DATE", help="Use only what was known by the end of this day.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="DATE", help="Use only what was known by then.  [default: all]")] = None,
     model: Models = None,
     outcome: Annotated[str, typer.Option(metavar="KIND", help="first_passage, terminal or relative.")] = "first_passage",
-    threshold: Annotated[float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share: 0.3 is 30 %.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share: 0.3 is 30 %.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the models and judge them out of sample.
@@ -105,7 +107,9 @@ def score(
     as_of: Annotated[
         str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
     ] = None,
-    in_sample: Annotated[bool, typer.Option("--in-sample", help="Answer for days the champion was trained on, and say so.")] = False,
+    in_sample: Annotated[
+        bool, typer.Option("--in-sample", help="Answer for days the champion was trained on, and say so.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Issue the champion's forecast for a day."""
@@ -118,7 +122,9 @@ def score(
 def verify(
     context: typer.Context,
     start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="First day forecast.  [default: 2018-01-01]")] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Last day forecast.  [default: the last one known]")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="Last day forecast.  [default: the last one known]")
+    ] = None,
     model: Models = None,
     outcome: Annotated[str, typer.Option(metavar="KIND", help="first_passage, terminal or relative.")] = "first_passage",
     threshold: Annotated[float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share.")] = None,

@@ -1,18 +1,25 @@
 """What each command does, between the options a user typed and the page that is printed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from altrally.settings import Home
-from sources.errors import BadInput
+from sources.errors import BadInput, NoChampion
 from sources.store import Store
+
+if TYPE_CHECKING:
+    from altrally.score import Score
+    from sources.fetch import FetchReport
+    from training.settings import TrainSettings
+    from training.tracking import TrackingPlace
+    from training.train import TrainReport
 
 
 def now() -> pd.Timestamp:
@@ -72,44 +79,202 @@ def last_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
     return typed
 
 
+def demo(home: Home) -> None:
+    """The whole job on a simulated market: fetch, train, score, and what to do next."""
+    from altrally.render import fetch_table, market_banner, next_steps, score_page, show, training_page
+
+    show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
+    report = learn(home, settings_of("first_passage", None, None), None)
+    show(training_page(report))
+    show(score_page(issue(home, None)), next_steps(home.folder))
+
+
 def fetch(home: Home, provider: str, path: Path | None) -> None:
     """Bring what is new into the store, and say line by line what came and what was dropped."""
-    from altrally.render import fetch_table, market_banner, show
-    from sources.fetch import fetch as bring
-    from sources.providers import require_provider
+    from altrally.render import fetch_table, show
 
-    require_provider(provider)
+    show(fetch_table(bring(home, provider, path)))
+
+
+def bring(home: Home, provider: str, path: Path | None) -> "FetchReport":
+    """Fetch under a progress bar. A mistyped provider creates no home."""
+    from sources.fetch import fetch as into
+    from sources.providers import provider_named
+
+    provider_named(provider)
     with opened(home, read_only=False) as store, progress_bar() as report:
-        brought = bring(store, provider, path=path, today=now().normalize(), progress=report)
-        market = store.market
-    show(market_banner(market), fetch_table(brought.lines), *(f"[yellow]{warning}[/]" for warning in brought.warnings))
+        return into(store, provider, path=path, today=now(), progress=report)
 
 
 def features(home: Home, *, as_json: bool) -> None:
-    """The catalogue, with the coverage of this home's store where there is one."""
-    from altrally.render import feature_list, show
+    """The catalogue, with the coverage of this home's store."""
+    from altrally.render import feature_list, market_banner, show
     from features.catalogue import catalogue
 
     with opened(home) as store:
         listed = catalogue(store, last_day(store, None))
+        market = store.market
     if as_json:
         emit(listed.to_dict("records"))
     else:
-        show(feature_list(listed))
+        show(market_banner(market), feature_list(listed))
+
+
+def settings_of(outcome: str, threshold: float | None, models: Sequence[str] | None) -> "TrainSettings":
+    """What was asked for, checked before anything is read."""
+    from training.settings import TrainSettings
+    from training.verify import model_names
+
+    settings = TrainSettings(outcome=outcome, threshold=threshold, models=tuple(models) if models else None)
+    model_names(settings)
+    return settings
+
+
+def place_of(home: Home) -> "TrackingPlace":
+    """Where this home's runs are tracked."""
+    from training.tracking import TrackingPlace
+
+    return TrackingPlace(home.tracking_uri, None if home.tracking_server else home.artifacts, home.folder)
+
+
+def train(
+    home: Home, until: str | None, models: Sequence[str] | None, outcome: str, threshold: float | None, *, as_json: bool
+) -> None:
+    """Train, judge and track."""
+    report = learn(home, settings_of(outcome, threshold, models), day(until, "--until"))
+    if as_json:
+        emit(report.to_json())
+        return
+    from altrally.render import show, training_page
+
+    show(training_page(report))
+
+
+def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> "TrainReport":
+    """Train under a progress bar."""
+    from training.train import train as learned
+
+    with opened(home) as store, progress_bar() as report:
+        return learned(store, settings, until=last_day(store, until), place=place_of(home), progress=report)
 
 
 def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> None:
     """Issue a forecast."""
-    from altrally.score import score as forecast
-    from models.registry import load_champion
-
-    typed = day(as_of, "--as-of")
-    champion = load_champion(home.tracking_uri, home.folder)
-    with opened(home) as store:
-        issued = forecast(store, champion, last_day(store, typed), in_sample=in_sample)
+    issued = issue(home, day(as_of, "--as-of"), in_sample=in_sample)
     if as_json:
         emit(issued.to_json())
         return
     from altrally.render import score_page, show
 
     show(score_page(issued))
+
+
+def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Score":
+    """The champion's forecast at the end of a day."""
+    from altrally.score import score as forecast
+    from models.registry import load_champion
+
+    with opened(home) as store:
+        return forecast(store, load_champion(home.tracking_uri, home.folder), last_day(store, as_of), in_sample=in_sample)
+
+
+def verify(
+    home: Home,
+    start: str | None,
+    end: str | None,
+    models: Sequence[str] | None,
+    outcome: str,
+    threshold: float | None,
+    forecasts: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Judge out-of-sample forecasts of the store; nothing is tracked."""
+    from training.verify import verify as judged
+
+    span = day(start, "--from"), day(end, "--to")
+    settings = settings_of(outcome, threshold, models)
+    with opened(home) as store, progress_bar() as report:
+        verification = judged(store, settings, start=span[0], end=span[1], models=settings.models, progress=report)
+        market = store.market
+    if forecasts is not None:
+        write(verification.forecasts, forecasts)
+    if as_json:
+        emit(verification.rows)
+        return
+    from altrally.render import market_banner, show, verification_table
+
+    show(market_banner(market), verification_table(verification.rows))
+
+
+def write(frame: pd.DataFrame, file: Path) -> None:
+    """A Parquet file where the user asked for it."""
+    try:
+        frame.to_parquet(file, index=False)
+    except OSError as error:
+        raise BadInput(f"--forecasts {file} can't be written: {error.strerror or error}.") from None
+
+
+def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
+    """Tracked runs beside each other, on the same days."""
+    from training.compare import compare as paired
+
+    require_trained(home)
+    rows = paired(place_of(home), runs)
+    if as_json:
+        emit(rows)
+        return
+    from altrally.render import comparison_page, show
+
+    show(comparison_page(rows))
+
+
+def promote(home: Home, run: str) -> None:
+    """Make a run champion, if it has earned it."""
+    from altrally.render import show
+    from training.promotion import promote as promoted
+
+    require_trained(home)
+    show(promoted(place_of(home), run))
+
+
+def require_trained(home: Home) -> None:
+    """Refuse before a database would be created only to find it empty."""
+    if home.tracking_server is None and not home.database.exists():
+        raise NoChampion("Nothing has been trained in this home yet. Run `altrally train` first.")
+
+
+def status(home: Home, *, as_json: bool) -> None:
+    """What is in the store, how fresh it is, and which champion scores it."""
+    from sources.gates import freshness
+
+    with opened(home) as store:
+        as_of = last_day(store, None)
+        facts = {
+            "home": str(home.folder),
+            "market": store.market,
+            "as_of": f"{as_of:%Y-%m-%d}",
+            "snapshot": store.snapshot(as_of),
+            "champion": champion_facts(home),
+            "series": [line.to_json() for line in freshness(store, as_of)],
+        }
+    if as_json:
+        emit(facts)
+        return
+    from altrally.render import show, status_page
+
+    show(status_page(facts))
+
+
+def champion_facts(home: Home) -> dict[str, Any] | None:
+    """The champion in brief, None where nothing was trained yet."""
+    from models.registry import load_champion
+
+    try:
+        champion = load_champion(home.tracking_uri, home.folder)
+    except NoChampion:
+        return None
+    card = champion.card
+    told = {"label": card.label, "trained_as_of": card.trained_as_of, "trials": card.trials, "sentence": card.skill["sentence"]}
+    named = {"name": card.model, "version": champion.version, "run_id": champion.run_id}
+    return named | told | {"unproven": not card.skill["shown"]}

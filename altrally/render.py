@@ -1,6 +1,7 @@
 """What people see in a terminal. Numbers come in finished; nothing is computed here."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,9 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from altrally.score import Score
+from sources.fetch import FetchReport
+from training.train import TrainReport
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
 SCALE_CELLS = 40
+WIDE = 200
 OUTCOME_WORDS = {
     "first_passage": "P(altcoin index closes ≥ {threshold:.0%} above its close at as_of, within …)",
     "terminal": "P(altcoin index ≥ {threshold:.0%} higher at the horizon)",
@@ -25,13 +29,13 @@ def market_banner(market: str | None) -> RenderableType:
     return Text.from_markup(SIMULATED) if market == "simulated" else Text("")
 
 
-def score_page(score: Score, *, version_note: str = "") -> Group:
+def score_page(score: Score) -> Group:
     """A forecast: probabilities beside base rates, what they are worth, what moved them."""
     model = score.model
-    header = f"[bold]{score.as_of}[/] · {score.market} market · snapshot {score.snapshot} · {model['name']} v{model['version']} {version_note}"
+    about = f"{score.market} market · snapshot {score.snapshot} · {model['name']} v{model['version']}"
     return Group(
         market_banner(score.market),
-        Text.from_markup(header),
+        Text.assemble((score.as_of, "bold"), f" · {about}"),
         Text(OUTCOME_WORDS[score.outcome["kind"]].format(threshold=score.outcome["threshold"]), style="dim"),
         probability_table(score),
         Text(score.skill["sentence"]),
@@ -42,7 +46,7 @@ def score_page(score: Score, *, version_note: str = "") -> Group:
 
 def probability_table(score: Score) -> Table:
     """One row a horizon on a scale from 0 to 1; the bar is the interval, ● the probability, │ the base rate."""
-    table = Table("days", "probability", "90 % interval", "base rate", Text(f"0{'':{SCALE_CELLS - 2}}1"), box=None, pad_edge=False)
+    table = Table("days", "probability", "90 % interval", "base rate", f"0{'':{SCALE_CELLS - 2}}1", box=None, pad_edge=False)
     for row in score.horizons:
         scale = scale_text(row.probability, row.low, row.high, row.base_rate)
         table.add_row(str(row.days), f"{row.probability:.2f}", f"{row.low:.2f} – {row.high:.2f}", f"{row.base_rate:.2f}", scale)
@@ -68,7 +72,8 @@ def driver_table(score: Score) -> Table:
     """Blocks, largest effect first."""
     table = Table("block", "log-odds against its training mean", box=None, pad_edge=False)
     for driver in sorted(score.drivers, key=lambda driver: -abs(driver.contribution)):
-        table.add_row(driver.block, f"{driver.contribution:+.2f}" + (" (missing: neutral)" if driver.block in score.neutral else ""))
+        missing = " (missing: neutral)" if driver.block in score.neutral else ""
+        table.add_row(driver.block, f"{driver.contribution:+.2f}{missing}")
     return table
 
 
@@ -82,13 +87,13 @@ def notes(score: Score) -> Iterable[Text]:
     yield Text("The interval is parameter uncertainty only. Not investment advice.", style="dim")
 
 
-def interval(part: dict[str, Any]) -> str:
+def interval(part: dict[str, Any], form: str = ".3f") -> str:
     """A value with its 95 % interval."""
     if part.get("value") is None:
         return "–"
     if part.get("low") is None:
-        return f"{part['value']:+.3f}"
-    return f"{part['value']:+.3f} [{part['low']:+.3f}, {part['high']:+.3f}]"
+        return f"{part['value']:+{form}}"
+    return f"{part['value']:+{form}} [{part['low']:+{form}}, {part['high']:+{form}}]"
 
 
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -99,7 +104,10 @@ def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
         counts = (str(row["horizon"]), str(row["n"]), number(row["n_effective"], ".0f"), number(row["base_rate"], ".2f"))
         scores = (number(row["brier"], ".4f"), number(row["log_score"], ".3f"), number(row["auc"], ".2f"))
         table.add_row(
-            row["model"], *counts, *scores, *(interval(row[f"skill_{name}"]) for name in ("climatology", "random_walk", "momentum"))
+            row["model"],
+            *counts,
+            *scores,
+            *(escape(interval(row[f"skill_{name}"])) for name in ("climatology", "random_walk", "momentum")),
         )
     return table
 
@@ -109,12 +117,82 @@ def number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def frame_table(frame: pd.DataFrame) -> Table:
-    """A data frame as it is; what is missing is a dash."""
-    table = Table(*map(str, frame.columns), box=None, pad_edge=False)
-    for row in frame.itertuples(index=False):
-        table.add_row(*("–" if pd.isna(value) else escape(str(value)) for value in row))
-    return table
+def fetch_table(report: FetchReport) -> Group:
+    """One line a label: what came, what of it was new, what was left out and why; then what could not be done."""
+    table = Table("", "rows", "new", "left out", box=None, pad_edge=False)
+    for line in report.lines:
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in line.dropped.items() if count)
+        table.add_row(escape(line.label), f"{line.received:,}", f"{line.new:,}", escape(dropped) or "–")
+    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings))
+
+
+def training_page(report: TrainReport) -> Group:
+    """A training: scores of every model, the sentence on skill, and what became of the aliases."""
+    header = (
+        f" · {report.market} market · snapshot {report.snapshot} · {report.label} · {report.trials} configurations tried so far"
+    )
+    return Group(
+        market_banner(report.market),
+        Text.assemble((f"trained on what was known by {report.until}", "bold"), header),
+        verification_table(report.rows),
+        Text(report.sentence),
+        *(Text(decision) for decision in report.decisions),
+    )
+
+
+def comparison_page(rows: Sequence[dict[str, Any]]) -> Group:
+    """Tracked runs at each horizon on the days all of them forecast, each paired with the first."""
+    table = Table("run", "model", "version", "trained", "days", "n", "Brier", "log", "AUC", box=None, pad_edge=False)
+    for name in ("skill against climatology", "Brier gain over the first"):
+        table.add_column(name)
+    for row in sorted(rows, key=lambda row: row["horizon"]):
+        about = (row["run_id"][:8], row["model"], row["version"] or "–", row["trained_as_of"], str(row["horizon"]), str(row["n"]))
+        scores = (number(row["brier"], ".4f"), number(row["log_score"], ".3f"), number(row["auc"], ".2f"))
+        gain = row["brier_difference"]
+        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), escape(interval(gain, ".4f")) if gain else "–")
+    first = rows[0]
+    note = f"{first['label']}, {first['market']} market. 95 % intervals; a gain above zero is better than {first['model']}."
+    return Group(market_banner(first["market"]), table, Text(note, style="dim"))
+
+
+def status_page(facts: dict[str, Any]) -> Group:
+    """Store, freshness, champion."""
+    table = Table("series", "last observed", "age", "limit", "", box=None, pad_edge=False)
+    for line in facts["series"]:
+        age = "–" if line["age_days"] is None else f"{line['age_days']} d"
+        verdict = (
+            "[green]fresh[/]"
+            if line["fresh"]
+            else "[yellow]missing[/]"
+            if line["observed"] is None
+            else "[yellow]too old or thin[/]"
+        )
+        table.add_row(escape(line["series"]), line["observed"] or "–", age, f"{line['limit_days']} d", verdict)
+    header = f" · {facts['market']} market · known to {facts['as_of']} · snapshot {facts['snapshot']}"
+    return Group(
+        market_banner(facts["market"]), Text.assemble((facts["home"], "bold"), header), champion_line(facts["champion"]), table
+    )
+
+
+def champion_line(champion: dict[str, Any] | None) -> Text:
+    """Who scores, and what it is worth."""
+    if champion is None:
+        return Text("No champion yet: run `altrally train`.")
+    about = f"v{champion['version']}{' (unproven)' if champion['unproven'] else ''}: {champion['label']}"
+    return Text(f"champion {champion['name']} {about}, trained on {champion['trained_as_of']}. {champion['sentence']}")
+
+
+def next_steps(home: Path) -> Text:
+    """What to do after the demonstration."""
+    command = f"altrally --home {home}"
+    return Text(
+        "\nNext:\n"
+        f"  {command} score --as-of 2021-06-01     any past day, answered by a model that had not seen what followed\n"
+        f"  {command} verify                       every model against every baseline\n"
+        f"  {command} compare                      the runs of this training, paired\n"
+        f"  mlflow ui --backend-store-uri sqlite:///{home}/mlruns/mlflow.db\n"
+        "  altrally fetch && altrally train && altrally score     the same on the real market, in ~/.altrally"
+    )
 
 
 def feature_list(catalogue: pd.DataFrame) -> Group:
@@ -131,7 +209,9 @@ def feature_list(catalogue: pd.DataFrame) -> Group:
 
 
 def show(*parts: RenderableType) -> None:
-    """Print to the terminal, or plainly where there is none."""
+    """Print to the terminal; plainly, and as wide as it must be, where there is none."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
     for part in parts:
-        console.print(part)
+        console.print(Text(part) if isinstance(part, str) else part)

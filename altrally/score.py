@@ -13,8 +13,8 @@ from features.builder import COMPOSITE_LOOKBACK, Matrix, build, matrix
 from features.registry import BLOCKS, FEATURES
 from models.drivers import shapley
 from models.registry import Champion
-from sources.errors import BadInput, GateClosed, MissingData
-from sources.gates import freshness
+from sources.errors import BadInput, GateClosed
+from sources.gates import freshness, last_known
 from sources.store import Store
 
 INTERVAL = (0.05, 0.95)
@@ -62,11 +62,8 @@ class Score:
 
 
 def default_as_of(store: Store, now: pd.Timestamp) -> pd.Timestamp:
-    """The last complete UTC day, or the last day the store knows anything of where that is earlier."""
-    last_known = store.inventory(now)["known_last"].max()
-    if pd.isna(last_known):
-        raise MissingData("The store is empty. Run `altrally fetch` first.")
-    return min(last_complete_day(now), pd.Timestamp(last_known))
+    """The last complete UTC day, or the last one the store learnt anything of the coins on where that is earlier."""
+    return min(last_complete_day(now), last_known(store))
 
 
 def last_complete_day(now: pd.Timestamp) -> pd.Timestamp:

@@ -28,9 +28,14 @@ class Home:
         return self.folder / "mlruns" / "artifacts"
 
     @property
+    def database(self) -> Path:
+        """Where MLflow keeps runs tracked in this home."""
+        return self.folder / "mlruns" / "mlflow.db"
+
+    @property
     def tracking_uri(self) -> str:
         """What MLflow is pointed at."""
-        return self.tracking_server or f"sqlite:///{self.folder / 'mlruns' / 'mlflow.db'}"
+        return self.tracking_server or f"sqlite:///{self.database}"
 
 
 def open_home(folder: Path | None, tracking_server: str | None, *, fallback: Path = DEFAULT_HOME) -> Home:

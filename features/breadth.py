@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from features.kernels import count, at_least, log_return, moving_max, moving_mean, moving_min, share_above
+from features.kernels import at_least, count, moving_max, moving_mean, moving_min, share_above
 from features.registry import feature
 from sources.series import FUND_PRICE, STOCK_PRICE
 

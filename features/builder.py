@@ -9,7 +9,7 @@ import pandas as pd
 from features import breadth, breakout, crypto_state, ladder, liquidity, volume  # noqa: F401  (importing declares their features)
 from features.composites import WINDOW, composites
 from features.kernels import REACH_BACK, DayNumbers, Floats, carried, day_numbers
-from features.registry import BLOCKS, FEATURES, Derived, Feature, Input
+from features.registry import FEATURES, Derived, Feature, Input
 from sources.errors import MissingData, RevisedWithoutVintages
 from sources.series import Panel, Series
 from sources.store import Store

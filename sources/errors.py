@@ -1,4 +1,4 @@
-"""Every error a user can meet, in one tree: what happened, which value, what to do. The command line prints one line and exits 1."""
+"""Every error a user can meet, in one tree: what happened, which value, what to do. The command line prints one line, exits 1."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

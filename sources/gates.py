@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from sources.errors import GateClosed, MissingData, UnknownName
-from sources.series import FREQUENCY_DAYS, Panel, Series
+from sources.series import COIN_PRICE, FREQUENCY_DAYS, Panel, Series
 from sources.store import Store, by_declaration
 
 WINDOW = pd.Timedelta(days=365)
@@ -14,6 +15,7 @@ TRADED_SHARE = 0.68  # of calendar days: five in seven, less holidays
 LEAST_ROWS = 0.8  # of the rows a series should have in its window
 LEAST_SYMBOLS = 0.2  # of the symbols that quoted lately; sources that drop small coins in one go have left 0.25
 WORTH_A_WORD = 0.9
+FAR_FUTURE = pd.Timestamp("2200-01-01")
 LATELY = pd.Timedelta(days=60)
 
 
@@ -34,11 +36,27 @@ class Freshness:
     fresh: bool
     message: str
 
+    def to_json(self) -> dict[str, Any]:
+        """Days as text, None where nothing is known."""
+        days = {
+            name: None if day is None else f"{day:%Y-%m-%d}" for name, day in (("observed", self.observed), ("known", self.known))
+        }
+        return {**vars(self), **days}
+
 
 def freshness(store: Store, as_of: pd.Timestamp) -> list[Freshness]:
     """The verdict on every declared series and panel at the end of `as_of`, absent ones included."""
     day = pd.Timestamp(as_of).normalize()
     return [_verdict(declared, rows, day) for declared, rows in by_declaration(store.extent(day, since=day - WINDOW))]
+
+
+def last_known(store: Store) -> pd.Timestamp:
+    """The last day on which the store learnt anything of the coins. Raises `MissingData` where it never did."""
+    inventory = store.inventory(FAR_FUTURE).set_index("name")
+    last = inventory["known_last"].get(COIN_PRICE.name)
+    if pd.isna(last):
+        raise MissingData("The store holds no coin prices. Run `altrally fetch` first.")
+    return pd.Timestamp(last).normalize()
 
 
 def require(store: Store, as_of: pd.Timestamp, names: Iterable[str]) -> list[Freshness]:

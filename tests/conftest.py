@@ -15,7 +15,11 @@ def fetched_home(tmp_path_factory: pytest.TempPathFactory, name: str, provider: 
     from sources.fetch import fetch
     from sources.store import Store
 
-    home = tmp_path_factory.getbasetemp().parent / name if "gw" in tmp_path_factory.getbasetemp().name else tmp_path_factory.mktemp(name)
+    home = (
+        tmp_path_factory.getbasetemp().parent / name
+        if "gw" in tmp_path_factory.getbasetemp().name
+        else tmp_path_factory.mktemp(name)
+    )
     home.mkdir(exist_ok=True)
     with FileLock(home / "fetch.lock"):
         if not (home / "done").exists():

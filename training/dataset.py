@@ -16,7 +16,6 @@ BEFORE_START = pd.Timedelta(days=2 * 1095)
 """Three years of trailing z-scores, re-standardised over three more."""
 
 LEAST_INDEX = pd.Timedelta(days=3 * 365)
-FAR_FUTURE = pd.Timestamp("2200-01-01")
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,3 @@ def bitcoin(store: Store, until: pd.Timestamp) -> pd.Series:
     """BTC closes by observed day, the latest version known."""
     versions = store.read(BTC, until)
     return versions.drop_duplicates("observed", keep="last").set_index("observed")["value"].sort_index()
-
-
-def last_known(store: Store) -> pd.Timestamp:
-    """The last day at whose end the store learnt anything of the coins. Raises MissingData where it never did."""
-    inventory = store.inventory(FAR_FUTURE).set_index("name")
-    last = inventory["known_last"].get(COIN_PRICE.name)
-    if pd.isna(last):
-        raise MissingData("The store holds no coin prices. Run `altrally fetch` first.")
-    return pd.Timestamp(last).normalize()

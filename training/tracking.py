@@ -2,7 +2,7 @@
 
 import logging
 import os
-import socket
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -195,7 +195,7 @@ def is_dead(tags: Mapping[str, str], started: pd.Timestamp) -> bool:
     """Its process is gone from this machine, or it has been running for longer than any training does."""
     if pd.Timestamp.now("UTC").tz_localize(None) - started > DEAD_AFTER:
         return True
-    return tags.get("host") == socket.gethostname() and not is_alive(int(tags.get("pid", 0)))
+    return tags.get("host") == platform.node() and not is_alive(int(tags.get("pid", 0)))
 
 
 def is_alive(pid: int) -> bool:
@@ -252,7 +252,7 @@ def log_training(
 
 def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
     """A RUNNING run that says whose it is; its id."""
-    process = {"pid": str(os.getpid()), "host": socket.gethostname()}
+    process = {"pid": str(os.getpid()), "host": platform.node()}
     family = {} if parent is None else {"mlflow.parentRunId": parent}
     return str(tracker.client.create_run(tracker.experiment_id, tags={**tags, **process, **family}, run_name=name).info.run_id)
 

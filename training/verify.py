@@ -10,9 +10,10 @@ import pandas as pd
 from models.base import BatchedModel, HorizonModel
 from models.catalog import MODELS, ModelSpec
 from sources.errors import BadInput, UnknownName
+from sources.gates import last_known
 from sources.store import Store
 from training.bootstrap import WIDENING, block_length, skill_interval, weeks_of
-from training.dataset import Dataset, last_known, prepare
+from training.dataset import Dataset, prepare
 from training.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
