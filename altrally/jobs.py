@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from sources.store import Store
 
 if TYPE_CHECKING:
     from altrally.score import Score
+    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.tracking import TrackingPlace
@@ -170,12 +172,19 @@ def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> N
 
 
 def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Score":
-    """The champion's forecast at the end of a day."""
-    from altrally.score import score as forecast
+    """The champion's forecast at the end of a day. MLflow takes as long to import as the features to build: side by side."""
+    with opened(home) as store, ThreadPoolExecutor(1) as side:
+        loading = side.submit(champion_of, home)
+        from altrally.score import inputs_known, score
+
+        return score(inputs_known(store, last_day(store, as_of)), loading.result(), in_sample=in_sample)
+
+
+def champion_of(home: Home) -> "Champion":
+    """The model that scores."""
     from models.registry import load_champion
 
-    with opened(home) as store:
-        return forecast(store, load_champion(home.tracking_uri, home.folder), last_day(store, as_of), in_sample=in_sample)
+    return load_champion(home.tracking_uri, home.folder)
 
 
 def verify(
@@ -268,10 +277,8 @@ def status(home: Home, *, as_json: bool) -> None:
 
 def champion_facts(home: Home) -> dict[str, Any] | None:
     """The champion in brief, None where nothing was trained yet."""
-    from models.registry import load_champion
-
     try:
-        champion = load_champion(home.tracking_uri, home.folder)
+        champion = champion_of(home)
     except NoChampion:
         return None
     card = champion.card

@@ -77,40 +77,48 @@ def require_past(as_of: pd.Timestamp, now: pd.Timestamp) -> None:
         raise BadInput(f"--as-of {as_of:%Y-%m-%d} isn't over yet: the last complete UTC day is {last_complete_day(now):%Y-%m-%d}.")
 
 
-def score(store: Store, champion: Champion, as_of: pd.Timestamp, *, in_sample: bool = False) -> Score:
-    """Forecast at the end of `as_of` from what the store knew by then.
+@dataclass(frozen=True)
+class Inputs:
+    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot that names it, how fresh it was."""
+
+    as_of: pd.Timestamp
+    row: Matrix
+    snapshot: str
+    freshness: list[dict[str, Any]]
+
+
+def inputs_known(store: Store, as_of: pd.Timestamp) -> Inputs:
+    """Everything a forecast reads of the market. Raises GateClosed where the altcoin index is too old to say anything."""
+    table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK)
+    row = matrix(table, pd.DatetimeIndex([as_of]))
+    if row.X["altcoin_volatility"].isna().all():
+        raise GateClosed(f"No altcoin index is known for {as_of:%Y-%m-%d}: its coins are missing or too old. Run `altrally fetch`.")
+    return Inputs(as_of, row, store.snapshot(as_of), [line.to_json() for line in freshness(store, as_of)])
+
+
+def score(inputs: Inputs, champion: Champion, *, in_sample: bool = False) -> Score:
+    """The champion's forecast from what was known.
 
     A day the champion was trained past is answered by the walk-forward fold that covers it, or refused; with `in_sample` by the
-    final model, saying so (STATISTICS 1). Raises GateClosed where the altcoin index is too old to say anything.
+    final model, saying so (STATISTICS 1).
     """
-    card = champion.card
-    model, fold = champion.forecaster.model_for(as_of, pd.Timestamp(card.last_label_end), in_sample=in_sample)
-    row = inputs_known(store, as_of)
-    X = row.X[card.columns]
-    base_rates = card.base_rates if fold is None else card.folds[fold].base_rates
-    means = card.means if fold is None else card.folds[fold].means
+    card, last = champion.card, pd.Timestamp(champion.card.last_label_end)
+    model, fold = champion.forecaster.model_for(inputs.as_of, last, in_sample=in_sample)
+    X = inputs.row.X[card.columns]
+    base_rates, means = (card.base_rates, card.means) if fold is None else (card.folds[fold].base_rates, card.folds[fold].means)
     return Score(
-        as_of=f"{as_of:%Y-%m-%d}",
+        as_of=f"{inputs.as_of:%Y-%m-%d}",
         market=card.market,
-        snapshot=store.snapshot(as_of),
+        snapshot=inputs.snapshot,
         model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
         outcome=card.outcome,
         horizons=horizon_forecasts(model, X, card.horizons, base_rates),
         skill=card.skill,
         drivers=drivers(model, X, means, card.horizons),
-        neutral=[str(block) for block in BLOCKS if bool(row.neutral[block].iloc[0])],
-        in_sample=fold is None and as_of <= pd.Timestamp(card.last_label_end),
-        freshness=[fresh.to_json() for fresh in freshness(store, as_of)],
+        neutral=[str(block) for block in BLOCKS if bool(inputs.row.neutral[block].iloc[0])],
+        in_sample=fold is None and inputs.as_of <= last,
+        freshness=inputs.freshness,
     )
-
-
-def inputs_known(store: Store, as_of: pd.Timestamp) -> Matrix:
-    """One row of model inputs, as known at the end of `as_of`."""
-    table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK)
-    row = matrix(table, pd.DatetimeIndex([as_of]))
-    if row.X["altcoin_volatility"].isna().all():
-        raise GateClosed(f"No altcoin index is known for {as_of:%Y-%m-%d}: its coins are missing or too old. Run `altrally fetch`.")
-    return row
 
 
 def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rates: list[float]) -> list[HorizonForecast]:

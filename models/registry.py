@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -26,6 +26,15 @@ MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"
 SQLITE = "sqlite:///"
 SQLITE_HEADER = b"SQLite format 3\0"
+CHAMPION_ROWS = """
+SELECT versions.version, versions.run_id, tags.value, models.artifact_location, runs.artifact_uri
+FROM registered_model_aliases AS aliases
+JOIN model_versions AS versions USING (workspace, name, version)
+JOIN model_version_tags AS tags USING (workspace, name, version)
+JOIN logged_models AS models ON 'models:/' || models.model_id = versions.source
+JOIN runs ON runs.run_uuid = versions.run_id
+WHERE aliases.workspace = 'default' AND aliases.name = ? AND aliases.alias = ? AND tags.key = 'sha256'
+"""
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
 
 
@@ -47,15 +56,53 @@ def load_champion(tracking_uri: str, home: Path) -> Champion:
     is none, Refused where its file isn't the one registered or holds types that aren't ours, StoreUnusable where the database
     can't be read.
     """
+    place = champion_place(tracking_uri)
+    with fetched(place.model_folder, MODEL_FILE, home, tracking_uri) as file:
+        forecaster = load(file, place.sha256)
+    with fetched(place.run_folder, CARD_FILE, home, tracking_uri) as file:
+        card = read_card(file.read_text(encoding="utf-8"))
+    return Champion(forecaster, card, REGISTERED_MODEL, place.version, place.run_id)
+
+
+class ChampionPlace(NamedTuple):
+    """Where the champion is kept, and the hash its file must have."""
+
+    version: str
+    run_id: str
+    sha256: str
+    model_folder: str
+    run_folder: str
+
+
+def champion_place(tracking_uri: str) -> ChampionPlace:
+    """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
+    require_database(tracking_uri)
+    found = champion_rows(Path(tracking_uri.removeprefix(SQLITE))) if tracking_uri.startswith(SQLITE) else []
+    return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri)
+
+
+def champion_rows(database: Path) -> list[tuple[Any, ...]]:
+    """The champion's rows joined; nothing where there is none or the tables aren't those of the MLflow we know."""
+    from sqlite3 import Error, connect
+
+    try:
+        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute(CHAMPION_ROWS, (REGISTERED_MODEL, CHAMPION)).fetchall()
+    except Error:
+        return []
+
+
+def champion_by_client(tracking_uri: str) -> ChampionPlace:
+    """Where the champion is kept, as MLflow says."""
     with connected(tracking_uri) as client:
         version = champion_version(client)
-        model_folder = client.get_logged_model(version.source.removeprefix("models:/")).artifact_location
-        run_folder = client.get_run(version.run_id).info.artifact_uri
-        with fetched(model_folder, MODEL_FILE, home, tracking_uri) as file:
-            forecaster = load(file, version.tags.get("sha256", ""))
-        with fetched(run_folder, CARD_FILE, home, tracking_uri) as file:
-            card = read_card(file.read_text(encoding="utf-8"))
-    return Champion(forecaster, card, REGISTERED_MODEL, str(version.version), version.run_id)
+        return ChampionPlace(
+            version=str(version.version),
+            run_id=version.run_id,
+            sha256=version.tags.get("sha256", ""),
+            model_folder=client.get_logged_model(version.source.removeprefix("models:/")).artifact_location,
+            run_folder=client.get_run(version.run_id).info.artifact_uri,
+        )
 
 
 def aliases(tracking_uri: str) -> dict[str, str]:

@@ -3,8 +3,10 @@
 import json
 import pickle
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +21,16 @@ from models.card import Card, FoldCard, read_card
 from models.catalog import MODELS
 from models.forecaster import FoldModel, Forecaster, assemble
 from models.hazard import Hazard
-from models.registry import Champion, aliases, find_run, list_runs, load_champion
+from models.registry import (
+    Champion,
+    ChampionPlace,
+    aliases,
+    champion_by_client,
+    champion_rows,
+    find_run,
+    list_runs,
+    load_champion,
+)
 from models.saving import TRUSTED_TYPES, digest, load, save
 from sources.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
 
@@ -250,6 +261,15 @@ class TestRegistry:
         np.testing.assert_array_equal(champion.forecaster.predict(X), forecaster().predict(X))
         assert champion.card == CARD
         assert (champion.name, champion.version) == ("altrally", "1")
+
+    def test_the_short_way_to_the_champion_leads_where_mlflow_does(self, trained_home: Path) -> None:
+        found = champion_rows(trained_home / "mlruns" / "mlflow.db")
+        assert [ChampionPlace(*map(str, row)) for row in found] == [champion_by_client(uri_of(trained_home))]
+
+    def test_tables_of_another_mlflow_are_left_to_its_client(self, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+            database.execute("CREATE TABLE registered_model_aliases (alias)")
+        assert champion_rows(tmp_path / "mlflow.db") == []
 
     def test_a_fresh_process_gives_the_same_numbers(self, trained_home: Path) -> None:
         program = (
