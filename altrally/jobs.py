@@ -51,9 +51,10 @@ def emit(value: Any) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Any]:
-    """A bar on standard error: `report(label, done, total)`; a total of 0 means it isn't known."""
+    """A bar on standard error where that is a terminal: `report(label, done, total)`; a total of 0 means it isn't known."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    terminal = Console(stderr=True)
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bars:
         task = bars.add_task("", total=None)
 
         def report(label: str, done: int, total: int) -> None:

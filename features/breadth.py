@@ -56,7 +56,15 @@ def net_advances(price: pd.DataFrame) -> pd.Series:
 
 
 @feature(
-    FUND_PRICE, block="breadth", sign=+1, unit="share", rationale=WIDE, lookback=80, low=0, high=1, stands_in_for="breadth_above_50"
+    FUND_PRICE,
+    block="breadth",
+    sign=+1,
+    unit="share",
+    rationale=WIDE,
+    lookback=80,
+    low=0,
+    high=1,
+    stands_in_for="breadth_above_50",
 )
 def fund_breadth_above_50(price: pd.DataFrame) -> pd.Series:
     """Share of small-cap funds above their 50-session mean."""
@@ -64,7 +72,15 @@ def fund_breadth_above_50(price: pd.DataFrame) -> pd.Series:
 
 
 @feature(
-    FUND_PRICE, block="breadth", sign=+1, unit="share", rationale=WIDE, lookback=300, low=0, high=1, stands_in_for="breadth_above_200"
+    FUND_PRICE,
+    block="breadth",
+    sign=+1,
+    unit="share",
+    rationale=WIDE,
+    lookback=300,
+    low=0,
+    high=1,
+    stands_in_for="breadth_above_200",
 )
 def fund_breadth_above_200(price: pd.DataFrame) -> pd.Series:
     """Share of small-cap funds above their 200-session mean."""
@@ -72,7 +88,15 @@ def fund_breadth_above_200(price: pd.DataFrame) -> pd.Series:
 
 
 @feature(
-    FUND_PRICE, block="breadth", sign=+1, unit="share", rationale=HIGHS, lookback=380, low=-1, high=1, stands_in_for="new_highs_less_lows"
+    FUND_PRICE,
+    block="breadth",
+    sign=+1,
+    unit="share",
+    rationale=HIGHS,
+    lookback=380,
+    low=-1,
+    high=1,
+    stands_in_for="new_highs_less_lows",
 )
 def fund_new_highs_less_lows(price: pd.DataFrame) -> pd.Series:
     """Share of small-cap funds at a 252-session high less share at a 252-session low."""
@@ -80,7 +104,15 @@ def fund_new_highs_less_lows(price: pd.DataFrame) -> pd.Series:
 
 
 @feature(
-    FUND_PRICE, block="breadth", sign=+1, unit="share", rationale=ADVANCES, lookback=40, low=-1, high=1, stands_in_for="net_advances"
+    FUND_PRICE,
+    block="breadth",
+    sign=+1,
+    unit="share",
+    rationale=ADVANCES,
+    lookback=40,
+    low=-1,
+    high=1,
+    stands_in_for="net_advances",
 )
 def fund_net_advances(price: pd.DataFrame) -> pd.Series:
     """Share of small-cap funds that rose less share that fell, mean of 21 sessions."""

@@ -1,6 +1,7 @@
 """What could be known on each day: inputs dated by when they were known, formulas applied, composites made."""
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,9 @@ from sources.store import Store
 
 COMPOSITE_LOOKBACK = pd.Timedelta(days=2 * WINDOW)
 """A composite rests on this much of the grid before it: z-scores over three years, standardised over three more."""
+
+THREADS = 2
+"""Reading and array maths release the interpreter; each input and formula is done whole in one thread, so the bits are the same."""
 
 MARGIN = pd.Timedelta(days=REACH_BACK)
 
@@ -54,7 +58,7 @@ def build(store: Store, as_of: pd.Timestamp, *, start: pd.Timestamp) -> FeatureT
 
 def matrix(table: FeatureTable, days: pd.DatetimeIndex) -> Matrix:
     """The rows of `table` a model reads. Raises MissingData for a day it doesn't hold."""
-    outside = days.difference(table.features.index)
+    outside = days.difference(pd.DatetimeIndex(table.features.index))
     if len(outside):
         raise MissingData(f"Features were built to {table.as_of:%Y-%m-%d} and hold no {outside[0]:%Y-%m-%d}.")
     blocks = table.composites.loc[days]
@@ -67,7 +71,9 @@ def load(store: Store, features: Iterable[Feature], as_of: pd.Timestamp, start: 
     for feature in features:
         for source, days in feature.reach():
             reach.setdefault(source, []).append(days)
-    return {source: _load(store, source, as_of, _first_day(source, start, days)) for source, days in reach.items()}
+    with ThreadPoolExecutor(THREADS) as pool:
+        frames = pool.map(lambda source: _load(store, source, as_of, _first_day(source, start, reach[source])), reach)
+        return dict(zip(reach, frames, strict=True))
 
 
 def _first_day(source: Series | Panel, start: pd.Timestamp, days: list[int | None]) -> pd.Timestamp | None:
@@ -95,14 +101,17 @@ def compute(features: Iterable[Feature], frames: Frames, days: pd.DatetimeIndex)
     """
     known = KnownInputs(frames)
     grid = day_numbers(days)
-    return pd.DataFrame({feature.name: _on_grid(feature, known, grid) for feature in features}, index=days)
+    jobs = [(feature, [known[declared] for declared in feature.inputs]) for feature in features]
+    with ThreadPoolExecutor(THREADS) as pool:
+        columns = pool.map(lambda job: _on_grid(job[0], job[1], grid), jobs)
+        return pd.DataFrame({feature.name: column for (feature, _), column in zip(jobs, columns, strict=True)}, index=days)
 
 
 @dataclass(frozen=True)
 class Known:
     """An input by known day, each row with the last day it may be carried to."""
 
-    values: pd.Series | pd.DataFrame
+    data: pd.Series | pd.DataFrame
     until: DayNumbers
 
 
@@ -128,10 +137,10 @@ class KnownInputs:
 
     def _derived(self, declared: Derived) -> Known:
         """Its formula runs on days by which each input was known its own lag later, so that inputs of unlike lags stay aligned."""
-        parts = [self[part].values for part in declared.inputs]
+        parts = [self[part].data for part in declared.inputs]
         if parts[0].empty:
             return _shifted(NOTHING, declared)
-        observed = (values.set_axis(values.index - part.release_lag) for values, part in zip(parts, declared.inputs, strict=True))
+        observed = (_redated(data, -part.release_lag) for data, part in zip(parts, declared.inputs, strict=True))
         return _shifted(declared.function(*observed), declared)
 
 
@@ -156,23 +165,26 @@ def known_panel(declared: Panel, frame: pd.DataFrame) -> Known:
 
 def _shifted(values: pd.Series | pd.DataFrame, declared: Panel | Derived) -> Known:
     until = day_numbers(values.index) + declared.stale_after.days
-    return Known(values.set_axis(values.index + declared.release_lag), until)
+    return Known(_redated(values, declared.release_lag), until)
 
 
-def _on_grid(feature: Feature, known: KnownInputs, grid: DayNumbers) -> Floats:
-    inputs = [known[declared] for declared in feature.inputs]
-    if any(one.values.empty for one in inputs):
+def _redated(data: pd.Series | pd.DataFrame, lag: pd.Timedelta) -> pd.Series | pd.DataFrame:
+    return data.set_axis(pd.DatetimeIndex(data.index) + lag)
+
+
+def _on_grid(feature: Feature, inputs: list[Known], grid: DayNumbers) -> Floats:
+    if any(one.data.empty for one in inputs):
         return np.full(len(grid), np.nan)
     first = inputs[0]
-    calendar = day_numbers(first.values.index)
-    result = feature.function(first.values, *(_on_calendar(one, first.values.index, calendar) for one in inputs[1:]))
+    calendar = day_numbers(first.data.index)
+    result = feature.function(first.data, *(_on_calendar(one, first.data.index, calendar) for one in inputs[1:]))
     given = day_numbers(result.index)
     return carried(result.to_numpy(dtype=np.float64), given, first.until[np.searchsorted(calendar, given)], grid)
 
 
 def _on_calendar(one: Known, days: pd.Index, calendar: DayNumbers) -> pd.Series | pd.DataFrame:
     """A Series carried forward onto the days of the first input; a DataFrame as it is."""
-    if isinstance(one.values, pd.DataFrame):
-        return one.values
-    since = day_numbers(one.values.index)
-    return pd.Series(carried(one.values.to_numpy(), since, one.until, calendar), days, name=one.values.name)
+    if isinstance(one.data, pd.DataFrame):
+        return one.data
+    since = day_numbers(one.data.index)
+    return pd.Series(carried(one.data.to_numpy(), since, one.until, calendar), days, name=one.data.name)

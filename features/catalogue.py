@@ -31,6 +31,6 @@ def _row(feature: Feature, values: pd.Series) -> dict[str, object]:
         "sign": feature.sign,
         "rationale": feature.rationale,
         "reference": feature.reference,
-        "first_day": "" if first is None else f"{first:%Y-%m-%d}",
+        "first_day": "" if first is None else pd.Timestamp(str(first)).strftime("%Y-%m-%d"),
         "coverage": float(values.notna().mean()),
     }

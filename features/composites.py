@@ -39,9 +39,10 @@ def block_mean(scores: pd.DataFrame, members: list[Feature]) -> pd.Series:
     A stand-in is no member of its own: it fills the days its principal is missing.
     """
     signed = scores * pd.Series({one.name: float(one.sign) for one in members if one.sign})
-    stand_ins = {one.stands_in_for: one.name for one in members if one.stands_in_for}
-    seats = [one.name for one in members if one.sign and not one.stands_in_for]
-    seated = pd.DataFrame({name: signed[name].fillna(signed[stand_ins[name]]) if name in stand_ins else signed[name] for name in seats})
-    there = seated.notna().sum(axis=1)
-    total = seated.fillna(0.0).to_numpy().sum(axis=1)
-    return pd.Series(total, scores.index) / there.where(there >= max(len(seats) / 2, 1)).astype(np.float64)
+    seats = pd.DataFrame({one.name: signed[one.name] for one in members if one.sign and not one.stands_in_for})
+    for one in members:
+        if one.stands_in_for:
+            seats[one.stands_in_for] = seats[one.stands_in_for].fillna(signed[one.name])
+    there = seats.notna().sum(axis=1)
+    total = seats.fillna(0.0).to_numpy().sum(axis=1)
+    return pd.Series(total, scores.index) / there.where(there >= max(seats.shape[1] / 2, 1)).astype(np.float64)

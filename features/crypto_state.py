@@ -208,7 +208,7 @@ def altcoin_spread(high: pd.DataFrame, low: pd.DataFrame) -> pd.Series:
     """Bid-ask spread of the median coin as its daily highs and lows imply it (Corwin–Schultz), mean of 30 days."""
     high, low = high.drop(columns=BTC_SYMBOL, errors="ignore"), alike(low, high).drop(columns=BTC_SYMBOL, errors="ignore")
     day_range = log(high / low) ** 2
-    two_days = log(np.maximum(high, high.shift()) / np.minimum(low, low.shift())) ** 2
+    two_days = log(high.where(high >= high.shift(), high.shift()) / low.where(low <= low.shift(), low.shift())) ** 2
     scale = 3 - 2 * np.sqrt(2)
     alpha = (np.sqrt(2) - 1) * np.sqrt(day_range + day_range.shift()) / scale - np.sqrt(two_days / scale)
     spread = (2 * np.tanh(alpha / 2)).clip(lower=0)
@@ -229,7 +229,7 @@ def altcoin_spread(high: pd.DataFrame, low: pd.DataFrame) -> pd.Series:
     sd_floor=0.25,
 )
 def capitulation_days(level: pd.Series, volume: pd.DataFrame, coins: pd.DataFrame) -> pd.Series:
-    """Days of the past 90 on which the altcoin index fell by 2 standard deviations or more while coins traded 1.25 times their norm."""
+    """Days of the past 90 on which the index fell by 2 standard deviations or more while coins traded 1.25 times their norm."""
     returns = log_return(level)
     fell = returns <= -CAPITULATION_SD * moving_sd(returns, QUARTER, least=LEAST_OF_QUARTER).shift()
     traded = log(of_top(volume, coins))

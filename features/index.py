@@ -28,7 +28,7 @@ class AltcoinIndex:
 
     `level` by observed day, every day, NaN where fewer than half its coins quote; its scale is arbitrary.
     `members`: month_end, symbol, weight: what is held from the close of that month-end on.
-    `stopped`: month_end, symbol, last_quote: coins that stopped quoting while held, kept at their last price until the next ranking.
+    `stopped`: month_end, symbol, last_quote: coins that stopped quoting while held, kept at their last price to the next ranking.
     """
 
     level: pd.Series
@@ -110,8 +110,7 @@ def limited(sizes: Floats) -> Floats:
     limit = max(WEIGHT_LIMIT, 1 / max(np.isfinite(sizes).sum(), 1))
     weights = sizes / np.nansum(sizes)
     capped = weights > limit
-    while (weights > limit).any():
-        free = np.where(capped, 0.0, sizes)
+    while (weights > limit).any() and np.nansum(free := np.where(capped, 0.0, sizes)) > 0:
         weights = np.where(capped, limit, free / np.nansum(free) * (1 - limit * capped.sum()))
         capped |= weights > limit
     return weights
@@ -145,7 +144,7 @@ def held(price: pd.DataFrame, weights: pd.DataFrame) -> tuple[pd.Series, pd.Data
 
 
 def hold(quotes: Floats, weights: Floats, *, bought: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Growth of a basket since the row `bought` of its `quotes` (days × coins), and whether half of it quotes; by row since then."""
+    """Growth of a basket since the row `bought` of its `quotes` (days × coins), and whether half of it quotes; by row since."""
     price = bn.push(quotes, axis=0)[bought:]
     fresh = np.isfinite(bn.push(quotes, n=CARRY, axis=0)[bought:]).sum(axis=1) >= len(weights) / 2
     return (price / price[0] * weights).sum(axis=1), fresh

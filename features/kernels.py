@@ -1,7 +1,7 @@
 """Short maths on days: all of it looks back only, and what is missing today stays missing today."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import bottleneck as bn
 import numpy as np
@@ -42,7 +42,8 @@ def earlier(series: pd.Series, days: int) -> pd.Series:
 
 def log(data: Data) -> Data:
     """Natural logarithm; NaN of what isn't positive."""
-    return np.log(data.where(data > 0))
+    positive = data.where(data > 0)
+    return cast(Data, np.log(positive))
 
 
 def change(series: pd.Series, *, weeks: int) -> pd.Series:
@@ -61,7 +62,7 @@ def log_return(data: Data) -> Data:
 
 
 def moving_mean(data: Data, rows: int, *, least: int) -> Data:
-    """Mean of the last `rows` rows, of which at least `least` must be there. A running sum: today's bits owe nothing to tomorrow."""
+    """Mean of the last `rows` rows, `least` of which must be there. A running sum: today's bits owe nothing to tomorrow."""
     return _moving(bn.move_mean, data, rows, least)
 
 

@@ -190,9 +190,7 @@ def illiquidity(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     return moving_mean(impact, 21, least=15) - moving_mean(impact, 252, least=189)
 
 
-@feature(
-    STOCK_PRICE, STOCK_VOLUME, block="liquidity", sign=-1, unit="log ratio", rationale=DEALERS, lookback=380, reference=AMIHUD
-)
+@feature(STOCK_PRICE, STOCK_VOLUME, block="liquidity", sign=-1, unit="log ratio", rationale=DEALERS, lookback=380, reference=AMIHUD)
 def small_cap_illiquidity(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     """Amihud illiquidity of the median index constituent, log, past 21 sessions against past 252."""
     return illiquidity(price, shares)

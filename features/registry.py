@@ -46,8 +46,8 @@ Input = Series | Panel | Derived
 class Feature:
     """One formula and what it reads, says and is expected to do.
 
-    `sign` is the direction in which the claim, or the field, expects altcoins to follow; 0 marks a state read by name, which belongs
-    to no composite. `lookback` is the past its formula uses, in days; None means all of it. Values lie in [`low`, `high`].
+    `sign` is the direction in which the claim, or the field, expects altcoins to follow; 0 marks a state read by name, which
+    belongs to no composite. `lookback` is the past its formula uses, in days; None means all of it. Values lie in [`low`, `high`].
     `sd_floor`: a z-score never divides by less, so that a feature standing still doesn't magnify noise.
     A feature that `stands_in_for` another takes its place in the composite on the days the other is missing.
     """

@@ -151,7 +151,7 @@ class Store:
             which = "symbol_id = (SELECT id FROM symbols WHERE universe = $universe AND symbol = $code)"
         else:
             source, which = "observations", f"series = $code AND (source = '{VINTAGES}') = $vintages"
-        rows = self._run(
+        rows = self._read(
             f"""SELECT observed, known, {series.field} AS value FROM {source} WHERE {which} AND known <= $as_of
                 AND observed >= $start AND (version > 0 OR {series.field} IS NOT NULL) ORDER BY known, observed, version""",
             code=series.code,
@@ -171,12 +171,12 @@ class Store:
             return _wide(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), members)
         scope = f"symbol_id BETWEEN {members.index.min()} AND {members.index.max()} AND known <= $as_of AND observed >= $start"
         days = {"as_of": _day(as_of), "start": _day(start)}
-        first = self._run(
+        first = self._read(
             f"""SELECT symbol_id, (observed - DATE '1970-01-01')::INTEGER AS day, {panel.field} AS value
                 FROM bars WHERE version = 0 AND {scope} AND {panel.field} IS NOT NULL""",
             **days,
         ).fetchnumpy()
-        later = self._run(
+        later = self._read(
             f"""SELECT symbol_id, (observed - DATE '1970-01-01')::INTEGER AS day,
                 coalesce({panel.field}, 'nan'::DOUBLE) AS value
                 FROM bars WHERE version > 0 AND {scope} ORDER BY known, version""",
@@ -197,7 +197,7 @@ class Store:
         """True if values of `series` were stored with the days on which each revision was published."""
         if series.universe is not None:
             return False
-        found = self._run(
+        found = self._read(
             "SELECT 1 FROM observations WHERE series = $code AND source = $vintages LIMIT 1", code=series.code, vintages=VINTAGES
         )
         return found.fetchone() is not None
@@ -292,7 +292,7 @@ class Store:
 
     def _members(self, panel: Panel) -> pd.Series:
         """Symbols of `panel` in alphabetical order, indexed by id."""
-        rows = self._run(
+        rows = self._read(
             """SELECT id, symbol FROM symbols WHERE universe = $universe AND ($class IS NULL OR asset_class = $class)
                AND (len($symbols) = 0 OR list_contains($symbols, symbol)) ORDER BY symbol""",
             **{"universe": panel.universe, "class": panel.asset_class, "symbols": list(panel.symbols)},
@@ -324,6 +324,11 @@ class Store:
     def _run(self, sql: str, **values: Any) -> duckdb.DuckDBPyConnection:
         with _clear_errors(self.path):
             return self._connection.execute(sql, values or None)
+
+    def _read(self, sql: str, **values: Any) -> duckdb.DuckDBPyConnection:
+        """For reads that several threads may do at once, each with a cursor of its own."""
+        with _clear_errors(self.path):
+            return self._connection.cursor().execute(sql, values or None)
 
 
 @contextmanager

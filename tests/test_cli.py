@@ -150,7 +150,8 @@ def test_simulated_says_so_wherever_people_read(altrally: Invoke, trained_home: 
     ("words", "said"),
     [
         (("fetch", "--provider", "bloomberg"), ("bloomberg", "simulated")),
-        (("fetch", "--provider", "files"), ("--path",)),
+        (("fetch", "--provider", "files"), ("one home holds one market",)),
+        (("fetch", "--provider", "simulated", "--path", "somewhere"), ("--path",)),
         (("score", "--as-of", "2999-01-01"), ("2999-01-01",)),
         (("score", "--as-of", "yesterday"), ("yesterday", "YYYY-MM-DD")),
         (("train", "--model", "hazzard"), ("hazzard", "hazard")),
@@ -177,11 +178,25 @@ def test_an_empty_home_says_what_to_do(altrally: Invoke, tmp_path: Path, command
     assert not (tmp_path / "none").exists()
 
 
-def test_an_empty_folder_is_refused_and_the_store_stays_as_it_was(altrally: Invoke, fetched_copy: Path, tmp_path: Path) -> None:
+def test_a_folder_must_be_named_for_files_and_no_home_is_made_for_a_mistyped_provider(altrally: Invoke, tmp_path: Path) -> None:
+    fails_in_one_line(altrally("--home", tmp_path / "a", "fetch", "--provider", "files"), "--path")
+    fails_in_one_line(altrally("--home", tmp_path / "b", "fetch", "--provider", "bloomberg"), "bloomberg", "simulated")
+    assert not (tmp_path / "b").exists()
+
+
+def test_bad_folders_are_refused_and_the_store_stays_as_it_was(altrally: Invoke, tmp_path: Path) -> None:
+    folder, home = tmp_path / "drop", tmp_path / "home"
+    folder.mkdir()
+    (folder / "fred.csv").write_text("date,series,value\n2020-01-01,WALCL,4000000\n")
+    assert altrally("--home", home, "fetch", "--provider", "files", "--path", folder).code == 0
+    before = (home / "store.duckdb").read_bytes()
     (tmp_path / "empty").mkdir()
-    before = (fetched_copy / "store.duckdb").read_bytes()
-    fails_in_one_line(altrally("--home", fetched_copy, "fetch", "--provider", "files", "--path", tmp_path / "empty"), "empty")
-    assert (fetched_copy / "store.duckdb").read_bytes() == before
+    fails_in_one_line(altrally("--home", home, "fetch", "--provider", "files", "--path", tmp_path / "empty"), "empty")
+    (folder / "fred.csv").write_text("date,series,value\n2020-01-01,WALCL,four\n")
+    fails_in_one_line(altrally("--home", home, "fetch", "--provider", "files", "--path", folder), "fred.csv", "value", "four")
+    (folder / "fred.csv").rename(folder / "fred.parquet")
+    fails_in_one_line(altrally("--home", home, "fetch", "--provider", "files", "--path", folder), "fred.parquet")
+    assert (home / "store.duckdb").read_bytes() == before
 
 
 def test_a_damaged_store_is_named(altrally: Invoke, tmp_path: Path) -> None:

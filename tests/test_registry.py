@@ -212,8 +212,9 @@ def log_champion(home: Path) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     (home / "mlruns" / "artifacts").mkdir()
     experiment = client.create_experiment("altrally", artifact_location=str(home / "mlruns" / "artifacts"))
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
     try:
         with mlflow.start_run(experiment_id=experiment, run_name="training"):
             with mlflow.start_run(experiment_id=experiment, run_name="hazard", nested=True):
@@ -230,7 +231,8 @@ def log_champion(home: Path) -> None:
                 )
             version = mlflow.register_model(info.model_uri, "altrally").version
     finally:
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
     client.set_model_version_tag("altrally", version, "sha256", digest(Path(info.artifact_path) / "model.skops"))
     client.set_registered_model_alias("altrally", "champion", version)
 

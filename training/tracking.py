@@ -31,6 +31,7 @@ FORECASTS_FILE = "forecasts.parquet"
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
+URI_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -104,16 +105,34 @@ def tracking(place: TrackingPlace) -> Iterator[Tracker]:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with alone(place):
-            create_database(place)
-            tracker = connect(place)
-        sweep(tracker)
-        yield tracker
+        with pointed_at(place.uri):
+            with alone(place):
+                create_database(place)
+                tracker = connect(place)
+            sweep(tracker)
+            yield tracker
     except (MlflowException, SQLAlchemyError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise StoreUnusable(f"The runs at {place.uri} can't be written: {first_line}") from error
     except Timeout:
         raise StoreUnusable(f"Another process has been creating {place.database} for {LOCK_SECONDS} seconds.") from None
+
+
+@contextmanager
+def pointed_at(uri: str) -> Iterator[None]:
+    """MLflow's own globals name `uri` only for as long as needed: left behind, they would send the next home to this one."""
+    import mlflow
+
+    before = {name: os.environ.get(name) for name in URI_VARIABLES}
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before["MLFLOW_TRACKING_URI"])
+        mlflow.set_registry_uri(before["MLFLOW_REGISTRY_URI"] or "")
+        for name in (name for name, value in before.items() if value is None):
+            os.environ.pop(name, None)
 
 
 def quieten() -> None:
@@ -157,8 +176,6 @@ def connect(place: TrackingPlace) -> Tracker:
     """A client and our experiment, created or brought back where it must be."""
     import mlflow
 
-    mlflow.set_tracking_uri(place.uri)
-    mlflow.set_registry_uri(place.uri)
     client = mlflow.MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
     location = None if place.artifacts is None else str(place.artifacts.resolve())
     experiment = client.get_experiment_by_name(EXPERIMENT)
