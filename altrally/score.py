@@ -4,18 +4,19 @@ This module can't see the outcome: base rates, skill and the draws behind the in
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from features.builder import COMPOSITE_LOOKBACK, Matrix, build, matrix
 from features.registry import BLOCKS, FEATURES
-from models.drivers import shapley
-from models.registry import Champion
 from sources.errors import BadInput, GateClosed
 from sources.gates import freshness, last_known
 from sources.store import Store
+
+if TYPE_CHECKING:  # scikit-learn is imported with the champion, while the features are built
+    from models.registry import Champion
 
 INTERVAL = (0.05, 0.95)
 DRIVERS_AT_DAYS = 60
@@ -96,7 +97,7 @@ def inputs_known(store: Store, as_of: pd.Timestamp) -> Inputs:
     return Inputs(as_of, row, store.snapshot(as_of), [line.to_json() for line in freshness(store, as_of)])
 
 
-def score(inputs: Inputs, champion: Champion, *, in_sample: bool = False) -> Score:
+def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False) -> Score:
     """The champion's forecast from what was known.
 
     A day the champion was trained past is answered by the walk-forward fold that covers it, or refused; with `in_sample` by the
@@ -133,6 +134,8 @@ def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rat
 
 def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list[int]) -> list[Driver]:
     """Exact Shapley contributions of each block to the 60-day log-odds; they add up to the difference from the training mean."""
+    from models.drivers import shapley
+
     groups = blocks_of(list(X.columns))
     reference = np.array([means[column] for column in X.columns])
     parts = shapley(model.predict, X.to_numpy()[0], reference, list(groups.values()), horizon=horizons.index(DRIVERS_AT_DAYS))
