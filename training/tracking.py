@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -66,7 +66,10 @@ class Tracker:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """One model of a training, to be logged as a child run and registered as a version; `inputs` are rows it can read."""
+    """One model of a training, to be logged as a child run and registered as a version.
+
+    `inputs` are rows it can read; `texts` go to files of their names.
+    """
 
     card: Card
     forecaster: Forecaster
@@ -75,6 +78,7 @@ class ModelRecord:
     params: Mapping[str, Any]
     metrics: Mapping[str, float | None]
     tags: Mapping[str, str]
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -314,12 +318,14 @@ def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
 
 
 def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame], record: ModelRecord | None = None) -> None:
-    """Tables by the name of their file (Parquet or CSV); of a model also its card and figures."""
+    """Tables by the name of their file (Parquet or CSV); of a model also its card, figures and texts."""
     with TemporaryDirectory() as folder:
         for name, table in tables.items():
             write_table(table, Path(folder) / name)
         if record is not None:
             write_figures(record, Path(folder))
+            for name, text in record.texts.items():
+                (Path(folder) / name).write_text(text, encoding="utf-8")
             tracker.client.log_dict(run_id, record.card.to_json(), "card.json")
         tracker.client.log_artifacts(run_id, folder)
 

@@ -11,6 +11,7 @@ from models.base import HorizonModel
 from models.card import Card, FoldCard
 from models.catalog import MODELS, default_model
 from models.forecaster import assemble
+from models.hazard_table import hazard_table
 from sources.gates import freshness
 from sources.series import COIN_PRICE
 from sources.store import Store
@@ -188,7 +189,18 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         params={"model": model.name, "columns": ", ".join(model.columns), "draws": job.settings.draws, **model.final.get_params()},
         metrics={name: value for row in model.rows for name, value in row_metrics(row).items()},
         tags=tags,
+        texts={"coefficients.txt": coefficients(job, model)} if model.name == "hazard" else {},
     )
+
+
+def coefficients(job: Job, model: Trained) -> str:
+    """The hazard in statsmodels form, a table with standard errors; or why there is none."""
+    events = job.data.outcomes.events.dropna(how="all")
+    inputs = job.data.X.loc[events.index, model.columns]
+    try:
+        return hazard_table(inputs, events.to_numpy(), horizons=job.settings.horizons).text
+    except ValueError as error:
+        return str(error)
 
 
 def training_record(job: Job, tried: int) -> TrainingRecord:
