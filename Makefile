@@ -18,6 +18,7 @@ check: $(READY)  ## style, types, import rules
 
 bench: $(READY)  ## timings side by side, and the long perturbation tests
 	$(BIN)/python -m pytest benchmarks
+	$(BIN)/python -m pytest -m long
 
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

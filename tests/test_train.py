@@ -150,7 +150,15 @@ def test_a_run_keeps_params_tags_metrics_inputs_and_artifacts(first: tuple[Path,
     assert hazard.params["prior_sd"] == "0.3"
     assert children[0].inputs.dataset_inputs[0].dataset.digest == job().data.snapshot
     kept = {file.path for file in client.list_artifacts(children[0].info.run_id)}
-    assert {"card.json", "coefficients.txt", "forecasts.parquet", "folds.csv", "features.csv", "reliability.png", "forecasts.png"} <= kept
+    assert {
+        "card.json",
+        "coefficients.txt",
+        "forecasts.parquet",
+        "folds.csv",
+        "features.csv",
+        "reliability.png",
+        "forecasts.png",
+    } <= kept
 
 
 def test_a_training_that_breaks_off_leaves_no_champion_and_no_running_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
