@@ -26,7 +26,8 @@ def main() -> None:
     """Print it as Markdown."""
     rows = [row for row in json.load(sys.stdin) if row["horizon"] == DAYS]
     first = rows[0]
-    print(f"{first['n']} weeks, about {first['n_effective']:.0f} independent windows; a rally followed {first['base_rate']:.0%} of them.\n")
+    windows = f"{first['n']} weeks, about {first['n_effective']:.0f} independent windows"
+    print(f"{windows}; a rally followed {first['base_rate']:.0%} of them.\n")
     print("| model | Brier | log | AUC | skill against climatology | against the random walk | against momentum |")
     print("|---|---|---|---|---|---|---|")
     print("\n".join(line(row) for row in rows))

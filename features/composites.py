@@ -39,7 +39,7 @@ def block_mean(scores: pd.DataFrame, members: list[Feature]) -> pd.Series:
     A stand-in is no member of its own: it fills the days its principal is missing.
     """
     signed = scores * pd.Series({one.name: float(one.sign) for one in members if one.sign})
-    seats = pd.DataFrame({one.name: signed[one.name] for one in members if one.sign and not one.stands_in_for})
+    seats = pd.DataFrame({one.name: signed[one.name] for one in members if one.sign and not one.stands_in_for}, scores.index)
     for one in members:
         if one.stands_in_for:
             seats[one.stands_in_for] = seats[one.stands_in_for].fillna(signed[one.name])
