@@ -178,13 +178,14 @@ class TestKnown:
             build(store, DAYS[-1], start=DAYS[0])
 
 
-class TestSimulated:
-    @pytest.fixture(scope="class")
-    def values(self, simulated_home: Path) -> pd.DataFrame:
-        """Every feature on the simulated market."""
-        with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
-            return build(store, pd.Timestamp("2024-12-31"), start=pd.Timestamp("2014-01-01")).features
+@pytest.fixture(scope="module")
+def values(simulated_home: Path) -> pd.DataFrame:
+    """Every feature on the simulated market."""
+    with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
+        return build(store, pd.Timestamp("2024-12-31"), start=pd.Timestamp("2014-01-01")).features
 
+
+class TestSimulated:
     @pytest.mark.parametrize("name", FEATURES)
     def test_values_lie_in_the_declared_range_and_move(self, values: pd.DataFrame, name: str) -> None:
         known = values[name].dropna()
@@ -326,14 +327,15 @@ class TestFormulas:
         assert 0.1 < surging_names(price, shares).iloc[-1] < 0.2 + ROUNDING
 
 
+@pytest.fixture(scope="module")
+def built(reference_home: Path) -> pd.DataFrame:
+    """Every feature of the reference market since 2015."""
+    with Store.open(reference_home / "store.duckdb", read_only=True) as store:
+        return build(store, pd.Timestamp("2025-01-01"), start=pd.Timestamp("2015-01-01")).features
+
+
 @pytest.mark.reference
 class TestReference:
-    @pytest.fixture(scope="class")
-    def built(self, reference_home: Path) -> pd.DataFrame:
-        """Every feature of the reference market since 2015."""
-        with Store.open(reference_home / "store.duckdb", read_only=True) as store:
-            return build(store, pd.Timestamp("2025-01-01"), start=pd.Timestamp("2015-01-01")).features
-
     def test_breadth_of_the_survivors_on_its_two_known_days(self, reference_home: Path) -> None:
         with Store.open(reference_home / "store.duckdb", read_only=True) as store:
             price = store.read_panel(replace(STOCK_PRICE, asset_class="survivor"), FAR, pd.Timestamp("2019-01-01"))
