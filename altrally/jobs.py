@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from training.settings import TrainSettings
     from training.tracking import TrackingPlace
     from training.train import TrainReport
+
+DEMO_DRAWS = 100
+"""Half as many refits behind each interval as `train` makes: a demonstration should be over within a minute."""
 
 
 def now() -> pd.Timestamp:
@@ -87,7 +91,7 @@ def demo(home: Home) -> None:
     from altrally.render import fetch_table, market_banner, next_steps, score_page, show, training_page
 
     show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
-    report = learn(home, settings_of("first_passage", None, None), None)
+    report = learn(home, replace(settings_of("first_passage", None, None), draws=DEMO_DRAWS), None)
     show(training_page(report))
     show(score_page(issue(home, None)), next_steps(home.folder))
 

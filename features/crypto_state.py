@@ -8,6 +8,7 @@ from features.kernels import (
     alike,
     change,
     earlier,
+    filled,
     log,
     log_change,
     log_return,
@@ -18,6 +19,7 @@ from features.kernels import (
     moving_sd,
     share,
     share_above,
+    total,
 )
 from features.registry import feature
 from sources.series import (
@@ -154,7 +156,7 @@ def altcoin_season(price: pd.DataFrame, coins: pd.DataFrame, bitcoin: pd.Series)
 )
 def altcoin_breadth(price: pd.DataFrame, coins: pd.DataFrame) -> pd.Series:
     """Share of the top 50 coins above the geometric mean of their past 50 closes."""
-    level = of_top(log(price), coins)
+    level = log(of_top(price, coins))
     return share_above(while_top(level, coins), moving_mean(level, TREND, least=38))
 
 
@@ -251,8 +253,8 @@ def capitulation_days(level: pd.Series, volume: pd.DataFrame, coins: pd.DataFram
 )
 def bitcoin_dominance_change(bitcoin: pd.Series, caps: pd.DataFrame) -> pd.Series:
     """Change over 4 weeks of BTC's share in the market cap of BTC and all altcoins."""
-    altcoins = caps.ffill(limit=3).sum(axis=1, min_count=1).reindex(bitcoin.index)
-    return change(bitcoin / (bitcoin + altcoins), weeks=4)
+    altcoins = total(filled(caps, rows=3)).reindex(bitcoin.index)
+    return change(bitcoin / (bitcoin + altcoins.where(altcoins > 0)), weeks=4)
 
 
 @feature(

@@ -1,7 +1,7 @@
 """Short maths on days: all of it looks back only, and what is missing today stays missing today."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import bottleneck as bn
 import numpy as np
@@ -42,8 +42,10 @@ def earlier(series: pd.Series, days: int) -> pd.Series:
 
 def log(data: Data) -> Data:
     """Natural logarithm; NaN of what isn't positive."""
-    positive = data.where(data > 0)
-    return cast(Data, np.log(positive))
+    values = data.to_numpy(dtype=np.float64)
+    logs = np.full_like(values, np.nan)
+    np.log(values, out=logs, where=values > 0)
+    return _like(data, logs)
 
 
 def change(series: pd.Series, *, weeks: int) -> pd.Series:
@@ -87,9 +89,18 @@ def _moving(kernel: Callable[..., Floats], data: Data, rows: int, least: int, **
     values = data.to_numpy(dtype=np.float64).T  # one symbol's days lie side by side in memory
     moved = kernel(values, window=min(rows, len(data)), min_count=least, axis=-1, **options)
     moved[np.isnan(values)] = np.nan
+    return _like(data, moved.T)
+
+
+def _like(data: Data, values: Floats) -> Data:
     if isinstance(data, pd.Series):
-        return pd.Series(moved, data.index)
-    return pd.DataFrame(moved.T, data.index, data.columns, copy=False)
+        return pd.Series(values, data.index)
+    return pd.DataFrame(values, data.index, data.columns, copy=False)
+
+
+def filled(frame: pd.DataFrame, *, rows: int) -> pd.DataFrame:
+    """Gaps bridged by the value before, `rows` rows far at most."""
+    return _like(frame, bn.push(frame.to_numpy(dtype=np.float64).T, n=rows, axis=-1).T)
 
 
 def alike(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -105,6 +116,11 @@ def share(holds: pd.DataFrame, of: pd.DataFrame) -> pd.Series:
 def count(marked: pd.DataFrame) -> pd.Series:
     """Marked names a day."""
     return pd.Series(marked.to_numpy().T.sum(axis=0, dtype=np.int32), marked.index).astype(np.float64)
+
+
+def total(frame: pd.DataFrame) -> pd.Series:
+    """Sum across names of what there is; 0 where nothing is."""
+    return pd.Series(bn.nansum(frame.to_numpy(dtype=np.float64), axis=1), frame.index)
 
 
 def at_least(names: pd.Series) -> pd.Series:

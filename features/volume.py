@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from features.kernels import alike, at_least, count, log, moving_max, moving_mean, share
+from features.kernels import alike, at_least, count, log, moving_max, moving_mean, share, total
 from features.registry import feature
 from sources.series import FUND_CLOSE, FUND_VOLUME, IJR_CLOSE, IJR_VOLUME, IWM_CLOSE, IWM_VOLUME, RUT, STOCK_PRICE, STOCK_VOLUME
 
@@ -12,6 +12,7 @@ QUARTER, LEAST_OF_QUARTER = 63, 47
 YEAR, LEAST_OF_YEAR = 252, 189
 TYPICAL, LEAST_TYPICAL = 50, 38
 SURGE = 2.0  # times the typical volume
+GAP = 0.1  # of the typical volume: a session below it is an error of the source, not a quiet day
 ON_RISES = "Volume on rising names says buyers, not sellers, are in a hurry."
 MANY_SURGE = "High volume draws attention and is followed by returns; the claim wants it broad, not thin holiday trade."
 GERVAIS = "Gervais, Kaniel & Mingelgrin (2001), The high-volume return premium"
@@ -47,7 +48,8 @@ def dollar_volume_surge(iwm: pd.Series, iwm_shares: pd.Series, ijr: pd.Series, i
 def volume_on_breakout_days(index: pd.Series, price: pd.Series, shares: pd.Series) -> pd.Series:
     """Log of IWM's dollar volume over its 50-session mean, averaged over the Russell 2000's 50-session highs of 63 sessions."""
     traded = price * shares
-    heavy = log(traded / moving_mean(traded, TYPICAL, least=LEAST_TYPICAL))
+    ratio = traded / moving_mean(traded, TYPICAL, least=LEAST_TYPICAL)
+    heavy = log(ratio.where(ratio > GAP))
     high = (index >= moving_max(index, TYPICAL, least=LEAST_TYPICAL)).astype(np.float64).where(heavy.notna() & index.notna())
     highs = moving_mean(high, QUARTER, least=LEAST_OF_QUARTER)
     return moving_mean(heavy * high, QUARTER, least=LEAST_OF_QUARTER) / highs.where(highs > 0)
@@ -56,10 +58,8 @@ def volume_on_breakout_days(index: pd.Series, price: pd.Series, shares: pd.Serie
 def rising_volume(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     """Share of dollar volume in names that rose, mean of 21 sessions."""
     returns, traded = price.diff(), price * alike(shares, price)
-    known = returns.notna() & traded.notna()
-    total = traded.where(known, 0.0).to_numpy().sum(axis=1)
-    rising = traded.where(known & (returns > 0), 0.0).to_numpy().sum(axis=1)
-    daily = pd.Series(rising, price.index) / pd.Series(total, price.index).where(at_least(count(known)).notna())
+    known = traded.where(returns.notna())
+    daily = total(known.where(returns > 0)) / total(known).where(at_least(count(known.notna())).notna())
     return moving_mean(daily, MONTH, least=LEAST_OF_MONTH)
 
 
@@ -68,7 +68,7 @@ def surging_names(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     returns, shares = price.diff(), alike(shares, price)
     typical = moving_mean(shares, TYPICAL, least=LEAST_TYPICAL)
     daily = share((shares >= SURGE * typical) & (returns > 0), of=typical.notna() & returns.notna())
-    return moving_mean(daily, MONTH, least=LEAST_OF_MONTH)
+    return moving_mean(daily, MONTH, least=LEAST_OF_MONTH).clip(lower=0)  # a running sum of zeros may end a rounding below 0
 
 
 @feature(STOCK_PRICE, STOCK_VOLUME, block="volume", sign=+1, unit="share", rationale=ON_RISES, lookback=40, low=0, high=1)
