@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from features.kernels import at_least, count, moving_max, moving_mean, moving_min, share_above
+from features.kernels import above, at_least, count, moving_max, moving_mean, moving_min, tallied
 from features.registry import feature
 from sources.series import FUND_PRICE, STOCK_PRICE
 
@@ -15,20 +15,35 @@ ADVANCES = "More names rising than falling, day after day: buying is broad."
 
 def above_mean(price: pd.DataFrame, sessions: int) -> pd.Series:
     """Share of names above the mean of their last `sessions` closes, three quarters of which they need."""
-    return share_above(price, moving_mean(price, sessions, least=sessions * 3 // 4))
+
+    def counts(price: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+        mean = moving_mean(price, sessions, least=sessions * 3 // 4)
+        return count(above(price, mean)), count(mean.notna())
+
+    higher, known = tallied(counts, price)
+    return higher / at_least(known)
 
 
 def highs_less_lows(price: pd.DataFrame) -> pd.Series:
     """Share of names at their highest close of 252 sessions less share at their lowest."""
-    highest, lowest = moving_max(price, YEAR, least=YEAR * 3 // 4), moving_min(price, YEAR, least=YEAR * 3 // 4)
-    return (count(price >= highest) - count(price <= lowest)) / at_least(count(highest.notna()))
+
+    def counts(price: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
+        highest, lowest = moving_max(price, YEAR, least=YEAR * 3 // 4), moving_min(price, YEAR, least=YEAR * 3 // 4)
+        return count(price >= highest), count(price <= lowest), count(highest.notna())
+
+    highs, lows, known = tallied(counts, price)
+    return (highs - lows) / at_least(known)
 
 
 def advances_less_declines(price: pd.DataFrame) -> pd.Series:
     """Share of names that rose less share that fell, mean of 21 sessions."""
-    returns = price.diff()
-    net = (count(returns > 0) - count(returns < 0)) / at_least(count(returns.notna()))
-    return moving_mean(net, MONTH, least=LEAST_OF_MONTH)
+
+    def counts(price: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
+        returns = price.diff()
+        return count(returns > 0), count(returns < 0), count(returns.notna())
+
+    rose, fell, known = tallied(counts, price)
+    return moving_mean((rose - fell) / at_least(known), MONTH, least=LEAST_OF_MONTH)
 
 
 @feature(STOCK_PRICE, block="breadth", sign=+1, unit="share", rationale=WIDE, lookback=80, low=0, high=1)

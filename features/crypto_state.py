@@ -5,6 +5,7 @@ import pandas as pd
 
 from features.index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS
 from features.kernels import (
+    above,
     alike,
     change,
     earlier,
@@ -18,7 +19,6 @@ from features.kernels import (
     moving_min,
     moving_sd,
     share,
-    share_above,
     total,
 )
 from features.registry import feature
@@ -157,7 +157,8 @@ def altcoin_season(price: pd.DataFrame, coins: pd.DataFrame, bitcoin: pd.Series)
 def altcoin_breadth(price: pd.DataFrame, coins: pd.DataFrame) -> pd.Series:
     """Share of the top 50 coins above the geometric mean of their past 50 closes."""
     level = log(of_top(price, coins))
-    return share_above(while_top(level, coins), moving_mean(level, TREND, least=38))
+    mean = while_top(moving_mean(level, TREND, least=38), coins)
+    return share(above(level, mean), of=mean.notna())
 
 
 @feature(

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from features.kernels import alike, at_least, count, log, moving_max, moving_mean, share, total
+from features.kernels import alike, at_least, count, log, moving_max, moving_mean, tallied, total
 from features.registry import feature
 from sources.series import FUND_CLOSE, FUND_VOLUME, IJR_CLOSE, IJR_VOLUME, IWM_CLOSE, IWM_VOLUME, RUT, STOCK_PRICE, STOCK_VOLUME
 
@@ -65,9 +65,13 @@ def rising_volume(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
 
 def surging_names(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     """Share of names that rise on at least twice their 50-session mean volume, mean of 21 sessions."""
-    returns, shares = price.diff(), alike(shares, price)
-    typical = moving_mean(shares, TYPICAL, least=LEAST_TYPICAL)
-    daily = share((shares >= SURGE * typical) & (returns > 0), of=typical.notna() & returns.notna())
+
+    def counts(price: pd.DataFrame, shares: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+        returns, typical = price.diff(), moving_mean(shares, TYPICAL, least=LEAST_TYPICAL)
+        return count((shares >= SURGE * typical) & (returns > 0)), count(typical.notna() & returns.notna())
+
+    surging, known = tallied(counts, price, alike(shares, price))
+    daily = surging / at_least(known)
     return moving_mean(daily, MONTH, least=LEAST_OF_MONTH).clip(lower=0)  # a running sum of zeros may end a rounding below 0
 
 

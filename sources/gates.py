@@ -15,7 +15,6 @@ TRADED_SHARE = 0.68  # of calendar days: five in seven, less holidays
 LEAST_ROWS = 0.8  # of the rows a series should have in its window
 LEAST_SYMBOLS = 0.2  # of the symbols that quoted lately; sources that drop small coins in one go have left 0.25
 WORTH_A_WORD = 0.9
-FAR_FUTURE = pd.Timestamp("2200-01-01")
 LATELY = pd.Timedelta(days=60)
 
 
@@ -52,11 +51,10 @@ def freshness(store: Store, as_of: pd.Timestamp) -> list[Freshness]:
 
 def last_known(store: Store) -> pd.Timestamp:
     """The last day on which the store learnt anything of the coins. Raises `MissingData` where it never did."""
-    inventory = store.inventory(FAR_FUTURE).set_index("name")
-    last = inventory["known_last"].get(COIN_PRICE.name)
-    if pd.isna(last):
+    last = store.last_known(COIN_PRICE)
+    if last is None:
         raise MissingData("The store holds no coin prices. Run `altrally fetch` first.")
-    return pd.Timestamp(last).normalize()
+    return last
 
 
 def require(store: Store, as_of: pd.Timestamp, names: Iterable[str]) -> list[Freshness]:

@@ -185,6 +185,16 @@ class Store:
         ids, observed, values = (_joined(first[name], later[name]) for name in ("symbol_id", "day", "value"))
         return _wide(ids, observed, values, members)
 
+    def last_known(self, panel: Panel) -> pd.Timestamp | None:
+        """The last day on which any value of `panel` became known; None where there is none."""
+        members = self._members(panel).index
+        found = self._read(
+            f"SELECT max(known) FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
+            low=int(members.min()) if len(members) else 0,
+            high=int(members.max()) if len(members) else -1,
+        ).fetchone()
+        return None if found is None or found[0] is None else pd.Timestamp(found[0])
+
     def asset_classes(self, universe: str) -> dict[str, str]:
         """Class of every symbol of `universe` that has one, as said when the symbol was first stored."""
         rows = self._run(
