@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from altrally.settings import Home
 from sources.errors import BadInput, NoChampion
@@ -56,6 +54,9 @@ def emit(value: Any) -> None:
 @contextmanager
 def progress_bar() -> Iterator[Any]:
     """A bar on standard error where that is a terminal: `report(label, done, total)`; a total of 0 means it isn't known."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     terminal = Console(stderr=True)
     with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bars:

@@ -1,6 +1,6 @@
 """Short maths on days: all of it looks back only, and what is missing today stays missing today."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import bottleneck as bn
@@ -109,14 +109,24 @@ def alike(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return frame.reindex(index=other.index, columns=other.columns)
 
 
-def tallied(counts: Callable[..., tuple[pd.Series, ...]], *frames: pd.DataFrame) -> list[pd.Series]:
-    """`counts` of a few names at a time, added up: what it makes of them on the way then stays in the processor's cache.
+def by_names(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
+    """The same few columns of each frame (days × the same symbols), time after time until all had their turn.
 
-    frames: days × the same symbols. The sums are of whole numbers, so the order doesn't matter to a bit.
+    What a formula makes of them on the way then stays in the processor's cache.
     """
-    blocks = range(0, max(frames[0].shape[1], 1), NAMES_A_BLOCK)
-    parts = [counts(*(frame.iloc[:, first : first + NAMES_A_BLOCK] for frame in frames)) for first in blocks]
+    for first in range(0, max(frames[0].shape[1], 1), NAMES_A_BLOCK):
+        yield tuple(frame.iloc[:, first : first + NAMES_A_BLOCK] for frame in frames)
+
+
+def tallied(counts: Callable[..., tuple[pd.Series, ...]], *frames: pd.DataFrame) -> list[pd.Series]:
+    """`counts` of a few names at a time, added up. They are whole numbers, so the order doesn't matter to a bit."""
+    parts = [counts(*few) for few in by_names(frames)]
     return [sum(part[1:], start=part[0]) for part in zip(*parts, strict=True)]
+
+
+def mapped(formula: Callable[..., pd.DataFrame], *frames: pd.DataFrame) -> pd.DataFrame:
+    """`formula`, which works name by name, of a few names at a time, side by side again."""
+    return pd.concat([formula(*few) for few in by_names(frames)], axis=1)
 
 
 def share(holds: pd.DataFrame, of: pd.DataFrame) -> pd.Series:
@@ -148,7 +158,5 @@ def middle(frame: pd.DataFrame) -> pd.Series:
     """Median across names; NaN with fewer than `LEAST_NAMES`."""
     if frame.empty:
         return pd.Series(np.nan, frame.index)
-    enough = count(frame.notna()) >= LEAST_NAMES
-    medians = np.full(len(frame), np.nan)
-    medians[enough] = bn.nanmedian(frame.to_numpy()[enough], axis=1)
-    return pd.Series(medians, frame.index)
+    medians = pd.Series(bn.nanmedian(frame.to_numpy(), axis=1), frame.index)
+    return medians.where(count(frame.notna()) >= LEAST_NAMES)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from features.kernels import alike, change, log, log_change, log_return, middle, moving_mean
+from features.kernels import alike, change, log, log_change, log_return, mapped, middle, moving_mean
 from features.registry import feature
 from sources.series import (
     CURVE,
@@ -184,9 +184,14 @@ def dollar_change(dollar: pd.Series) -> pd.Series:
     return log_change(dollar, weeks=QUARTER)
 
 
+def impact_a_dollar(price: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+    """Absolute log return a dollar traded, name by name."""
+    return log_return(price).abs() / (price * shares)
+
+
 def illiquidity(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     """Log of the median name's absolute return per dollar traded, mean of 21 sessions less mean of 252."""
-    impact = log(middle(log_return(price).abs() / (price * alike(shares, price))))
+    impact = log(middle(mapped(impact_a_dollar, price, alike(shares, price))))
     return moving_mean(impact, 21, least=15) - moving_mean(impact, 252, least=189)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from features.kernels import alike, at_least, count, log, moving_max, moving_mean, tallied, total
+from features.kernels import alike, at_least, count, log, mapped, moving_max, moving_mean, tallied, total
 from features.registry import feature
 from sources.series import FUND_CLOSE, FUND_VOLUME, IJR_CLOSE, IJR_VOLUME, IWM_CLOSE, IWM_VOLUME, RUT, STOCK_PRICE, STOCK_VOLUME
 
@@ -57,9 +57,15 @@ def volume_on_breakout_days(index: pd.Series, price: pd.Series, shares: pd.Serie
 
 def rising_volume(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     """Share of dollar volume in names that rose, mean of 21 sessions."""
-    returns, traded = price.diff(), price * alike(shares, price)
-    known = traded.where(returns.notna())
-    daily = total(known.where(returns > 0)) / total(known).where(at_least(count(known.notna())).notna())
+
+    def traded(price: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
+        return (price * shares).where(price.diff().notna())
+
+    def rising(traded: pd.DataFrame, price: pd.DataFrame) -> pd.DataFrame:
+        return traded.where(price.diff() > 0)
+
+    known = mapped(traded, price, alike(shares, price))
+    daily = total(mapped(rising, known, price)) / total(known).where(at_least(count(known.notna())).notna())
     return moving_mean(daily, MONTH, least=LEAST_OF_MONTH)
 
 

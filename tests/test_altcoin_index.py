@@ -136,6 +136,45 @@ def test_a_few_missing_caps_leave_out_only_those_coins() -> None:
     assert len(held) == 50
 
 
+@pytest.mark.parametrize(("with_caps", "weight_of_the_largest"), [(18, 0.25), (17, 1 / 20)])
+def test_caps_are_used_while_nine_tenths_are_there(with_caps: int, weight_of_the_largest: float) -> None:
+    caps = flat(**{f"c{number:02}": 1.0 for number in range(20)})
+    caps["c00"] = 1000.0
+    caps.iloc[:, with_caps:] = np.nan
+    assert held_at(index_of(caps.fillna(1.0) * 0 + 1, caps), pd.Timestamp("2020-03-31"))["c00"] == weight_of_the_largest
+
+
+def test_a_coin_without_half_of_ninety_days_of_volume_is_not_ranked_by_it() -> None:
+    price = flat(a=1.0, b=1.0, c=1.0)
+    volume = price.copy()
+    volume.loc[:"2020-02-15", "b"] = np.nan  # 45 days to the end of March
+    volume.loc[:"2020-02-16", "c"] = np.nan
+    assert sorted(held_at(altcoin_index(price, price * np.nan, volume), pd.Timestamp("2020-03-31"))) == ["a", "b"]
+
+
+def test_a_coin_that_does_not_quote_is_not_bought_whatever_its_cap() -> None:
+    price, caps = flat(a=1.0, b=1.0, c=1.0), flat(a=1, b=1, c=100)
+    price.loc["2020-01-28":, "c"] = np.nan
+    assert sorted(held_at(index_of(price, caps), END_OF_JANUARY)) == ["a", "b"]
+
+
+def test_a_pause_of_three_days_is_no_stop() -> None:
+    price = flat(a=1.0, b=1.0, c=1.0)
+    price.loc["2020-02-27":"2020-02-29", "c"] = np.nan
+    assert index_of(price).stopped.empty
+    price.loc["2020-02-26", "c"] = np.nan
+    assert index_of(price).stopped["symbol"].tolist() == ["c"]
+
+
+def test_a_month_end_without_most_quotes_is_passed_over_and_the_coins_held_on() -> None:
+    price = flat(a=1.0, b=1.0, c=1.0, d=1.0, e=1.0)
+    price.loc["2020-02-20":"2020-03-05", ["a", "b", "c"]] = np.nan
+    price.loc["2020-03-10":, "a"] = 2.0
+    index = index_of(price)
+    assert index.members["month_end"].unique().tolist() == [END_OF_JANUARY, pd.Timestamp("2020-03-31"), pd.Timestamp("2020-04-30")]
+    assert index.level.loc["2020-03-10"] / index.level.loc[END_OF_JANUARY] == pytest.approx(6 / 5)
+
+
 def test_where_fewer_than_half_quote_the_level_is_missing() -> None:
     price = flat(a=1.0, b=1.0, c=1.0, d=1.0)
     price.loc["2020-02-10":"2020-02-20", ["a", "b", "c"]] = np.nan

@@ -67,6 +67,13 @@ def test_a_feature_that_stands_still_is_divided_by_its_floor() -> None:
     assert (trailing_z(values, pd.Series({"a": 0.1}))["a"].iloc[400:-1] == 0).all()
 
 
+def test_a_composite_that_stands_still_is_divided_by_a_tenth() -> None:
+    values = pd.DataFrame({"a": 5.0}, DAYS)
+    values.iloc[-1] = 5.001
+    found = composites(values, [declared("a", sd_floor=0.1)])["ladder"]
+    assert found.iloc[-1] == pytest.approx(0.0999, rel=1e-2)
+
+
 def test_what_is_missing_today_has_no_score_today() -> None:
     values = walks(["a"])
     values.iloc[1000] = np.nan

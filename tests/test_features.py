@@ -149,6 +149,10 @@ class TestKnown:
         seen = compute([given(None, SPY)], {SPY: pd.concat([versions, late], ignore_index=True)}, DAYS)["given"]
         assert seen.loc["2020-03-03":"2020-03-05"].tolist() == [2.0, 2.0, 3.0]
 
+    def test_of_two_days_known_at_once_the_later_counts(self) -> None:
+        seen = rows(SPY, {"2020-03-02": 1.0, "2020-03-03": 2.0}).assign(known=pd.Timestamp("2020-03-04"))
+        assert compute([given(None, SPY)], {SPY: seen}, DAYS)["given"].loc["2020-03-04"] == 2.0
+
     def test_a_derived_input_is_as_late_as_its_latest_part(self) -> None:
         later = Derived("later", (SPY, BTC), lambda stocks, coin: stocks + 0 * coin, "USD", 0)
         frames = {SPY: rows(SPY, {"2020-03-04": 7.0}), BTC: rows(BTC, {"2020-03-04": 1.0})}
@@ -199,6 +203,7 @@ class TestSimulated:
         assert listed["name"].tolist() == list(FEATURES)
         assert listed["coverage"].between(0.3, 1).all()
         assert listed["first_day"].str.fullmatch(r"\d{4}-\d{2}-\d{2}").all()
+        assert listed["first_day"].between("2012-01-01", "2014-12-31").all()
         text = listed.drop(columns="reference").select_dtypes("str")
         assert (text != "").all(axis=None)
 

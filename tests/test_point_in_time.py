@@ -96,10 +96,13 @@ def test_no_feature_changes_when_the_future_does(frames: Frames, truth: pd.DataF
         assert leaks(list(FEATURES.values()), frames, truth, cut, kind, seed) == [], f"{kind} after {cut:%Y-%m-%d}"
 
 
-def test_no_composite_changes_when_the_future_does(truth: pd.DataFrame) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_composite_changes_when_the_future_does(truth: pd.DataFrame, kind: str) -> None:
     whole = composites(truth, FEATURES.values())
-    for cut in cuts(9, 10):
-        pd.testing.assert_frame_equal(composites(truth.loc[:cut], FEATURES.values()), whole.loc[:cut], check_exact=True)
+    for seed, cut in enumerate(cuts(KINDS.index(kind), CUTS_A_KIND)):
+        later, rng = truth.index > cut, np.random.default_rng(seed)
+        other = truth[~later] if kind == "removed" else in_place(truth, later, slice(None), kind, rng)
+        pd.testing.assert_frame_equal(composites(other, FEATURES.values()).loc[:cut], whole.loc[:cut], check_exact=True)
 
 
 def planted(function: Callable[[pd.Series], pd.Series], declared: Series | Derived = SPY) -> Feature:
