@@ -12,7 +12,8 @@ import pandas as pd
 from features.builder import COMPOSITE_LOOKBACK, Matrix, build, matrix
 from features.registry import BLOCKS, FEATURES
 from sources.errors import BadInput, GateClosed
-from sources.gates import freshness, last_known
+from sources.gates import freshness, last_known, require
+from sources.series import COIN_PRICE
 from sources.store import Store
 
 if TYPE_CHECKING:  # scikit-learn is imported with the champion, while the features are built
@@ -89,12 +90,16 @@ class Inputs:
 
 
 def inputs_known(store: Store, as_of: pd.Timestamp) -> Inputs:
-    """Everything a forecast reads of the market. Raises GateClosed where the altcoin index is too old to say anything."""
+    """Everything a forecast reads of the market. Raises MissingData or GateClosed where the altcoin index can't say anything."""
+    verdicts = freshness(store, as_of)
+    require(verdicts, [COIN_PRICE.name])
     table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK)
     row = matrix(table, pd.DatetimeIndex([as_of]))
     if row.X["altcoin_volatility"].isna().all():
-        raise GateClosed(f"No altcoin index is known for {as_of:%Y-%m-%d}: its coins are missing or too old. Run `altrally fetch`.")
-    return Inputs(as_of, row, store.snapshot(as_of), [line.to_json() for line in freshness(store, as_of)])
+        raise GateClosed(
+            f"The altcoin index is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more history, or choose a later day."
+        )
+    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts])
 
 
 def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False) -> Score:

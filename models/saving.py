@@ -20,14 +20,6 @@ TRUSTED_TYPES: list[str] = [
 ]
 
 
-def save(forecaster: Forecaster, path: Path) -> str:
-    """Write a skops file; returns its SHA-256."""
-    import skops.io
-
-    skops.io.dump(forecaster, path)
-    return digest(path)
-
-
 def load(path: Path, sha: str) -> Forecaster:
     """Read a skops file whose SHA-256 must be `sha`; raises Refused where it isn't, or where it holds a type that isn't ours."""
     content = path.read_bytes()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sources.errors import GateClosed, MissingData, UnknownName
+from sources.errors import GateClosed, MissingData
 from sources.series import COIN_PRICE, FREQUENCY_DAYS, Panel, Series
 from sources.store import Store, by_declaration
 
@@ -57,21 +57,15 @@ def last_known(store: Store) -> pd.Timestamp:
     return last
 
 
-def require(store: Store, as_of: pd.Timestamp, names: Iterable[str]) -> list[Freshness]:
-    """The verdicts on `names`, all of them fresh. Raises `MissingData` if nothing is known, `GateClosed` if it can't be trusted."""
-    verdicts = {verdict.series: verdict for verdict in freshness(store, as_of)}
-    wanted = list(names)
-    for name in wanted:
-        if name not in verdicts:
-            raise UnknownName("series", name, verdicts)
-    asked = [verdicts[name] for name in wanted]
-    absent = [verdict.message for verdict in asked if verdict.observed is None]
-    if absent:
-        raise MissingData("; ".join(absent) + ". Fetch it with `altrally fetch`, or choose a day on which it was known.")
-    closed = [verdict.message for verdict in asked if not verdict.fresh]
-    if closed:
-        raise GateClosed("; ".join(closed) + ". Run `altrally fetch`, or choose a day with enough data.")
-    return asked
+def require(verdicts: Iterable[Freshness], names: Iterable[str]) -> None:
+    """All of `names` are fresh. Raises `MissingData` if nothing is known of one, `GateClosed` if one can't be trusted."""
+    by_name = {verdict.series: verdict for verdict in verdicts}
+    for name in names:
+        verdict = by_name[name]
+        if verdict.observed is None:
+            raise MissingData(f"{verdict.message}. Fetch it with `altrally fetch`, or choose a day on which it was known.")
+        if not verdict.fresh:
+            raise GateClosed(f"{verdict.message}. Run `altrally fetch`, or choose a day with enough data.")
 
 
 def _verdict(declared: Series | Panel, rows: pd.DataFrame, day: pd.Timestamp) -> Freshness:

@@ -199,6 +199,15 @@ def test_bad_folders_are_refused_and_the_store_stays_as_it_was(altrally: Invoke,
     assert (home / "store.duckdb").read_bytes() == before
 
 
+def test_a_store_without_coins_says_which_series_is_missing(altrally: Invoke, tmp_path: Path) -> None:
+    folder, home = tmp_path / "drop", tmp_path / "home"
+    folder.mkdir()
+    (folder / "fred.csv").write_text("date,series,value\n2020-01-01,WALCL,4000000\n")
+    assert altrally("--home", home, "fetch", "--provider", "files", "--path", folder).code == 0
+    fails_in_one_line(altrally("--home", home, "score", "--as-of", "2020-02-01"), "coin price", "altrally fetch")
+    fails_in_one_line(altrally("--home", home, "train"), "coin prices", "altrally fetch")
+
+
 def test_a_damaged_store_is_named(altrally: Invoke, tmp_path: Path) -> None:
     (tmp_path / "store.duckdb").write_bytes(b"not a database" * 500)
     fails_in_one_line(altrally("--home", tmp_path, "score"), "store.duckdb")

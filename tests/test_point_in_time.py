@@ -75,7 +75,8 @@ def in_place(frame: pd.DataFrame, later: np.ndarray, columns: int | slice, kind:
 def leaks(features: list[Feature], frames: Frames, truth: pd.DataFrame, cut: pd.Timestamp, kind: str, seed: int) -> list[str]:
     """Names whose values up to `cut` change by a single bit when everything known later is spoilt."""
     past = truth.loc[:cut]
-    again = compute(features, poisoned(frames, cut, kind, seed), pd.DatetimeIndex(past.index))
+    read = {source: frames[source] for feature in features for source in feature.sources}
+    again = compute(features, poisoned(read, cut, kind, seed), pd.DatetimeIndex(past.index))
     return [name for name in past if not np.array_equal(past[name], again[name], equal_nan=True)]
 
 
@@ -129,8 +130,7 @@ LEAKS = {
 def test_planted_leaks_are_caught(frames: Frames, name: str, kind: str) -> None:
     feature = LEAKS[name]
     truth = compute([feature], frames, DAYS)
-    caught = [leaks([feature], frames, truth, cut, kind, 1) for cut in cuts(5, 12)]
-    assert ["planted"] in caught
+    assert any(leaks([feature], frames, truth, cut, kind, 1) == ["planted"] for cut in cuts(5, 12))
 
 
 def poison_store(file: Path, cut: pd.Timestamp, kind: str) -> None:
