@@ -98,7 +98,7 @@ def interval(part: dict[str, Any], form: str = ".3f") -> str:
 
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row a model and horizon: scores, and skill against the three baselines with 95 % intervals."""
-    skills = ("skill against climatology", "against random walk", "against momentum")
+    skills = ("skill against climatology", "against random walk", "against momentum", "null p", "claim's p")
     table = Table("model", "days", "n", "n eff.", "base", "Brier", "log", "AUC", *skills, box=None, pad_edge=False)
     for row in rows:
         counts = (str(row["horizon"]), str(row["n"]), number(row["n_effective"], ".0f"), number(row["base_rate"], ".2f"))
@@ -108,6 +108,8 @@ def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
             *counts,
             *scores,
             *(escape(interval(row[f"skill_{name}"])) for name in ("climatology", "random_walk", "momentum")),
+            number(row["null_p"], ".3f"),
+            number(row["claim_null_p"], ".3f"),
         )
     return table
 

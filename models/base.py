@@ -142,13 +142,13 @@ def base_rates(outcomes: Floats, weights: Floats) -> Floats:
 
 
 def linear(inputs: Floats, coefficients: Floats) -> Floats:
-    """Dot products (B, n) of rows (n, p) with coefficients (B, p), added column by column.
+    """Dot products (B, n) of rows (n, p), or (B, n, p), with coefficients (B, p), added column by column.
 
     A matrix product would be quicker, but its last bits depend on how many rows are asked at once.
     """
-    total = np.zeros((len(coefficients), len(inputs)))
-    for column in range(inputs.shape[1]):
-        total += coefficients[:, column, None] * inputs[:, column]
+    total = np.zeros((len(coefficients), inputs.shape[-2]))
+    for column in range(inputs.shape[-1]):
+        total += coefficients[:, column, None] * inputs[..., column]
     return total
 
 

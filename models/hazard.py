@@ -36,13 +36,38 @@ class Hazard(BatchedModel):
         """Slopes shared by the intervals, (p,)."""
         return self._learnt()[self.n_outputs_ :]
 
+    def solve_each(self, inputs: Floats, outcomes: Floats, *, start: Floats | None = None) -> Floats:
+        """Parameters (B, q) learnt from each of B sets of outcomes (B, n, K) of the same complete rows (n, p).
+
+        As B times `fit`, in one go; `start` (B, q) is near the answer. The same cells are unknown (NaN) in every set.
+        """
+        K = outcomes.shape[2]
+        rows, intervals = np.nonzero(~np.isnan(outcomes[0]))
+        before = np.concatenate([np.zeros((*outcomes.shape[:2], 1)), outcomes[:, :, :-1]], axis=2)[:, rows, intervals]
+        design = person_periods(inputs, rows, intervals, K)
+        weights = (before == 0).astype(np.float64)
+        return ridge_logit(design, outcomes[:, rows, intervals], weights, self._penalty(inputs, outcomes[0]), start=start)
+
+    def solve_rotated(self, inputs: Floats, outcomes: Floats, *, start: Floats | None = None) -> Floats:
+        """Parameters (B, q) learnt from each of B sets of complete inputs (B, n, p) with the same outcomes (n, K)."""
+        K = outcomes.shape[1]
+        rows, intervals = np.nonzero(at_risk(outcomes))
+        indicators = np.broadcast_to(np.eye(K)[intervals], (len(inputs), len(rows), K))
+        design = np.concatenate([indicators, inputs[:, rows]], axis=2)
+        weights = np.ones((len(inputs), len(rows)))
+        return ridge_logit(design, outcomes[rows, intervals], weights, self._penalty(inputs[0], outcomes), start=start)
+
+    def answer_each(self, inputs: Floats, parameters: Floats) -> Floats:
+        """Probabilities (B, n, K) of complete rows (n, p), or (B, n, p) of its own for each, by the parameters (B, q)."""
+        return self._answer(inputs, parameters)
+
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
         rows, intervals = np.nonzero(at_risk(outcomes))
         design = person_periods(inputs, rows, intervals, outcomes.shape[1])
         return ridge_logit(design, outcomes[rows, intervals], weights[:, rows], self._penalty(inputs, outcomes))
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        K = parameters.shape[1] - inputs.shape[1]
+        K = parameters.shape[1] - inputs.shape[-1]
         hazards = expit(parameters[:, None, :K] + linear(inputs, parameters[:, K:])[..., None])
         return 1 - np.cumprod(1 - hazards, axis=-1)
 

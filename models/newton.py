@@ -4,6 +4,8 @@ One small linear solve and a handful of matrix products serve hundreds of bootst
 all of them are one product of (weightings x rows) with the rows' outer products.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +23,45 @@ LARGEST_MOVE = 1.5
 NO_MAXIMUM = "The logit has no finite maximum: give every coefficient a penalty."
 
 
+@dataclass(frozen=True)
+class SharedRows:
+    """Rows X (n, p) that all B problems share; `spread` (n, p(p+1)/2) are their outer products."""
+
+    X: Floats
+    spread: Floats
+
+    def log_odds(self, beta: Floats) -> Floats:
+        """(B, n) of coefficients (B, p)."""
+        return beta @ self.X.T
+
+    def gathered(self, values: Floats) -> Floats:
+        """Σ over rows of values (B, n) times the row, (B, p)."""
+        return values @ self.X
+
+    def curvature(self, weights: Floats) -> Floats:
+        """Σ over rows of weights (B, n) times the row's outer product, (B, p, p)."""
+        return squares(weights @ self.spread, self.X.shape[1])
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """Rows X (B, n, p): each problem has its own."""
+
+    X: Floats
+
+    def log_odds(self, beta: Floats) -> Floats:
+        """As for shared rows."""
+        return np.matmul(self.X, beta[..., None])[..., 0]
+
+    def gathered(self, values: Floats) -> Floats:
+        """As for shared rows."""
+        return np.matmul(values[:, None, :], self.X)[:, 0]
+
+    def curvature(self, weights: Floats) -> Floats:
+        """As for shared rows."""
+        return np.matmul(self.X.transpose(0, 2, 1) * weights[:, None, :], self.X)
+
+
 def ridge_logit(
     X: Floats,
     y: Floats,
@@ -33,32 +74,44 @@ def ridge_logit(
 ) -> Floats:
     """Coefficients that maximise Σ wᵢ [yᵢ ηᵢ − ln(1 + exp ηᵢ)] − ½ Σ penaltyⱼ βⱼ², with η = Xβ, for each of B problems.
 
-    Args: X (n, p), a column of ones where an intercept is wanted; y (n,) or (B, n) between 0 and 1; weights (B, n), 0 leaves a row
-    out; penalty (p,) or (B, p), 0 leaves a coefficient free; start (p,) or (B, p), else the solution of all problems pooled;
-    tolerance: largest last Newton step, against 1 or the largest coefficient.
+    Args: X (n, p), or (B, n, p) where each problem has rows of its own; a column of ones where an intercept is wanted; y (n,) or
+    (B, n) between 0 and 1; weights (B, n), 0 leaves a row out; penalty (p,) or (B, p), 0 leaves a coefficient free; start (p,) or
+    (B, p), else the solution of all problems pooled (zero for rows of their own); tolerance: largest last Newton step, against 1 or
+    the largest coefficient.
     Returns (B, p). The same as scikit-learn's LogisticRegression with C = 1 / penalty.
     Raises ArithmeticError where an unpenalised direction has no finite maximum (separable or empty problems).
     """
-    first = pooled(X, y, weights, penalty) if start is None else start
     with one_thread():
-        return climb(X, y, weights, penalty, full(first, len(weights)), tolerance, max_iterations)
+        if X.ndim == 3:
+            first = np.zeros(X.shape[2]) if start is None else start
+            return climb(OwnRows(X), y, weights, penalty, full(first, len(X)), tolerance, max_iterations)
+        first = pooled(X, y, weights, penalty) if start is None else start
+        rows = SharedRows(X, outer_products(X))
+        return climb(rows, y, weights, penalty, full(first, len(weights)), tolerance, max_iterations)
 
 
-def climb(X: Floats, y: Floats, weights: Floats, penalty: Floats, beta: Floats, tolerance: float, max_iterations: int) -> Floats:
+def climb(
+    rows: SharedRows | OwnRows,
+    y: Floats,
+    weights: Floats,
+    penalty: Floats,
+    beta: Floats,
+    tolerance: float,
+    max_iterations: int,
+) -> Floats:
     """Newton steps from `beta` (B, p) until the last ones are small; problems that have arrived wait for the others."""
-    spread = outer_products(X)
-    ridge = np.eye(X.shape[1]) * penalty[..., None]
-    eta = beta @ X.T
+    ridge = np.eye(beta.shape[1]) * penalty[..., None]
+    eta = rows.log_odds(beta)
     for _ in range(max_iterations):
         probability = logistic(eta)
-        slope = (weights * (y - probability)) @ X - penalty * beta
+        slope = rows.gathered(weights * (y - probability)) - penalty * beta
         probability *= weights * (1 - probability)
-        step = solve(squares(probability @ spread, X.shape[1]) + ridge, slope)
+        step = solve(rows.curvature(probability) + ridge, slope)
         done = np.abs(step).max(axis=1) <= tolerance * np.maximum(1, np.abs(beta).max(axis=1))
         if done.all():
             return beta + step
         step[done] = 0
-        move = step @ X.T
+        move = rows.log_odds(step)
         damping = LARGEST_MOVE / np.maximum(LARGEST_MOVE, np.abs(move).max(axis=1, keepdims=True))
         beta += damping * step
         eta += damping * move

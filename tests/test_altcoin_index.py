@@ -14,9 +14,9 @@ JANUARY_TO_APRIL = pd.date_range("2020-01-01", "2020-04-30")
 END_OF_JANUARY, END_OF_FEBRUARY = pd.Timestamp("2020-01-31"), pd.Timestamp("2020-02-29")
 
 
-def flat(days: pd.DatetimeIndex = JANUARY_TO_APRIL, **values: float) -> pd.DataFrame:
+def flat(**values: float) -> pd.DataFrame:
     """Every coin at one value on every day."""
-    return pd.DataFrame({name: np.full(len(days), value) for name, value in values.items()}, index=days)
+    return pd.DataFrame({name: np.full(len(JANUARY_TO_APRIL), value) for name, value in values.items()}, index=JANUARY_TO_APRIL)
 
 
 def index_of(price: pd.DataFrame, caps: pd.DataFrame | None = None, volume: pd.DataFrame | None = None) -> AltcoinIndex:
@@ -56,6 +56,18 @@ def test_at_the_next_month_end_it_is_rebalanced_without_a_jump() -> None:
     level = index_of(price, caps).level / index_of(price, caps).level.loc[END_OF_JANUARY]
     assert level.loc["2020-02-29"] == level.loc["2020-03-01"] == level.loc["2020-02-10"]
     assert level.loc["2020-03-10"] / level.loc["2020-03-09"] == pytest.approx(1 + 4 / 17)
+
+
+def test_coins_come_and_go_without_a_jump() -> None:
+    prices = {f"c{number:02}": 10.0 ** (number % 9 - 4) for number in range(60)}
+    price, caps = flat(**prices), flat(**dict.fromkeys(prices, 1.0))
+    caps.loc[:"2020-02-15", list(prices)[:10]] = 0.5
+    caps.loc["2020-02-16":, list(prices)[-10:]] = 0.5
+    index = index_of(price, caps)
+    january, february = held_at(index, END_OF_JANUARY), held_at(index, END_OF_FEBRUARY)
+    assert sorted(january) == sorted(prices)[10:]
+    assert sorted(february) == sorted(prices)[:50]
+    np.testing.assert_allclose(index.level, index.level.iloc[0], rtol=1e-12)
 
 
 def test_no_coin_weighs_more_than_a_quarter() -> None:
@@ -182,6 +194,50 @@ def test_where_fewer_than_half_quote_the_level_is_missing() -> None:
     assert level.loc["2020-02-13":"2020-02-20"].isna().all()
     assert level.loc["2020-02-10":"2020-02-12"].notna().all(), "a quote of up to three days before is one"
     assert level.loc["2020-02-21":].notna().all()
+
+
+def slow_weights(caps: dict[str, float]) -> dict[str, float]:
+    """The 50 largest by the fewest coins at a quarter each that leave no other above it."""
+    names = sorted(caps, key=lambda name: (-caps[name], name))[:50]
+    for capped in range(len(names)):
+        rest = sum(caps[name] for name in names[capped:])
+        left = 1 - 0.25 * capped
+        if caps[names[capped]] * left / rest <= 0.25:
+            return {name: 0.25 if n < capped else caps[name] * left / rest for n, name in enumerate(names)}
+    raise AssertionError("four coins or fewer")
+
+
+def slow_level(price: pd.DataFrame, caps: pd.DataFrame) -> pd.Series:
+    """The index with a purse of coins, coin by coin and day by day; caps are there for every quote."""
+    purse: dict[str, float] = {}
+    worth, level = 1.0, {}
+    for day in price.index:
+        seen = price.loc[:day].ffill().iloc[-1]
+        quoted = price.loc[:day].iloc[-4:].notna().any()
+        if purse:
+            worth = sum(coins * seen[name] for name, coins in purse.items())
+        if (day + pd.Timedelta(days=1)).day == 1:
+            newest = caps.loc[:day].iloc[-4:].ffill().iloc[-1]
+            weights = slow_weights({str(name): newest[str(name)] for name in price.columns[quoted]})
+            purse = {name: weight * worth / seen[name] for name, weight in weights.items()}
+        level[day] = worth if purse and sum(quoted[name] for name in purse) >= len(purse) / 2 else np.nan
+    return pd.Series(level).loc[END_OF_JANUARY:]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_index_is_a_purse_counted_coin_by_coin(seed: int) -> None:
+    rng, days = np.random.default_rng(seed), pd.date_range("2020-01-01", "2020-08-10")
+    price = pd.DataFrame(np.exp(rng.normal(0, 0.06, (len(days), 70)).cumsum(axis=0)), days, [f"c{n:02}" for n in range(70)])
+    price = price.mask(rng.random(price.shape) < 0.1)
+    for coin, (born, life) in enumerate(zip(rng.integers(-200, 120, 70), rng.integers(20, 900, 70), strict=True)):
+        price.iloc[: max(born, 0), coin] = np.nan
+        price.iloc[max(born + life, 0) :, coin] = np.nan
+    caps = price * rng.pareto(0.6, 70)
+    index = index_of(price, caps)
+    expected = slow_level(price, caps)
+    np.testing.assert_allclose(index.level / index.level.iloc[0], expected, rtol=1e-10)
+    assert len(index.stopped) > 3
+    assert index.members.groupby("month_end")["weight"].agg(["sum", "max"]).to_numpy() == pytest.approx(np.array([[1, 0.25]] * 7))
 
 
 def test_nothing_gives_nothing() -> None:

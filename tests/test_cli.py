@@ -120,6 +120,8 @@ def test_verify_json_is_the_contract(altrally: Invoke, trained_home: Path, tmp_p
     for row in rows:
         assert keys <= row.keys()
         assert all({"value", "low", "high"} <= row[skill].keys() for skill in skills)
+        assert 0 < row["null_p"] <= 1
+        assert 0 < row["claim_null_p"] <= 1
     forecasts = pd.read_parquet(file)
     assert list(forecasts.columns) == ["as_of", "horizon", "model", "probability", "climatology", "outcome"]
     assert forecasts["as_of"].between("2022-01-01", "2023-12-31").all()

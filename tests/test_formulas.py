@@ -9,16 +9,16 @@ import pytest
 from features.breadth import above_mean
 from features.builder import FEATURES
 from features.index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS, equity_correlation
-from features.kernels import filled, log
+from features.kernels import NAMES_A_BLOCK, filled, log
 from features.registry import Derived, Feature, Input
-from features.volume import rising_volume, surging_names, volume_on_breakout_days
+from features.volume import rising_volume, volume_on_breakout_days
 from sources.series import COIN_HIGH, COIN_LOW, FED_ASSETS, REVERSE_REPO, RUT, Panel
 
 DAYS = pd.date_range("2016-01-01", "2019-06-30", unit="us")
 SESSIONS = DAYS[DAYS.day_of_week < 5]
 ASKED = [-1, -2, -40, -133, -200]
 COINS = [f"c{number}" for number in range(9)]
-STOCKS = [f"s{number}" for number in range(11)]
+STOCKS = [f"s{number:03}" for number in range(NAMES_A_BLOCK + 3)]
 
 Slow = Callable[..., float]
 Market = dict[Input, pd.Series | pd.DataFrame]
@@ -281,6 +281,21 @@ def test_a_feature_is_what_it_says(market: Market, declared: Feature) -> None:
     np.testing.assert_allclose(found.reindex(days), expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    "declared", [one for one in FEATURES.values() if isinstance(one.inputs[0], Panel)], ids=lambda declared: declared.name
+)
+def test_four_names_speak_for_nobody(market: Market, declared: Feature) -> None:
+    wide = {one: frame.iloc[:, -4:] for one, frame in market.items() if isinstance(frame, pd.DataFrame)}
+    assert declared.function(*((market | wide)[one] for one in declared.inputs)).isna().all()
+
+
+def test_a_name_counts_with_three_quarters_of_the_closes() -> None:
+    price = pd.DataFrame(np.linspace(20, 10, 60)[:, None] * np.ones(6), SESSIONS[:60], STOCKS[:6])
+    price["s005"] = np.linspace(10, 20, 60)
+    price.iloc[:20, 5] = np.nan
+    assert above_mean(price, 50).iloc[[55, 56]].tolist() == [0, 1 / 6], "36 closes, then 37"
+
+
 def test_the_tie_to_stocks_is_the_correlation_of_returns_from_session_to_session() -> None:
     equity, level = (pd.Series(walk(seed, days)[:, 0], days) for seed, days in ((1, SESSIONS), (2, DAYS)))
     found = equity_correlation(equity, level)
@@ -310,12 +325,12 @@ def test_names_without_a_return_have_no_rising_volume() -> None:
     assert rising_volume(price, price * 0 + 1).iloc[-2:].tolist() == pytest.approx([1, 1])
 
 
-def test_shares_stay_within_nought_and_one() -> None:
-    price = pd.DataFrame(walk(1, SESSIONS, 7), SESSIONS, STOCKS[:7])
-    surging = np.random.default_rng(3).exponential(1, price.shape)
-    surging[500:] = 1.0
-    shares = pd.DataFrame(surging, SESSIONS, price.columns)
-    assert surging_names(price, shares).dropna().between(0, 1).all()
+def test_dominance_says_nothing_where_no_altcoin_has_a_cap(market: Market) -> None:
+    bitcoin, caps = (market[one] for one in FEATURES["bitcoin_dominance_change"].inputs)
+    caps = caps.copy()
+    caps.iloc[-10:] = np.nan
+    found = FEATURES["bitcoin_dominance_change"].function(bitcoin, caps)
+    assert found.iloc[-11:].isna().tolist() == [False] * 4 + [True] * 7, "three days are bridged"
 
 
 def test_a_price_that_does_not_move_is_not_above_its_mean() -> None:

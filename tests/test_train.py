@@ -310,7 +310,7 @@ def test_nothing_to_compare_in_an_empty_home(tmp_path: Path) -> None:
 
 def row(low: float | None = 0.01) -> dict[str, Any]:
     skills = {name: {"value": 0.05, "low": low, "high": 0.09} for name in COLUMNS}
-    return {"n": 300, "n_effective": 35.2, "horizon": 60, **skills}
+    return {"n": 300, "n_effective": 35.2, "horizon": 60, "null": None, **skills}
 
 
 @pytest.mark.parametrize(
@@ -331,6 +331,9 @@ def test_the_sentence_tells_all_three_and_the_rule() -> None:
         "+0.050 [+0.010, +0.090] against the random walk, +0.050 [+0.010, +0.090] against momentum "
         "(95 % intervals, about 35 independent windows; best of 57 tries: p not computed yet)."
     )
+    null = {"p": 0.0213, "shifts": 448, "independent": 39}
+    told = skill_sentence(row() | {"null": null}, "2018-01-07", "2024-10-27", shown=False, trials=57, best_of_n_p=None)
+    assert "windows; null p 0.021 of 448 rotations, about 39 independent; best of 57" in told
     assert skill_sentence(row() | {"n": 0}, None, None, shown=False, trials=57, best_of_n_p=None).startswith(
         "Skill has not been shown"
     )

@@ -31,12 +31,13 @@ from training.tracking import (
     log_training,
     tracking,
 )
-from training.verify import Progress, judge, model_names, table, walk_all
+from training.verify import Progress, judge, model_names, table, walk_all, with_nulls
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 JUDGED_DAYS = 60
 LEVEL = 0.05
 MOST_MISSING = 0.5
+START_OF_TIME = pd.Timestamp("1900-01-01")
 BASELINE_WORDS = {"climatology": "climatology", "random_walk": "the random walk", "momentum": "momentum"}
 
 
@@ -148,7 +149,7 @@ def learn(job: Job, names: Sequence[str], progress: Progress) -> list[Trained]:
     data, settings = job.data, job.settings
     walks = walk_all(data, settings, names, job.folds, progress, draws=Draws(settings.draws, settings.seed))
     forecasts = {name: walk.probabilities for name, walk in walks.items()}
-    rows = judge(forecasts, data, settings, names)
+    rows = with_nulls(judge(forecasts, data, settings, names), data, settings, job.folds, (START_OF_TIME, data.until), progress)
     trained = []
     for done, name in enumerate(names):
         progress(f"final fit: {name}", done, len(names))
@@ -285,7 +286,7 @@ def skill_card(model: Trained, trials: int) -> dict[str, Any]:
         "brier_skill_score": against["value"],
         "low": against["low"],
         "high": against["high"],
-        "null_p": None,
+        "null_p": row["null_p"],
         "shown": shown,
         "sentence": skill_sentence(row, start, end, shown=shown, trials=trials, best_of_n_p=None),
         "start": start,
@@ -308,9 +309,17 @@ def skill_sentence(
     verdict = "Skill has been shown" if shown else "Skill has not been shown"
     against = ", ".join(f"{worth(row[f'skill_{name}'])} against {words}" for name, words in BASELINE_WORDS.items())
     chance = "not computed yet" if best_of_n_p is None else f"{best_of_n_p:.3f}"
+    windows = f"about {row['n_effective']:.0f} independent windows{by_chance(row['null'])}"
     return (
         f"{verdict}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
-        f"(95 % intervals, about {row['n_effective']:.0f} independent windows; best of {trials} tries: p {chance})."
+        f"(95 % intervals, {windows}; best of {trials} tries: p {chance})."
+    )
+
+
+def by_chance(null: Mapping[str, Any] | None) -> str:
+    """How often rotated outcomes gave as much, and on how many independent rotations that rests."""
+    return (
+        "" if null is None else f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
     )
 
 
@@ -334,6 +343,8 @@ def row_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
     apart = {
         f"skill_non_overlapping_{days}": row["non_overlapping"]["mean"],
         f"skill_onset_{days}": row["onset"]["skill_climatology"],
+        f"skill_climatology_{days}_null_p": row["null_p"],
+        f"claim_{days}_null_p": row["claim_null_p"],
     }
     return plain | limits | apart
 

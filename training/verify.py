@@ -14,6 +14,7 @@ from sources.gates import last_known
 from sources.store import Store
 from training.bootstrap import WIDENING, block_length, skill_interval, weeks_of
 from training.dataset import Dataset, prepare
+from training.nulls import claim_null, shift_null
 from training.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
@@ -25,6 +26,11 @@ RANDOM_WALKS = ("random_walk", "random_walk_fitted")
 MOMENTUM = "momentum"
 BASELINES = (CLIMATOLOGY, *RANDOM_WALKS, MOMENTUM)
 """Always forecast, whichever models are asked for: skill is measured against them."""
+
+REFITTED = "hazard"
+"""The model whose every rotation is refitted at once; the p-values of others take hours and are None."""
+
+NO_NULLS: dict[str, Any] = dict.fromkeys(("null_p", "null", "auc_null_p", "claim_null_p", "claim_null"))
 
 ONSET_RISE = 0.30
 """An onset row isn't already this far above the index's lowest close of the past 90 days."""
@@ -68,7 +74,44 @@ def verify_on(
     folds = usable(quarters(first, last), data.outcomes)
     walks = walk_all(data, settings, names, folds, progress)
     spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
-    return Verification(judge(spans, data, settings, names), table(spans, data, names), describe(folds, data.outcomes))
+    rows = with_nulls(judge(spans, data, settings, names), data, settings, folds, (first, last), progress)
+    return Verification(rows, table(spans, data, names), describe(folds, data.outcomes))
+
+
+def with_nulls(
+    rows: list[dict[str, Any]],
+    data: Dataset,
+    settings: TrainSettings,
+    folds: Sequence[Fold],
+    span: tuple[pd.Timestamp, pd.Timestamp],
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """The rows with p-values by refitting: of the hazard those of every rotation, of other models None."""
+    found: dict[int, dict[str, Any]] = {}
+    if any(row["model"] == REFITTED for row in rows):
+        progress("null by refitting", 0, 0)
+        found = dict(zip(settings.horizons, nulls(data, settings, folds, span), strict=False))
+    return [row | (NO_NULLS if row["model"] != REFITTED else found.get(row["horizon"], NO_NULLS)) for row in rows]
+
+
+def nulls(
+    data: Dataset, settings: TrainSettings, folds: Sequence[Fold], span: tuple[pd.Timestamp, pd.Timestamp]
+) -> list[dict[str, Any]]:
+    """Fields of each horizon; none where the rows are too few to rotate."""
+    spec = MODELS[REFITTED]
+    model, inputs = spec.make(settings.outcome, settings.rise), data.X[list(spec.columns)]
+    shift = shift_null(model, inputs, data.outcomes, folds, span)
+    claim = claim_null(model, inputs, data.outcomes, folds, span)
+    return [
+        {
+            "null_p": skill.p,
+            "null": plain(asdict(skill)),
+            "auc_null_p": ranks.p,
+            "claim_null_p": added.p,
+            "claim_null": plain(asdict(added)),
+        }
+        for (skill, ranks), added in zip(shift, claim, strict=False)
+    ]
 
 
 def model_names(settings: TrainSettings) -> list[str]:
