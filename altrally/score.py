@@ -91,13 +91,13 @@ class Inputs:
 
 def inputs_known(store: Store, as_of: pd.Timestamp) -> Inputs:
     """Everything a forecast reads of the market. Raises MissingData or GateClosed where the altcoin index can't say anything."""
-    verdicts = freshness(store, as_of)
-    require(verdicts, [COIN_PRICE.name])
     table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK)
     row = matrix(table, pd.DatetimeIndex([as_of]))
+    verdicts = freshness(store, as_of)
+    require(verdicts, [COIN_PRICE.name])
     if row.X["altcoin_volatility"].isna().all():
         raise GateClosed(
-            f"The altcoin index is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more history, or choose a later day."
+            f"The altcoin index is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
         )
     return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts])
 
