@@ -1,5 +1,6 @@
 """What MLflow holds, read: the champion, its card, and the runs to compare. Nothing here writes, or creates a database."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,8 @@ EXPERIMENT = "altrally"
 CHAMPION = "champion"
 MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"
+FORECASTS_FILE = "forecasts.parquet"
+VERIFICATION_FILE = "verification.json"
 SQLITE = "sqlite:///"
 SQLITE_HEADER = b"SQLite format 3\0"
 CHAMPION_ROWS = """
@@ -126,6 +129,22 @@ def list_runs(tracking_uri: str) -> pd.DataFrame:
         experiment = client.get_experiment_by_name(EXPERIMENT)
         runs = [] if experiment is None else [described(run) for run in all_runs(client, experiment.experiment_id)]
     return pd.DataFrame(runs, columns=None if runs else ["run_id", "name", "parent_id", "status", "started"])
+
+
+def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_FILE) -> pd.DataFrame:
+    """A Parquet file kept with a run: by default its out-of-sample forecasts. NoChampion where it is gone."""
+    with connected(tracking_uri) as client, fetched(client.get_run(run_id).info.artifact_uri, name, home, tracking_uri) as file:
+        return pd.read_parquet(file)
+
+
+def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict[str, Any]]:
+    """Verification rows of every model of the training a run belongs to, as `altrally verify --json` prints them."""
+    with connected(tracking_uri) as client:
+        run = client.get_run(run_id)
+        parent = client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
+        with fetched(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
+            rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+            return rows
 
 
 def find_run(runs: pd.DataFrame, wanted: str) -> pd.Series:

@@ -17,7 +17,17 @@ from filelock import FileLock, Timeout
 
 from models.card import Card
 from models.forecaster import Forecaster
-from models.registry import EXPERIMENT, MODEL_FILE, REGISTERED_MODEL, SQLITE, champion_version, fetched, require_database
+from models.registry import (
+    EXPERIMENT,
+    FORECASTS_FILE,
+    MODEL_FILE,
+    REGISTERED_MODEL,
+    SQLITE,
+    VERIFICATION_FILE,
+    champion_version,
+    fetched,
+    require_database,
+)
 from models.saving import TRUSTED_TYPES, digest
 from sources.errors import NoChampion, StoreUnusable
 
@@ -27,7 +37,6 @@ if TYPE_CHECKING:
 PRIOR_TRIALS = 54
 """Exploratory tries on 2018-2024 made before this project began (STATISTICS 10)."""
 
-FORECASTS_FILE = "forecasts.parquet"
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
@@ -83,13 +92,17 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What all models of a training share: `tables` go to files of their names, `inputs` name the data set that was read."""
+    """What all models of a training share: `tables` go to files of their names, `inputs` name the data set that was read.
+
+    `verification` are the rows of every model, kept with the parent run.
+    """
 
     name: str
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     tables: Mapping[str, pd.DataFrame]
     inputs: pd.DataFrame
+    verification: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -261,6 +274,7 @@ def log_training(
         log_values(tracker, parent, training.params, {})
         log_input(tracker, parent, training)
         log_files(tracker, parent, training.tables)
+        tracker.client.log_dict(parent, [dict(row) for row in training.verification], VERIFICATION_FILE)
         made = {}
         for done, (name, record) in enumerate(models.items()):
             progress(f"tracking: {name}", done, len(models))

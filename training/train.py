@@ -119,7 +119,7 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
     """Track what was trained and settle the aliases."""
     tried, default = max(trials.values()), default_model(job.settings.outcome)
     records = {model.name: model_record(job, model, trials[model.configuration], tried) for model in trained}
-    run_id, made = log_training(tracker, training_record(job, tried), records, progress)
+    run_id, made = log_training(tracker, training_record(job, tried, trained), records, progress)
     decisions = settle(tracker, default, made, records)
     told = records.get(default, next(iter(records.values())))
     return TrainReport(
@@ -204,7 +204,7 @@ def coefficients(job: Job, model: Trained) -> str:
         return str(error)
 
 
-def training_record(job: Job, tried: int) -> TrainingRecord:
+def training_record(job: Job, tried: int, trained: Sequence[Trained]) -> TrainingRecord:
     """Everything to keep of a training as a whole; its tags go to every model too."""
     settings, data = job.settings, job.data
     return TrainingRecord(
@@ -230,6 +230,7 @@ def training_record(job: Job, tried: int) -> TrainingRecord:
         },
         tables={"folds.csv": describe(job.folds, data.outcomes), "features.csv": job.catalogue},
         inputs=data.X,
+        verification=[row for model in trained for row in model.rows],
     )
 
 
