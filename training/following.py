@@ -16,7 +16,7 @@ from training.bands import band, draws_of
 from training.bootstrap import ROW_DAYS, Interval
 from training.holding import Path, Tape, path_of, tape_of
 from training.plain import plain
-from training.power import YEAR_DAYS
+from training.detectable import YEAR_DAYS
 from training.scores import Floats
 
 Bools = NDArray[np.bool_]

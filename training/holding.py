@@ -7,7 +7,7 @@ import pandas as pd
 
 from sources.errors import MissingData
 from training.bootstrap import Ints
-from training.power import YEAR_DAYS
+from training.detectable import YEAR_DAYS
 from training.scores import Floats
 
 DEALING_DELAY = pd.Timedelta(days=1)

@@ -12,7 +12,7 @@ from training.bootstrap import Interval, skill_interval
 from training.dataset import Dataset
 from training.judged import CLIMATOLOGY, Judged, judged_horizons
 from training.plain import plain
-from training.power import Power, power
+from training.detectable import Power, power
 from training.reliability import reliability
 from training.scores import Floats, brier_score, effective_sample_size, mean
 from training.settings import TrainSettings
