@@ -73,7 +73,8 @@ def risk_set(outcomes: Floats) -> tuple[np.ndarray, np.ndarray, Floats | float]:
     Of sets (B, n, K) the cells known in all, and for each set 1 or 0 (B, m): at risk there, or not any more.
     """
     if outcomes.ndim == 2:
-        return *np.nonzero(at_risk(outcomes)), 1.0
+        rows, intervals = np.nonzero(at_risk(outcomes))
+        return rows, intervals, 1.0
     rows, intervals = np.nonzero(~np.isnan(outcomes[0]))
     before = np.concatenate([np.zeros((*outcomes.shape[:2], 1)), outcomes[:, :, :-1]], axis=2)[:, rows, intervals]
     return rows, intervals, (before == 0).astype(np.float64)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from training.bands import band, draws_of
 from training.bootstrap import ROW_DAYS, Interval
+from training.detectable import YEAR_DAYS
 from training.holding import Path, Tape, path_of, tape_of
 from training.plain import plain
-from training.detectable import YEAR_DAYS
 from training.scores import Floats
 
 Bools = NDArray[np.bool_]

@@ -10,9 +10,9 @@ import pandas as pd
 from training.bands import DRAWS
 from training.bootstrap import Interval, skill_interval
 from training.dataset import Dataset
+from training.detectable import Power, power
 from training.judged import CLIMATOLOGY, Judged, judged_horizons
 from training.plain import plain
-from training.detectable import Power, power
 from training.reliability import reliability
 from training.scores import Floats, brier_score, effective_sample_size, mean
 from training.settings import TrainSettings
