@@ -74,7 +74,7 @@ def draw_murphy(diagrams: Mapping[int, Murphy], about: str, path: Path) -> None:
         axes[0, 0].set_ylabel("mean score (0 is best)")
         axes[1, 0].set_ylabel("gain (above 0: better)")
         left_margin(figure, 0.7)
-        axes[0, -1].legend(loc="upper right", fontsize=8)
+        axes[0, -1].legend(loc="lower center", fontsize=8)
         other = next(iter(next(iter(diagrams.values())).gains))
         title = threshold_finding({days: murphy.gains[other] for days, murphy in diagrams.items()}, f"Better than {other}")
         finish(figure, title, f"{about}. Shaded: 95 % intervals of the gains, each threshold for itself.", path)
@@ -123,10 +123,8 @@ def value_panel(axis: Any, curve: ValueCurve, days: int) -> None:
 def threshold_finding(found: Mapping[int, Band], claim: str) -> str:
     """At how many of the thresholds an interval lies above zero, and below it, by more than rounding."""
     thresholds = len(next(iter(found.values())).value)
-    above, below = (
-        [int((one.low > ROUNDING).sum()) for one in found.values()],
-        [int((one.high < -ROUNDING).sum()) for one in found.values()],
-    )
+    above = [int((one.low > ROUNDING).sum()) for one in found.values()]
+    below = [int((one.high < -ROUNDING).sum()) for one in found.values()]
     opposite = f", the opposite at {listed(below)}" if any(below) else ""
     return f"{claim} beyond chance at {listed(above)} of {thresholds} thresholds within {listed(found)} days{opposite}"
 
@@ -136,7 +134,7 @@ def draw_sharpness(found: Mapping[int, Mapping[str, Sharpness]], about: str, pat
     with canvas(2, len(found), wide(len(found), 4.2), space=0.1, height_ratios=[3, 1]) as (figure, axes):
         for (above, below), (days, models) in zip(axes.T, found.items(), strict=True):
             sharpness_panel(above, below, models, days)
-        left_margin(figure, 1.1)
+        left_margin(figure, 1.3)
         axes[0, 0].set_ylabel("weeks")
         note = "Thin: 5 to 95 % of forecasts. Thick: 25 to 75 %. Point: the median. Bars count the first."
         finish(figure, sharpness_finding(found), f"{about}. {note}", path)
@@ -157,9 +155,9 @@ def sharpness_panel(above: Any, below: Any, models: Mapping[str, Sharpness], day
 
 
 def sharpness_finding(found: Mapping[int, Mapping[str, Sharpness]]) -> str:
-    """Where half of the forecasts lie."""
+    """Where half of the forecasts lie, the first model's and the next one's."""
     days, models = judged_horizon(found)
-    halves = [f"{name} {sharp.quantiles['0.25']:.2f}–{sharp.quantiles['0.75']:.2f}" for name, sharp in models.items()]
+    halves = [f"{name} {one.quantiles['0.25']:.2f}–{one.quantiles['0.75']:.2f}" for name, one in list(models.items())[:2]]
     return f"Half of the {days}-day forecasts lie in: {', '.join(halves)}"
 
 
@@ -171,6 +169,7 @@ def draw_by_year(found: Mapping[int, Sequence[YearRow]], about: str, path: Path)
             windows = np.mean([row.n_effective for row in rows])
             axis.set(title=f"within {days} days (about {windows:.0f} windows a year)", xlabel="year of the forecast")
             axis.set_xticks([row.year for row in rows], [f"’{row.year % 100}" for row in rows])
+        left_margin(figure, 0.8)
         axes[0, 0].set_ylabel("skill against climatology")
         finish(figure, year_finding(found), f"{about}. Bars: 95 % intervals, from so few windows rough.", path)
 
@@ -207,11 +206,12 @@ def draw_ablation(rows: Sequence[Ablated], about: str, path: Path) -> None:
 
 
 def ablation_finding(rows: Sequence[Ablated]) -> str:
-    """Whose contribution can be told from zero."""
-    apart = [row for row in rows if row.incremental.low > 0 or row.incremental.high < 0]
+    """Whose contribution can be told from zero at the horizon judged."""
+    days, here = judged_horizon({row.horizon: [one for one in rows if one.horizon == row.horizon] for row in rows})
+    apart = [row for row in here if row.incremental.low > 0 or row.incremental.high < 0]
     if not apart:
-        return f"What each block adds can't be told from zero (all {len(rows)} intervals include it)"
-    return "Told from zero: " + ", ".join(f"{row.block} {row.incremental.value:+.3f} ({row.horizon} days)" for row in apart)
+        return f"Within {days} days no block's addition can be told from zero"
+    return f"Within {days} days told from zero: {', '.join(f'{row.block} {row.incremental.value:+.3f}' for row in apart)}"
 
 
 def draw_null(observed: float, by_chance: Floats, p: float, independent: int, statistic: str, about: str, path: Path) -> None:
@@ -243,7 +243,7 @@ def draw_cumulative(leads: Sequence[CumulativeLead], about: str, path: Path) -> 
             axis.fill_between(lead.days, lead.low, lead.high, color=SHADE, linewidth=0)
             axis.axhline(0, color=FAINT, linewidth=1.5)
             axis.plot(lead.days, lead.lead, color=INK, linewidth=1.3)
-            axis.set(title=f"over {lead.other}", ylabel="summed Brier lead")
+            axis.set(title=f"over {lead.other}: {lead.lead[-1]:+.1f}", ylabel="summed Brier lead")
             axis.margins(x=0.01)
         axes[-1, 0].set_xlabel("day of the forecast")
         note = f"within {leads[0].horizon} days. Rising: better. Shaded: 95 % of such sums at each day, were neither better."
@@ -251,10 +251,13 @@ def draw_cumulative(leads: Sequence[CumulativeLead], about: str, path: Path) -> 
 
 
 def cumulative_finding(leads: Sequence[CumulativeLead]) -> str:
-    """Where the leads end, and which of them chance would not bring there."""
-    beyond = [lead.other for lead in leads if not lead.low[-1] <= lead.lead[-1] <= lead.high[-1]]
-    ends = ", ".join(f"{lead.other} {lead.lead[-1]:+.1f}" for lead in leads)
-    return f"Summed lead over {ends}: beyond chance over {listed(beyond) if beyond else 'none'}"
+    """Over whom the lead has grown beyond chance, and behind whom it has fallen."""
+    ahead = [lead.other for lead in leads if lead.lead[-1] > lead.high[-1]]
+    behind = [lead.other for lead in leads if lead.lead[-1] < lead.low[-1]]
+    told = [f"{word} {listed(names)}" for word, names in (("ahead of", ahead), ("behind", behind)) if names]
+    return (
+        f"In the end {' and '.join(told)} by more than chance" if told else "In the end no further ahead or behind than chance goes"
+    )
 
 
 def draw_following(found: Following, path: Path) -> None:
