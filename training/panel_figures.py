@@ -183,12 +183,13 @@ def bars(axis: Any, at: Sequence[float], found: Sequence[Interval], *, across: b
 
 
 def year_finding(found: Mapping[int, Sequence[YearRow]]) -> str:
-    """In how many years the forecasts were better, and in how many beyond chance."""
+    """In how many years the forecasts were better, and in how many better or worse beyond chance."""
     days, rows = judged_horizon(found)
     skills = [row.skill_climatology for row in rows]
-    better, told = sum(one.value > 0 for one in skills), sum(one.low > 0 for one in skills)
+    ahead, beyond = sum(one.value > 0 for one in skills), sum(one.low > 0 for one in skills)
     worse = sum(one.high < 0 for one in skills)
-    return f"Within {days} days better than climatology in {better} of {len(rows)} years, beyond chance in {told}; worse in {worse}"
+    years = f"better than climatology in {ahead} of {len(rows)} years"
+    return f"Within {days} days {years}, beyond chance in {beyond} and worse in {worse}"
 
 
 def draw_ablation(rows: Sequence[Ablated], about: str, path: Path) -> None:
@@ -254,10 +255,10 @@ def cumulative_finding(leads: Sequence[CumulativeLead]) -> str:
     """Over whom the lead has grown beyond chance, and behind whom it has fallen."""
     ahead = [lead.other for lead in leads if lead.lead[-1] > lead.high[-1]]
     behind = [lead.other for lead in leads if lead.lead[-1] < lead.low[-1]]
-    told = [f"{word} {listed(names)}" for word, names in (("ahead of", ahead), ("behind", behind)) if names]
-    return (
-        f"In the end {' and '.join(told)} by more than chance" if told else "In the end no further ahead or behind than chance goes"
-    )
+    apart = [f"{word} {listed(names)}" for word, names in (("ahead of", ahead), ("behind", behind)) if names]
+    if not apart:
+        return "In the end no further ahead or behind than chance goes"
+    return f"In the end {' and '.join(apart)} by more than chance"
 
 
 def draw_following(found: Following, path: Path) -> None:
