@@ -94,7 +94,8 @@ def reliability_row(name: str, days: int, fields: Mapping[str, Any]) -> dict[str
 def power_row(name: str, days: int, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Least effects and years."""
     least = {f"least against {baseline}": effect for baseline, effect in fields["minimum_detectable_effect"].items()}
-    return {"model": name, "days": days, **least, **{f"years, {name}": years for name, years in fields["years_for_0_05"].items()}}
+    years = {f"years against {baseline}": number for baseline, number in fields["years_for_0_05"].items()}
+    return {"model": name, "days": days, **least, **years}
 
 
 def worth(found: Interval) -> str:
@@ -104,9 +105,16 @@ def worth(found: Interval) -> str:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows as Markdown."""
-    frame = pd.DataFrame(rows).map(lambda cell: f"{cell:.3f}" if isinstance(cell, float) else str(cell))
+    frame = pd.DataFrame(rows).map(cell)
     lines = [frame.columns, ["---"] * frame.shape[1], *frame.to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(value: object) -> str:
+    """A number to three digits, a dash where there is none."""
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.3f}"
+    return str(value)
 
 
 def draw(found: Mapping[int, Judged], model: str, about: str, folder: Path) -> None:

@@ -186,6 +186,15 @@ def test_a_lead_is_summed_week_by_week_and_ends_at_its_total(found: Judged) -> N
     json.dumps(lead.to_json(), allow_nan=False)
 
 
+def test_the_random_walk_is_the_better_one_or_climatology_where_there_is_none() -> None:
+    outcome, good, bad = np.array([1.0, 0.0]), np.array([0.9, 0.1]), np.array([0.2, 0.8])
+    days = pd.DatetimeIndex(["2020-01-05", "2020-01-12"])
+    both = Judged(60, days, {"climatology": bad, "random_walk": bad, "random_walk_fitted": good, "momentum": bad}, outcome)
+    none = Judged(60, days, {"climatology": bad, "momentum": bad}, outcome)
+    assert both.baselines == {"climatology": "climatology", "random_walk": "random_walk_fitted", "momentum": "momentum"}
+    assert none.baselines["random_walk"] == "climatology"
+
+
 def test_gaps_between_days_are_counted_in_weeks() -> None:
     days = pd.DatetimeIndex(["2020-01-05", "2020-01-12", "2020-02-02"])
     assert list(Judged(60, days, {}, np.zeros(3)).weeks()) == [0, 1, 4]

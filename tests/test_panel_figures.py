@@ -112,5 +112,5 @@ def test_a_lead_is_told_only_beyond_chance() -> None:
 def test_years_are_counted_by_their_intervals() -> None:
     row = by_year(FOUND[60], "hazard", seed=1)[0]
     rows = [replace(row, skill_climatology=Interval(*one)) for one in ((0.1, 0.01, 0.2), (0.1, -0.1, 0.2), (-0.1, -0.2, -0.01))]
-    told = "Within 60 days better than climatology in 2 of 3 years, beyond chance in 1 and worse in 1"
+    told = "Within 60 days better than climatology in 2 of 3 years; beyond chance better in 1, worse in 1"
     assert figures.year_finding({30: rows[:1], 60: rows}) == told

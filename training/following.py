@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.bands import band, draws_of
+from training.bands import band, blocks_of
 from training.bootstrap import ROW_DAYS, Interval
 from training.holding import Path, Tape, path_of, tape_of
 from training.plain import plain
@@ -210,7 +210,7 @@ def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: 
     ahead = paths[rule].log_wealth[0, tape.dealt] - paths[other].log_wealth[0, tape.dealt]
     weekly = np.diff(ahead)[:, None] * YEAR_DAYS / ROW_DAYS
     rows = max(len(weekly), 1)
-    found = band(weekly.sum(axis=0) / rows, draws_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
+    found = band(weekly.sum(axis=0) / rows, blocks_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
     return Lead(rule, other, Interval(*(float(one[0]) for one in (found.value, found.low, found.high))))
 
 

@@ -189,7 +189,7 @@ def year_finding(found: Mapping[int, Sequence[YearRow]]) -> str:
     ahead, beyond = sum(one.value > 0 for one in skills), sum(one.low > 0 for one in skills)
     worse = sum(one.high < 0 for one in skills)
     years = f"better than climatology in {ahead} of {len(rows)} years"
-    return f"Within {days} days {years}, beyond chance in {beyond} and worse in {worse}"
+    return f"Within {days} days {years}; beyond chance better in {beyond}, worse in {worse}"
 
 
 def draw_ablation(rows: Sequence[Ablated], about: str, path: Path) -> None:
