@@ -20,7 +20,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Draws:
+class Blocks:
     """Rows resampled in blocks, the same for all that is summed over them; `starts` (draws, blocks) is None for too few rows."""
 
     starts: Ints | None
@@ -33,11 +33,11 @@ class Draws:
         return np.stack([block_sums(column, self.starts, self.block) for column in np.ascontiguousarray(values.T)], axis=1)
 
 
-def draws_of(differences: Floats, horizon_days: int, seed: int, draws: int = DRAWS) -> Draws:
+def blocks_of(differences: Floats, horizon_days: int, seed: int, draws: int = DRAWS) -> Blocks:
     """Draws for rows with these loss differences (n,); none where there are fewer than two blocks."""
     block, n = block_length(differences, horizon_days), len(differences)
     starts = block_starts(n, block, draws, np.random.default_rng(seed)) if n >= 2 * block else None
-    return Draws(starts, block)
+    return Blocks(starts, block)
 
 
 def band(value: Floats, resampled: Floats) -> Band:

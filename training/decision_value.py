@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from training.bands import DRAWS, Band, band, draws_of
+from training.bands import DRAWS, Band, band, blocks_of
 from training.judged import CLIMATOLOGY, Judged
 from training.plain import plain
 from training.scores import Floats
@@ -69,13 +69,13 @@ def murphy(found: Judged, model: str, *, seed: int, draws: int = DRAWS) -> Murph
 
 def gain(found: Judged, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
     """Mean (T,) of how much better (n, T) the model's scores are."""
-    resampling = draws_of(found.loss(other) - found.loss(model), found.horizon, seed, draws)
+    resampling = blocks_of(found.loss(other) - found.loss(model), found.horizon, seed, draws)
     return band(better.sum(axis=0) / rows(found), resampling.sums(better) / rows(found))
 
 
 def value_curve(found: Judged, model: str, *, seed: int, draws: int = DRAWS) -> ValueCurve:
     """The cost-loss value of a model, beside climatology known at the time and the better random walk."""
-    resampling = draws_of(found.loss(CLIMATOLOGY) - found.loss(model), found.horizon, seed, draws)
+    resampling = blocks_of(found.loss(CLIMATOLOGY) - found.loss(model), found.horizon, seed, draws)
     scores, n = elementary_scores(found.probabilities[model], found.outcome), rows(found)
     resampled = saved(resampling.sums(scores) / n, resampling.sums(found.outcome[:, None]) / n)
     others = {name: value(found, name) for name in compared(found, model)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from training.bands import COVERAGE, DRAWS, draws_of
+from training.bands import COVERAGE, DRAWS, blocks_of
 from training.bootstrap import ROW_DAYS, WIDENING
 from training.scores import Floats
 
@@ -32,7 +32,7 @@ def power(loss: Floats, reference: Floats, horizon_days: int, *, seed: int, draw
     The least is (z₀.₉₇₅ + z₀.₈₀)·`WIDENING`·s. The estimate is taken as normal; s, its standard deviation over block-bootstrap
     draws, is too small by as much as the interval's limits are, and falls with the root of the years.
     """
-    resampling = draws_of(reference - loss, horizon_days, seed, draws)
+    resampling = blocks_of(reference - loss, horizon_days, seed, draws)
     mine, theirs = resampling.sums(np.column_stack([loss, reference])).T
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = float(np.std(1 - mine / theirs))

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from training.bands import band, draws_of
+from training.bands import band, blocks_of
 from training.bootstrap import ROW_DAYS, Interval
 from training.detectable import YEAR_DAYS
 from training.holding import Path, Tape, path_of, tape_of
@@ -27,8 +27,8 @@ LEVELS = (0.05, 0.95)
 RULE, RULE_BITCOIN = "rule, else cash", "rule, else BTC"
 INDEX, BITCOIN = "altcoins throughout", "BTC throughout"
 CAVEAT = (
-    "An illustration, not a result: after dealing costs, before taxes; how little altcoins can be dealt in at their close, and what it "
-    "costs to reshuffle the index each month, are ignored."
+    "An illustration, not a result: after dealing costs, before taxes; how little altcoins can be dealt in at their close, "
+    "and what it costs to reshuffle the index each month, are ignored."
 )
 
 
@@ -84,8 +84,8 @@ class Timing:
 class Following:
     """Both variants of the rule against holding throughout and against chance.
 
-    `curves`: wealth at the close of each dealing day × names. `inside`: whether the rule held altcoins, by Sunday decided. `carried`:
-    days without a close. `trials`: configurations tried on these years, this model among them.
+    `curves`: wealth at the close of each dealing day × names. `inside`: whether the rule held altcoins, by Sunday decided.
+    `carried`: days without a close. `trials`: configurations tried on these years, this model among them.
     """
 
     market: str
@@ -108,9 +108,9 @@ class Following:
         grown = "; ".join(f"{one.name} {one.growth:+.0%} (worst fall {one.maximum_drawdown:.0%})" for one in self.records)
         market = "Simulated market. " if self.market == "simulated" else ""
         return (
-            f"{market}From {self.first:%Y-%m} to {self.last:%Y-%m}, by forecasts of {self.model}, at {self.cost:.1%} for each purchase "
-            f"and sale, growth a year: {grown}. {self.worth} {CAVEAT} The model is one of {self.trials} configurations tried on these "
-            f"years, and the rule has two variants."
+            f"{market}From {self.first:%Y-%m} to {self.last:%Y-%m}, by forecasts of {self.model}, at {self.cost:.1%} for each "
+            f"purchase and sale, growth a year: {grown}. {self.worth} {CAVEAT} "
+            f"The model is one of {self.trials} configurations tried on these years, and the rule has two variants."
         )
 
     @property
@@ -118,8 +118,9 @@ class Following:
         """Whether the first variant's lead over holding altcoins can be told from chance."""
         lead, timing = self.leads[0], self.timings[0]
         return (
-            f"The lead of {lead.rule!r} over {lead.against} is {told(lead.log_growth)} in log growth a year; among {timing.shifts} other "
-            f"timings of the same weeks, about {timing.independent} of them independent, p = {timing.p:.2f} for as much growth."
+            f"The lead of {lead.rule!r} over {lead.against} is {told(lead.log_growth)} in log growth a year; "
+            f"among {timing.shifts} other timings of the same weeks, about {timing.independent} of them independent, "
+            f"p = {timing.p:.2f} for as much growth."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -209,7 +210,7 @@ def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: 
     ahead = paths[rule].log_wealth[0, tape.dealt] - paths[other].log_wealth[0, tape.dealt]
     weekly = np.diff(ahead)[:, None] * YEAR_DAYS / ROW_DAYS
     rows = max(len(weekly), 1)
-    found = band(weekly.sum(axis=0) / rows, draws_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
+    found = band(weekly.sum(axis=0) / rows, blocks_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
     return Lead(rule, other, Interval(*(float(one[0]) for one in (found.value, found.low, found.high))))
 
 
