@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from altrally.score import Score
     from models.registry import Champion
     from sources.fetch import FetchReport
+    from training.best_of import Tried
     from training.settings import TrainSettings
     from training.tracking import TrackingPlace
     from training.train import TrainReport
@@ -193,33 +194,59 @@ def champion_of(home: Home) -> "Champion":
     return load_champion(home.tracking_uri, home.folder)
 
 
-def verify(
-    home: Home,
-    start: str | None,
-    end: str | None,
-    models: Sequence[str] | None,
-    outcome: str,
-    threshold: float | None,
-    forecasts: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Judge out-of-sample forecasts of the store; nothing is tracked."""
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` was asked, as typed."""
+
+    start: str | None
+    end: str | None
+    models: Sequence[str] | None
+    outcome: str
+    threshold: float | None
+    forecasts: Path | None
+    full_nulls: bool
+    panel: bool
+
+
+def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
+    """Judge out-of-sample forecasts of the store; of this only the number of tries is tracked."""
     from training.verify import verify as judged
 
-    span = day(start, "--from"), day(end, "--to")
-    settings = settings_of(outcome, threshold, models)
+    span = day(asked.start, "--from"), day(asked.end, "--to")
+    settings = settings_of(asked.outcome, asked.threshold, asked.models)
     with opened(home) as store, progress_bar() as report:
-        verification = judged(store, settings, start=span[0], end=span[1], models=settings.models, progress=report)
+        verification = judged(
+            store,
+            settings,
+            start=span[0],
+            end=span[1],
+            models=settings.models,
+            progress=report,
+            tried=counted(home, settings, store.market or ""),
+            kept=home.cache if asked.full_nulls else None,
+            robust=asked.panel,
+        )
         market = store.market
-    if forecasts is not None:
-        write(verification.forecasts, forecasts)
+    if asked.forecasts is not None:
+        write(verification.forecasts, asked.forecasts)
     if as_json:
         emit(verification.rows)
         return
-    from altrally.render import market_banner, show, verification_table
+    from altrally.render import market_banner, show, verification_page
 
-    show(market_banner(market), verification_table(verification.rows))
+    show(market_banner(market), verification_page(verification.rows))
+
+
+def counted(home: Home, settings: "TrainSettings", market: str) -> "Tried":
+    """A look is a try: the configurations to be judged are counted before they are."""
+    from training.chance import configuration_of
+    from training.settings import family
+    from training.tracking import count_trials, tracking, tried_on
+    from training.verify import model_names
+
+    with tracking(place_of(home)) as tracker:
+        count_trials(tracker, family(market), settings.label, [configuration_of(name, settings) for name in model_names(settings)])
+        return tried_on(tracker, family(market), settings.label)
 
 
 def write(frame: pd.DataFrame, file: Path) -> None:
@@ -244,13 +271,13 @@ def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
     show(comparison_page(rows))
 
 
-def promote(home: Home, run: str) -> None:
-    """Make a run champion, if it has earned it."""
+def promote(home: Home, run: str, *, force: bool, why: str | None) -> None:
+    """Make a run champion, if it has earned it or is forced to."""
     from altrally.render import show
     from training.promotion import promote as promoted
 
     require_trained(home)
-    show(promoted(place_of(home), run))
+    show(promoted(place_of(home), run, force=force, why=why))
 
 
 def require_trained(home: Home) -> None:

@@ -19,14 +19,12 @@ from sources.store import Store
 from training import panel_figures as figures
 from training.ablation import Ablated, ablation
 from training.bootstrap import Interval
-from training.cumulative import cumulative_lead
 from training.cycles import LeftOut, leave_one_cycle_out
 from training.dataset import bitcoin, prepare
-from training.decision_value import murphy, value_curve
 from training.following import Following, following
-from training.judged import Judged, judged_horizons
-from training.panel import by_year, panel_of, sharpness
-from training.reliability import reliability_curve
+from training.judged import judged_horizons
+from training.panel import panel_of
+from training.run_figures import draw_panel, draw_reliability
 from training.settings import TrainSettings
 from training.verify import model_names, walk_all
 from training.walk_forward import quarters, usable
@@ -58,7 +56,8 @@ def main() -> None:
     if typed.figures:
         typed.figures.mkdir(parents=True, exist_ok=True)
         found, about = judged_horizons(forecasts, data.outcomes.events, SETTINGS.horizons), f"{typed.model} · {data.market} market"
-        draw(found, typed.model, about, typed.figures)
+        draw_reliability(found, typed.model, about, typed.figures, seed=SETTINGS.seed)
+        draw_panel(found, typed.model, about, typed.figures, seed=SETTINGS.seed)
         figures.draw_ablation(blocks, about, typed.figures / "ablation.png")
         figures.draw_following(followed, typed.figures / "following.png")
 
@@ -115,20 +114,6 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return "–" if pd.isna(value) else f"{value:.3f}"
     return str(value)
-
-
-def draw(found: Mapping[int, Judged], model: str, about: str, folder: Path) -> None:
-    """The pictures of one model."""
-    seed = SETTINGS.seed
-    beside = {days: (model, "climatology", one.baselines["random_walk"]) for days, one in found.items()}
-    spread = {days: {name: sharpness(one.probabilities[name]) for name in beside[days]} for days, one in found.items()}
-    leads = [cumulative_lead(found[60], model, other, seed=seed) for other in dict.fromkeys(found[60].baselines.values())]
-    figures.draw_corp({days: reliability_curve(one, model, seed=seed) for days, one in found.items()}, about, folder / "corp.png")
-    figures.draw_murphy({days: murphy(one, model, seed=seed) for days, one in found.items()}, about, folder / "murphy.png")
-    figures.draw_value({days: value_curve(one, model, seed=seed) for days, one in found.items()}, about, folder / "value.png")
-    figures.draw_sharpness(spread, about, folder / "sharpness.png")
-    figures.draw_by_year({days: by_year(one, model, seed=seed) for days, one in found.items()}, about, folder / "by_year.png")
-    figures.draw_cumulative(leads, about, folder / "cumulative.png")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_market import small_market
+from training.power import power
 
 from models.catalog import COMPOSITES
 from models.hazard import Hazard
@@ -17,7 +18,6 @@ from training.cycles import CYCLES, LOOKBACK, forecast_cycle, leave_one_cycle_ou
 from training.judged import Judged, judged
 from training.panel import by_year, panel_of, sharpness
 from training.plain import plain
-from training.power import power
 from training.settings import TrainSettings
 from training.verify import walk_all
 from training.walk_forward import forecast, quarters, usable

@@ -11,6 +11,8 @@ import pandas as pd
 from models.registry import find_run, list_runs
 from sources.errors import NoChampion, Refused
 from training.bootstrap import difference_interval, skill_interval
+from training.cumulative import cumulative_lead
+from training.judged import Judged
 from training.paired import diebold_mariano_p, paired_null_p
 from training.plain import plain
 from training.scores import auc, brier_losses, brier_score, log_losses, log_score
@@ -51,8 +53,8 @@ def compare(place: TrackingPlace, runs: Sequence[str]) -> list[dict[str, Any]]:
     runs: ids, beginnings of ids or names; a training stands for all its models. None named: the last training, paired with the
     champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
     Each row: run_id, model, version, trained_as_of, label, market, horizon, n, left_out (days of its own that the others lack),
-    brier, log_score, auc, skill_climatology, and paired with the run it is `against` (None for that run itself): brier_difference and
-    log_difference (positive where this run is the better), diebold_mariano_p, shift_null_p (None where rotations differ).
+    brier, log_score, auc, skill_climatology, and paired with the run it is `against` (None for that run itself): brier_difference
+    and log_difference (positive where this run is the better), diebold_mariano_p, shift_null_p (None where rotations differ).
     Raises Refused where runs forecast different outcomes or were judged by unequal ones.
     """
     listed = list_runs(place.uri)
@@ -99,14 +101,15 @@ def gain_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Path) -> None:
-    """The cumulative difference in Brier score over time, at the horizon that is judged."""
+    """The lead in Brier score over time, at the horizon that is judged."""
     from training.panel_figures import draw_cumulative
 
-    here = table.loc[JUDGED_DAYS if JUDGED_DAYS in table.index.unique("horizon") else table.index[0][0]]
-    losses = [
-        brier_losses(here[one.run_id]["probability"].to_numpy(), here[one.run_id]["outcome"].to_numpy()) for one in (mine, theirs)
-    ]
-    draw_cumulative(pd.DatetimeIndex(here.index), losses[0], losses[1], (str(mine.run["name"]), str(theirs.run["name"])), path)
+    days = JUDGED_DAYS if JUDGED_DAYS in table.index.unique("horizon") else table.index[0][0]
+    here, names = table.loc[days], {one.run_id: f"{one.run['name']} {one.run_id[:8]}" for one in (mine, theirs)}
+    forecasts = {name: here[run]["probability"].to_numpy() for run, name in names.items()}
+    found = Judged(int(days), pd.DatetimeIndex(here.index), forecasts, here[mine.run_id]["outcome"].to_numpy())
+    me, other = names.values()
+    draw_cumulative([cumulative_lead(found, me, other, seed=SEED)], me, path)
 
 
 def named(listed: pd.DataFrame, runs: Sequence[str]) -> list[pd.Series]:

@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from models.card import Card
+from models.catalog import MODELS
 from models.forecaster import Forecaster
 from models.registry import (
     EXPERIMENT,
@@ -33,12 +34,14 @@ from models.registry import (
 from models.saving import TRUSTED_TYPES, digest
 from sources.errors import NoChampion, StoreUnusable
 from training.best_of import PRIOR_TRIALS, Tried
+from training.judged import Judged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
+SEED = 7
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
 URI_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 ENVIRONMENT = {
@@ -77,7 +80,8 @@ class Tracker:
 class ModelRecord:
     """One model of a training, to be logged as a child run and registered as a version.
 
-    `inputs` are rows it can read; `texts` go to files of their names.
+    `inputs` are rows it can read; `rotations` what it scored on every rotation, about `independent` of which are; `judged` the
+    forecasts of all models by horizon; `texts` go to files of their names.
     """
 
     card: Card
@@ -88,6 +92,8 @@ class ModelRecord:
     metrics: Mapping[str, float | None]
     tags: Mapping[str, str]
     rotations: pd.DataFrame
+    independent: int
+    judged: Mapping[int, Judged]
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -271,14 +277,21 @@ def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
 
 def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
     """What was tried on the question of a training (its tags) so far, with what was kept of it on the same data."""
-    counted = trials_of(tracker, training["family"])
-    same = frozenset(name for name, (_, label) in counted.items() if label == training["label"])
-    kept = kept_runs(tracker, training, same - set(besides))
-    return Tried(
-        trials=max((number for number, _ in counted.values()), default=PRIOR_TRIALS),
-        configurations=same,
+    tried = tried_on(tracker, training["family"], training["label"])
+    kept = kept_runs(tracker, training, tried.configurations - set(besides))
+    return replace(
+        tried,
         forecasts={name: wide(forecasts_of(tracker, run)) for name, run in kept.items()},
         skills={name: skills for name, run in kept.items() if (skills := skills_of(tracker, run)) is not None},
+    )
+
+
+def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
+    """How much was tried in a family, and what of it asked the question of this label."""
+    counted = trials_of(tracker, family)
+    return Tried(
+        trials=max((number for number, _ in counted.values()), default=PRIOR_TRIALS),
+        configurations=frozenset(name for name, (_, asked) in counted.items() if asked == label),
     )
 
 
@@ -414,12 +427,16 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 
 def write_figures(record: ModelRecord, folder: Path) -> None:
-    """Reliability, and the forecast over time."""
-    from training.figures import draw_history, draw_reliability
+    """The forecast over time and its reliability; of a model that isn't a baseline all there is."""
+    from training.figures import draw_history
+    from training.run_figures import draw_nulls, draw_panel, draw_reliability
 
-    title = f"{record.card.model} · {record.card.market} market"
-    draw_reliability(record.forecasts, f"{title}: reliability out of sample", folder / "reliability.png")
-    draw_history(record.forecasts, f"{title}: forecasts out of sample", folder / "forecasts.png")
+    model, about = record.card.model, f"{record.card.model} · {record.card.market} market"
+    draw_history(record.forecasts, f"{about}: forecasts out of sample", folder / "forecasts.png")
+    draw_reliability(record.judged, model, about, folder, seed=SEED)
+    if not MODELS[model].baseline:
+        draw_panel(record.judged, model, about, folder, seed=SEED)
+        draw_nulls(record.rotations, record.independent, about, folder)
 
 
 def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:

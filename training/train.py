@@ -19,6 +19,7 @@ from training.best_of import Tried
 from training.bootstrap import WIDENING
 from training.chance import Chance, Walk, chances, configuration_of, with_chance
 from training.dataset import Dataset, prepare
+from training.judged import Judged, judged_horizons
 from training.promotion import settle
 from training.settings import TrainSettings, family
 from training.tracking import (
@@ -70,7 +71,8 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class Trained:
-    """One model: its walk-forward and forecasts, its fit on everything known, its rows of the verification."""
+    """One model: its walk-forward and forecasts, its fit on everything known, its rows of the verification, what chance does with
+    it, and by horizon the forecasts of all models it was judged beside."""
 
     name: str
     walk: WalkForward
@@ -79,6 +81,7 @@ class Trained:
     rows: list[dict[str, Any]]
     settings: TrainSettings
     chance: Chance | None
+    judged: Mapping[int, Judged]
 
     @property
     def configuration(self) -> str:
@@ -163,11 +166,12 @@ def learn(job: Job, names: Sequence[str], tried: Tried, progress: Progress) -> l
     forecasts = {name: walk.probabilities for name, walk in walks.items()}
     found = chances(list(walks), Walk(data, settings, job.folds, (START_OF_TIME, data.until)), progress)
     rows = with_chance(judge(forecasts, data, settings, names, tried), found, settings, tried)
+    judged = judged_horizons(forecasts, data.outcomes.events, settings.horizons)
     trained = []
     for done, name in enumerate(names):
         progress(f"final fit: {name}", done, len(names))
         final, own = final_fit(name, data, settings), [row for row in rows if row["model"] == name]
-        trained.append(Trained(name, walks[name], table(forecasts, data, [name]), final, own, settings, found.get(name)))
+        trained.append(Trained(name, walks[name], table(forecasts, data, [name]), final, own, settings, found.get(name), judged))
     return trained
 
 
@@ -198,6 +202,8 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         tags=tags,
         texts={"coefficients.txt": coefficients(job, model)} if model.name == "hazard" else {},
         rotations=rotation_table(model.chance, job.settings.horizons),
+        independent=0 if model.chance is None or model.chance.shift is None else model.chance.shift.independent,
+        judged=model.judged,
     )
 
 

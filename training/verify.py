@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 
 from models.base import BatchedModel, HorizonModel
-from models.catalog import MODELS, ModelSpec
+from models.catalog import MODELS, ModelSpec, default_model
 from sources.errors import BadInput, UnknownName
 from sources.gates import last_known
 from sources.store import Store
+from training.ablation import ablation
 from training.best_of import Tried, spa_p_values
 from training.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
 from training.chance import Walk, chances, with_chance
+from training.cycles import leave_one_cycle_out
 from training.dataset import Dataset, prepare
 from training.judged import CLIMATOLOGY, MOMENTUM, RANDOM_WALKS, Judged, judged_horizons
+from training.nulls import Span
 from training.panel import panel_of
 from training.plain import plain
 from training.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
@@ -54,11 +57,13 @@ def verify(
     progress: Progress,
     tried: Tried = NOTHING_TRIED,
     kept: Path | None = None,
+    robust: bool = False,
 ) -> Verification:
     """Walk forward over the store and judge what was forecast from `start` to `end`.
 
     Outcomes may be known later than `end`. With a folder `kept` the models that can't be refitted in batches get their nulls too,
-    rotation by rotation, each remembered there. Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
+    rotation by rotation, each remembered there; `robust` adds each cycle left out, and each block of the default model.
+    Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
     """
     chosen = replace(settings, models=None if models is None else tuple(models))
     names = model_names(chosen)
@@ -67,7 +72,7 @@ def verify(
         raise BadInput(f"The first day to forecast ({first:%Y-%m-%d}) is after the last ({last:%Y-%m-%d}).")
     progress("building features", 0, 0)
     data = prepare(store, chosen, last_known(store))
-    return verify_on(data, chosen, names, first, last, progress, tried=tried, kept=kept)
+    return verify_on(data, chosen, names, first, last, progress, tried=tried, kept=kept, robust=robust)
 
 
 def verify_on(
@@ -80,6 +85,7 @@ def verify_on(
     *,
     tried: Tried = NOTHING_TRIED,
     kept: Path | None = None,
+    robust: bool = False,
 ) -> Verification:
     """Walk forward over rows already prepared and judge the forecasts of `first` to `last`."""
     folds = usable(quarters(first, last), data.outcomes)
@@ -87,7 +93,33 @@ def verify_on(
     spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
     found = chances(list(walks), Walk(data, settings, folds, (first, last)), progress, kept=kept)
     rows = with_chance(judge(spans, data, settings, names, tried), found, settings, tried)
+    if robust:
+        rows = with_robustness(rows, data, settings, names, folds, (first, last), progress)
     return Verification(rows, table(spans, data, names), describe(folds, data.outcomes))
+
+
+def with_robustness(
+    rows: Sequence[dict[str, Any]],
+    data: Dataset,
+    settings: TrainSettings,
+    names: Sequence[str],
+    folds: Sequence[Fold],
+    span: Span,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Rows with what is left of a model when a cycle is left out of its training (None where none could be), and of the default
+    model when a block is."""
+    progress("leaving cycles out", 0, 0)
+    cycles = leave_one_cycle_out(data, settings, names)
+    progress("leaving blocks out", 0, 0)
+    blocks = ablation(data, settings, folds, span)
+    default = default_model(settings.outcome)
+    return [
+        row
+        | {"leave_one_cycle_out": [one.to_json() for one in cycles if (one.model, one.horizon) == (row["model"], row["horizon"])]}
+        | {"ablation": [one.to_json() for one in blocks if (default, one.horizon) == (row["model"], row["horizon"])]}
+        for row in rows
+    ]
 
 
 def model_names(settings: TrainSettings) -> list[str]:
