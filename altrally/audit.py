@@ -1,4 +1,4 @@
-"""The claim, line by line: what was measured, how sure, and a verdict by one rule. Works on what the store knew at the end of a day."""
+"""The claim, line by line, on what the store knew at the end of a day: what was measured, how sure, a verdict by one rule."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -84,7 +84,7 @@ def audit(
 def chance(lines: list[Line]) -> str:
     """What a reader must know of many lines judged at once."""
     told = sum(line.evidence.p is not None for line in lines)
-    return f"{told} lines have a p-value; were all of them false, {LEVEL * told:.1f} would still be supported by chance, at most."
+    return f"Of {told} lines with a p-value up to {LEVEL * told:.1f} would be supported by chance, were the claim false in all."
 
 
 def history(facts: Facts) -> History:

@@ -23,7 +23,7 @@ class Passage:
 
 
 def first_passage(level: pd.Series, rise: float, longest: int) -> Passage:
-    """First closes at least (1 + rise) times the day's own, looked for up to `longest` days ahead. level: one row a calendar day."""
+    """First closes at least (1 + rise) times the day's own, up to `longest` days ahead. level: one row a calendar day."""
     closes = level.to_numpy(dtype=np.float64)
     wait = np.full(len(closes), np.inf)
     for days in range(min(longest, len(closes) - 1), 0, -1):

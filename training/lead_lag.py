@@ -56,8 +56,8 @@ def ring_correlation(x: Floats, y: Floats) -> Floats:
 class LagTest:
     """Whether a driver's past 13 weeks tell of the target's next week beyond the target's own past.
 
-    `f`, `p`: Wald test that all three blocks of the driver's lags are nothing. `effect`: standard deviations of its weekly change the
-    target gains when the driver has risen by one of its 13-week changes, spread evenly; with its 95 % interval.
+    `f`, `p`: Wald test that all three blocks of the driver's lags are nothing. `effect`: standard deviations of its weekly change
+    the target gains when the driver has risen by one of its 13-week changes, spread evenly; with its 95 % interval.
     """
 
     weeks: int
@@ -68,11 +68,13 @@ class LagTest:
     high: float
 
 
-def lag_test(driver: pd.Series, target: pd.Series, start: pd.Timestamp | None = None, end: pd.Timestamp | None = None) -> LagTest | None:
+def lag_test(
+    driver: pd.Series, target: pd.Series, start: pd.Timestamp | None = None, end: pd.Timestamp | None = None
+) -> LagTest | None:
     """Regress weekly changes of `target` on lags of its own and of `driver`, in the weeks from `start` to before `end`.
 
-    Both stand on the same weekly grid. Lags enter as sums over blocks of weeks, as in Corsi (2009); errors are Newey-West (1987), the
-    test is Granger's (1969). None with fewer than `LEAST_WEEKS` weeks, or where a column doesn't vary.
+    Both stand on the same weekly grid. Lags enter as sums over blocks of weeks, as in Corsi (2009); errors are Newey-West (1987),
+    the test is Granger's (1969). None with fewer than `LEAST_WEEKS` weeks, or where a column doesn't vary.
     """
     rows = lagged(driver, target)
     rows = rows[(rows.index >= (start or rows.index.min())) & (rows.index < (end or pd.Timestamp.max))]

@@ -32,8 +32,8 @@ class Rally:
 def rallies(level: pd.Series, *, rise: float, fall: float, low_days: int) -> list[Rally]:
     """Every rally of `level` in order, each found with what was there by its day.
 
-    One is on once a close stands `rise` above the lowest close of the `low_days` days before (since the rally before ended); it ends
-    with the first close `fall` below its highest. Days without a level are passed over.
+    One is on once a close stands `rise` above the lowest close of the `low_days` days before (since the rally before ended); it
+    ends with the first close `fall` below its highest. Days without a level are passed over.
     """
     closes, found = level.dropna(), []
     values, since, low, high = closes.to_numpy(dtype=np.float64), 0, -1, -1

@@ -26,10 +26,11 @@ NEEDED = 0.10
 
 STATES = ("breakout", "liquidity")
 HOW = (
-    f"Sundays. Breakout state: a record breakout of ^RUT in the past {QUARTER} days. Liquidity state: net liquidity has grown over 13 "
-    f"weeks. After capitulation: within the past {QUARTER} days the altcoin index closed at least {DEEP:.0%} below its highest close "
-    f"of 252 days, and fell by 2 standard deviations on heavy volume on at least {LEAST_CAPITULATION_DAYS} day. Response: log return "
-    f"of the index over the {AHEAD} days after. Interval by circular block bootstrap; p over rotations of responses against states."
+    f"Sundays. Breakout state: a record breakout of ^RUT in the past {QUARTER} days. Liquidity state: net liquidity has grown over "
+    f"13 weeks. After capitulation: within the past {QUARTER} days the altcoin index closed at least {DEEP:.0%} below its highest "
+    f"close of 252 days, and fell by 2 standard deviations on heavy volume on at least {LEAST_CAPITULATION_DAYS} day. Response: "
+    f"log return of the index over the {AHEAD} days after. Interval by circular block bootstrap; p over rotations of responses "
+    "against states."
 )
 
 
@@ -86,7 +87,7 @@ def sundays(facts: Facts) -> pd.DataFrame:
         "capitulation": (deep & forced).astype(np.float64).where(told),
     }
     rows = pd.DataFrame(marks).join(ahead)
-    return rows[rows.index.day_of_week == 6].dropna(subset=["capitulation", "response", "rally"])
+    return rows[pd.DatetimeIndex(rows.index).day_of_week == 6].dropna(subset=["capitulation", "response", "rally"])
 
 
 def mark(holds: pd.Series, source: pd.Series) -> pd.Series:
@@ -103,8 +104,8 @@ def difference(rows: pd.DataFrame, state: str, seed: int, draws: int) -> Differe
     response = told["response"].to_numpy()
     after, otherwise = ((told[state] * part).to_numpy() for part in (told["capitulation"], 1 - told["capitulation"]))
     found = interval(response, after, otherwise, seed, draws)
-    limits = (None, None) if np.isnan(found.low) else (found.low, found.high)
-    return Difference(state, cells, found.value, *limits, rotation_p(response, after, otherwise))
+    low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
+    return Difference(state, cells, found.value, low, high, rotation_p(response, after, otherwise))
 
 
 def cell(rows: pd.DataFrame, state: str, positive: bool, capitulation: bool) -> Cell:
@@ -134,7 +135,7 @@ def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draw
 
 
 def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | None:
-    """Share of rotations of the responses, the true position among them, that differ at least as much; None where none is far enough."""
+    """Share of rotations of the responses, the true one among them, that differ as much; None where none is far enough."""
     nearest, n = weeks_of(AHEAD) + LOOKBACK_WEEKS, len(response)
     shifts = [0, *range(nearest, n - weeks_of(AHEAD) + 1)]
     if len(shifts) < 2:
@@ -164,5 +165,3 @@ def evidence(found: Amplifier, row: Difference) -> Evidence:
     if row.difference is None:
         return Evidence(n, NEEDED, missing=found.missing or f"no week of the {row.state} state on one of the sides")
     return Evidence(n, NEEDED, row.difference, row.low, row.high, row.p)
-
-

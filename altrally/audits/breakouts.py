@@ -40,7 +40,7 @@ HOW = (
 
 @dataclass(frozen=True)
 class Followed:
-    """What a market did after a day: return at the horizon and highest close within it, against the day's close. None: not known."""
+    """What a market did after a day: return at the horizon, and at the highest close until then. None: not known."""
 
     days: int
     value: float | None
@@ -70,8 +70,8 @@ class Event:
 class HitRate:
     """Hits of one rule, rise and window beside the base rate over all days with a known outcome.
 
-    `low`, `high`: exact 95 % interval of the rate. `p`: share of all `rotations` of the breakouts' pattern along those days that hit
-    at least as often, about `independent` of which are.
+    `low`, `high`: exact 95 % interval of the rate. `p`: share of all `rotations` of the breakouts' pattern along those days that
+    hit at least as often; about `independent` of them are independent.
     """
 
     kind: str
@@ -123,9 +123,7 @@ def breakouts(facts: Facts) -> Breakouts:
         how=HOW,
         missing="the store holds no closes of ^RUT" if close.empty else "the store holds no coin prices" if level.empty else "",
         events=[event(rule, day, close[day], markets, passages[RISE]) for rule, days in dates.items() for day in days],
-        grid=[
-            hit_rate(rule, dates[rule], passages[rise], rise, window) for rule, rise, window in product(dates, RISES, WINDOWS)
-        ],
+        grid=[hit_rate(rule, dates[rule], passages[rise], rise, window) for rule, rise, window in product(dates, RISES, WINDOWS)],
         article=[article(said, pd.Timestamp(first), pd.Timestamp(last), dates, facts) for said, first, last in ARTICLE],
     )
 
@@ -199,14 +197,11 @@ def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: Passage, rise: float,
     )
 
 
-def article(
-    said: str, first: pd.Timestamp, last: pd.Timestamp, dates: dict[Rule, pd.DatetimeIndex], facts: Facts
-) -> Article:
+def article(said: str, first: pd.Timestamp, last: pd.Timestamp, dates: dict[Rule, pd.DatetimeIndex], facts: Facts) -> Article:
     """A named date beside the rules of 252 quiet sessions."""
-    record, year_high = (dates[kind, RULE[1]] for kind in KINDS)
-    within = [[f"{day:%Y-%m-%d}" for day in days if first <= day <= last] for days in (record, year_high)]
-    before = record[record <= last]
-    return Article(said, last <= facts.as_of, *within, f"{before[-1]:%Y-%m-%d}" if len(before) else None)
+    record, year_high = ([f"{day:%Y-%m-%d}" for day in dates[kind, RULE[1]] if day <= last] for kind in KINDS)
+    records, year_highs = ([day for day in days if pd.Timestamp(day) >= first] for days in (record, year_high))
+    return Article(said, last <= facts.as_of, records, year_highs, record[-1] if record else None)
 
 
 def breakout_lines(found: Breakouts) -> list[Line]:
@@ -214,11 +209,11 @@ def breakout_lines(found: Breakouts) -> list[Line]:
     return [
         judged(
             f"breakout, {window_name(window)}",
-            f"Altcoins rally by {RISE:.0%} or more {words} of a Russell 2000 breakout.",
+            f"Altcoins rally by {RISE:.0%} or more {words} a Russell 2000 breakout.",
             "Hit rate less the base rate over all days; exact interval of the rate; p over rotations of the breakouts' pattern.",
             evidence(found, window),
         )
-        for window, words in ((WITHIN, "within 90 days"), (IN_WINDOW, "for the first time 30 to 90 days"))
+        for window, words in ((WITHIN, "within 90 days of"), (IN_WINDOW, "for the first time 30 to 90 days after"))
     ]
 
 

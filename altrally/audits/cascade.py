@@ -35,10 +35,11 @@ NEEDED = 0.10
 """Of a weekly standard deviation: over 13 weeks it adds up to a third of the target's own 13-week one."""
 
 HOW = (
-    "Weekly log changes (of the credit spread the change, sign turned). A driver counts as it was known on the Sunday, its target as "
-    "it moved in the week after. Lag test: the target's week on its own past 13 weeks and on the driver's, in blocks of 1-4, 5-8 and "
-    "9-13 weeks; Wald test of the driver's blocks with Newey-West errors, Holm-corrected over all links, directions and spans. "
-    "Effect: what one standard deviation of the driver's 13-week change adds to the target's week, in its weekly standard deviations."
+    "Weekly log changes (of the credit spread the change, sign turned). A driver counts as it was known on the Sunday, its target "
+    "as it moved in the week after. Lag test: the target's week on its own past 13 weeks and on the driver's, in blocks of 1-4, "
+    "5-8 and 9-13 weeks; Wald test of the driver's blocks with Newey-West errors, Holm-corrected over all links, directions and "
+    "spans. Effect: what one standard deviation of the driver's 13-week change adds to the target's week, in its weekly standard "
+    "deviations."
 )
 
 
@@ -162,7 +163,7 @@ def cascade_lines(found: Cascade) -> list[Line]:
     return [
         judged(
             f"{driver} → {target}",
-            f"{RUNGS[driver].capitalize()} moves before {RUNGS[target]}, the same way.",
+            f"First {RUNGS[driver]}, then {RUNGS[target]}, the same way.",
             "Lag test on all weeks, Holm-corrected; effect of the driver's past 13 weeks; placebo: the same test turned around.",
             evidence(found, driver, target),
         )

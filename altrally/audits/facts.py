@@ -49,7 +49,7 @@ class Facts:
         return latest(self.rows[series])
 
     def by_day(self, series: Series) -> pd.Series:
-        """One value a calendar day to the last that can be known: of a fund the session's carried over weekends, of a coin its own."""
+        """One value a calendar day: of a coin the day's own, of a fund its last session's, carried over days without one."""
         closes = self.closes(series)
         if closes.empty:
             return closes
@@ -85,5 +85,3 @@ def latest(rows: pd.DataFrame) -> pd.Series:
     """Of each observed day the value known last; days without one are left out."""
     newest = rows.drop_duplicates("observed", keep="last").sort_values("observed")
     return pd.Series(newest["value"].to_numpy(), pd.DatetimeIndex(newest["observed"])).dropna()
-
-

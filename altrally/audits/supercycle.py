@@ -24,10 +24,10 @@ NEEDED = 0.40
 """Of a percentile less a half: only a latest value in the top tenth of its past would be a new regime."""
 
 HOW = (
-    f"Rally: begins at the lowest close of {LOW_DAYS} days once the altcoin index stands {RISE:.0%} above it, ends with the first close "
-    f"{FALL:.0%} below its highest. Pullback: deepest fall from the highest close so far, on the way up. Rising coins: of those held at "
-    "the low, the share dearer at the high. Turnover: of the best quarter of a month's coins, the share that was not in the best "
-    "quarter a month before (0.75 by chance). Dispersion: interquartile range of the coins' monthly log returns."
+    f"Rally: begins at the lowest close of {LOW_DAYS} days once the altcoin index stands {RISE:.0%} above it, ends with the "
+    f"first close {FALL:.0%} below its highest. Pullback: deepest fall from the highest close so far, on the way up. Rising coins: "
+    "of those held at the low, the share dearer at the high. Turnover: of the best quarter of a month's coins, the share that was "
+    "not in the best quarter a month before (0.75 by chance). Dispersion: interquartile range of the coins' monthly log returns."
 )
 
 
@@ -59,8 +59,8 @@ class Month:
 class Measure:
     """The latest value of one measure within its own past.
 
-    `side`: +1 where the claim expects it high, -1 low. `percentile`: share of the `n` past values less far on the claim's side, ties
-    counting half, with an exact 95 % interval for the `n_effective` values they are worth.
+    `side`: +1 where the claim expects it high, -1 low. `percentile`: share of the `n` past values less far on the claim's side,
+    ties counting half, with an exact 95 % interval for the `n_effective` values they are worth.
     """
 
     name: str
@@ -97,7 +97,7 @@ CLAIMS = {
 
 def supercycle(facts: Facts) -> Supercycle:
     """Enumerate rallies and months."""
-    held = facts.index.members.pivot(index="month_end", columns="symbol", values="weight")
+    held = facts.index.members.pivot_table(index="month_end", columns="symbol", values="weight")
     found = [listed(rally, held, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)]
     months = monthly(held, facts.prices)
     missing = "" if len(facts.index.level) else "the store holds no coin prices"
@@ -132,8 +132,8 @@ def monthly(held: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
 
 def month(end: pd.Timestamp, held: pd.DataFrame, returns: pd.DataFrame, before: pd.Timestamp, begun: pd.Timestamp) -> Month:
     """Measures of the coins held since `before`, and, where the month before is asked too, since `begun`."""
-    latest = returns.loc[end, coins_at(held, before)].dropna()
-    pair = returns.loc[[before, end], coins_at(held, begun)].dropna(axis=1).to_numpy()
+    latest = returns.reindex(index=[end], columns=coins_at(held, before)).dropna(axis=1).to_numpy()[0]
+    pair = returns.reindex(index=[before, end], columns=coins_at(held, begun)).dropna(axis=1).to_numpy()
     enough = pair.shape[1] >= LEAST_COINS
     return Month(
         end=f"{end:%Y-%m-%d}",
@@ -143,9 +143,9 @@ def month(end: pd.Timestamp, held: pd.DataFrame, returns: pd.DataFrame, before: 
     )
 
 
-def coins_at(held: pd.DataFrame, end: pd.Timestamp) -> pd.Index:
+def coins_at(held: pd.DataFrame, end: pd.Timestamp) -> list[str]:
     """Coins bought at a month-end."""
-    return held.columns[held.loc[end].notna()] if end in held.index else held.columns[:0]
+    return [str(coin) for coin in held.loc[end].dropna().index] if end in held.index else []
 
 
 def turnover(before: Floats, after: Floats) -> float:
@@ -171,13 +171,14 @@ def measure(name: str, side: int, days: list[str], values: list[float] | list[fl
     """Percentile of the latest value within all before it."""
     told = [(day, float(value)) for day, value in zip(days, values, strict=True) if value is not None]
     if len(told) < 2:
-        return Measure(name, side, *(told[-1] if told else (None, None)), 0, 0.0, None, None, None, None)
-    past, latest = side * np.array([value for _, value in told[:-1]]), side * told[-1][1]
+        return Measure(name, side, None, None, 0, 0.0, None, None, None, None)
+    day, last = told[-1]
+    past, latest = side * np.array([value for _, value in told[:-1]]), side * last
     percentile = float((past < latest).mean() + (past == latest).mean() / 2)
     effective = effective_sample_size(past, 1, row_days=1)
     low, high = clopper_pearson(percentile * effective, effective)
     p = float((1 + (past >= latest).sum()) / (1 + len(past)))
-    return Measure(name, side, *told[-1], len(past), effective, percentile, low, high, p)
+    return Measure(name, side, day, last, len(past), effective, percentile, low, high, p)
 
 
 def supercycle_lines(found: Supercycle) -> list[Line]:
