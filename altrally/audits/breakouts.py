@@ -27,6 +27,7 @@ WINDOWS = ((1, 30), (1, 60), WITHIN, IN_WINDOW, (91, 180))
 
 HORIZONS = (30, 60, 90, 180)
 LOOKED_AHEAD = 180
+WEEK = pd.Timedelta(days=7)
 NEEDED = 0.20
 """A breakout that lifts the chance of a rally by less than 20 points would not be worth the claim's words."""
 
@@ -36,6 +37,14 @@ HOW = (
     "so many sessions without one. Hit: the altcoin index first closes at least the asked rise above its close of the breakout's "
     "day on a day of the window, counted in calendar days. Unknown, never a miss: windows not over, or days without the index."
 )
+
+
+@dataclass(frozen=True)
+class Market:
+    """Closes of one market by observed day, and the last day of which a close would be known."""
+
+    closes: pd.Series
+    last: pd.Timestamp
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,9 @@ def breakouts(facts: Facts) -> Breakouts:
     close, level = facts.closes(RUT), facts.index.level
     dates = {(kind, quiet): KINDS[kind](close, quiet) for kind, quiet in product(KINDS, QUIET_SESSIONS)}
     passages = {rise: first_passage(level, rise, LOOKED_AHEAD) for rise in RISES}
-    markets = {"altcoins": level, "BTC": facts.by_day(BTC), "IWM": facts.by_day(IWM), "^RUT": facts.by_day(RUT)}
+    markets = {"altcoins": Market(level, level.index[-1] if len(level) else facts.as_of)}
+    markets |= {series.name: Market(facts.closes(series), facts.as_of - series.release_lag) for series in (BTC, IWM)}
+    markets["^RUT"] = Market(close, facts.as_of - RUT.release_lag)
     return Breakouts(
         how=HOW,
         missing="the store holds no closes of ^RUT" if close.empty else "the store holds no coin prices" if level.empty else "",
@@ -128,7 +139,7 @@ def breakouts(facts: Facts) -> Breakouts:
     )
 
 
-def event(rule: Rule, day: pd.Timestamp, close: float, markets: dict[str, pd.Series], passage: Passage) -> Event:
+def event(rule: Rule, day: pd.Timestamp, close: float, markets: dict[str, Market], passage: Passage) -> Event:
     """What followed one breakout."""
     seen = int(passage.seen.get(day, -1))
     wait = float(passage.wait.get(day, np.inf))
@@ -136,7 +147,7 @@ def event(rule: Rule, day: pd.Timestamp, close: float, markets: dict[str, pd.Ser
         *rule,
         day=f"{day:%Y-%m-%d}",
         close=float(close),
-        followed={name: [followed(level, day, days) for days in HORIZONS] for name, level in markets.items()},
+        followed={name: [followed(market, day, days) for days in HORIZONS] for name, market in markets.items()},
         first_passage_days=int(wait) if wait <= seen else None,
         days_seen=min(max(seen, 0), LOOKED_AHEAD),
         hits={window_name(window): hit(passage, day, window) for window in (WITHIN, IN_WINDOW)},
@@ -165,12 +176,14 @@ def why_unknown(passage: Passage, day: pd.Timestamp, seen: int) -> str | None:
     return "altcoin index missing" if over or seen < 0 else "not over yet"
 
 
-def followed(level: pd.Series, day: pd.Timestamp, days: int) -> Followed:
-    """Return and highest rise over `days` calendar days; None unless every day of them has a level."""
-    after = level.loc[day : day + pd.Timedelta(days=days)]
-    if len(after) < days + 1 or after.isna().any():
+def followed(market: Market, day: pd.Timestamp, days: int) -> Followed:
+    """From the close of `day` to that of the horizon, each the last there is and at most a week old."""
+    end = day + pd.Timedelta(days=days)
+    before, after = market.closes.loc[day - WEEK : day], market.closes.loc[day + pd.Timedelta(days=1) : end]
+    gap = before.empty or after.empty or after.index[-1] < end - WEEK
+    if gap or end > market.last or before.iloc[-1:].isna().any() or after.isna().any():
         return Followed(days, None, None)
-    return Followed(days, float(after.iloc[-1] / after.iloc[0] - 1), float(after.iloc[1:].max() / after.iloc[0] - 1))
+    return Followed(days, float(after.iloc[-1] / before.iloc[-1] - 1), float(after.max() / before.iloc[-1] - 1))
 
 
 def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: Passage, rise: float, window: tuple[int, int]) -> HitRate:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from features.builder import compute, load
-from features.index import AltcoinIndex, altcoin_index, every_day
+from features.index import AltcoinIndex, altcoin_index
 from features.registry import FEATURES
 from sources.series import (
     BTC,
@@ -27,7 +27,6 @@ from sources.store import Store
 STATES = ("days_since_breakout", "net_liquidity_growth", "altcoin_drawdown", "capitulation_days")
 SERIES = (RUT, IWM, SPY, BTC, FED_ASSETS, TREASURY_ACCOUNT, REVERSE_REPO, HY_SPREAD)
 EVERYTHING = pd.Timestamp("1970-01-01")
-LONGEST_CLOSING = 7  # days a session's close is carried to days without one; exchanges were shut for six in September 2001
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,6 @@ class Facts:
     def closes(self, series: Series) -> pd.Series:
         """The latest known value of each observed day that has one."""
         return latest(self.rows[series])
-
-    def by_day(self, series: Series) -> pd.Series:
-        """One value a calendar day: of a coin the day's own, of a fund its last session's, carried over days without one."""
-        closes = self.closes(series)
-        if closes.empty:
-            return closes
-        if series.universe == "coin":
-            return closes.reindex(every_day(closes.index))
-        days = pd.date_range(closes.index[0], self.as_of - series.release_lag, name="observed")
-        return closes.reindex(days, method="ffill", tolerance=pd.Timedelta(days=LONGEST_CLOSING))
 
 
 def facts_known(store: Store, as_of: pd.Timestamp) -> Facts:

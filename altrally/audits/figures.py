@@ -87,7 +87,7 @@ def draw_grid(found: "Audit", path: Path) -> None:
         axis.set_xticks(range(len(columns)), [f"≥{rise:.0%}\nday {first}–{last}" for rise, first, last in columns], fontsize=7)
         axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
         axis.tick_params(length=0)
-        note = f"Difference in points; hits of breakouts with a known outcome. Paler: fewer than {LEAST_N}. Grey: none. Framed: the claim. "
+        note = f"Difference in points; hits of known outcomes. Paler: fewer than {LEAST_N} of them. Grey: none. Framed: the claim. "
         finish(figure, "Hit rate less base rate, by rule, rise and window", note + origin(found), path)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from altrally.audits.facts import Facts
 from altrally.audits.verdicts import Evidence, Line, judged
@@ -125,27 +125,22 @@ def listed(rally: Rally, held: pd.DataFrame, prices: pd.DataFrame) -> ListedRall
 def monthly(held: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
     """Every month over by the last price, from the second since the first ranking."""
     ends = month_ends(prices.index)
-    closes = newest(prices, ends)
-    returns = log(closes).diff()
-    return [month(ends[row], held, returns, ends[row - 1], ends[row - 2]) for row in range(2, len(ends))]
+    returns = log(newest(prices, ends)).diff().to_numpy()
+    bought = held.reindex(index=ends, columns=prices.columns).notna().to_numpy()
+    return [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
 
 
-def month(end: pd.Timestamp, held: pd.DataFrame, returns: pd.DataFrame, before: pd.Timestamp, begun: pd.Timestamp) -> Month:
-    """Measures of the coins held since `before`, and, where the month before is asked too, since `begun`."""
-    latest = returns.reindex(index=[end], columns=coins_at(held, before)).dropna(axis=1).to_numpy()[0]
-    pair = returns.reindex(index=[before, end], columns=coins_at(held, begun)).dropna(axis=1).to_numpy()
+def month(end: pd.Timestamp, returns: Floats, bought: NDArray[np.bool_]) -> Month:
+    """Measures of a month. Both (2, coins): returns of the month before and of this one, coins bought at the begin of each."""
+    latest, pair = returns[1, bought[1]], returns[:, bought[0]]
+    latest, pair = latest[np.isfinite(latest)], pair[:, np.isfinite(pair).all(axis=0)]
     enough = pair.shape[1] >= LEAST_COINS
     return Month(
         end=f"{end:%Y-%m-%d}",
-        rank_correlation=float(spearmanr(*pair).statistic) if enough else None,
+        rank_correlation=float(np.corrcoef(rankdata(pair, axis=1))[0, 1]) if enough else None,
         turnover=turnover(*pair) if enough else None,
         dispersion=float(np.subtract(*np.quantile(latest, [0.75, 0.25]))) if len(latest) >= LEAST_COINS else None,
     )
-
-
-def coins_at(held: pd.DataFrame, end: pd.Timestamp) -> list[str]:
-    """Coins bought at a month-end."""
-    return [str(coin) for coin in held.loc[end].dropna().index] if end in held.index else []
 
 
 def turnover(before: Floats, after: Floats) -> float:
