@@ -1,6 +1,7 @@
 """The audit counts what a patient reader would count by hand, sees no future, and finds nothing where there is nothing."""
 
 import json
+import sys
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
@@ -12,10 +13,14 @@ import pandas as pd
 import pytest
 
 from altrally.audit import Audit, audit
+from altrally.audit_page import audit_page
 from altrally.audits.breakouts import RULE, WINDOWS, HitRate, breakouts
 from altrally.audits.facts import facts_known
 from altrally.audits.figures import write_figures
 from altrally.audits.verdicts import LEAST_N, NOT_SUPPORTED, SUPPORTED, Evidence, verdict
+from altrally.audits.verdicts import RULE as RULE_TEXT
+from altrally.cli import run
+from altrally.render import show
 from sources.layout import batches
 from sources.simulated import simulate
 from sources.store import Store
@@ -50,9 +55,17 @@ def small(*, seed: int = 3, strength: float = 1.0) -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def audited(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds the small market."""
+    folder = tmp_path_factory.mktemp("small") / "home"
+    stored(folder, small()).close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def audited(home: Path) -> Audit:
     """An audit of the small market."""
-    with stored(tmp_path_factory.mktemp("small") / "home", small()) as store:
+    with Store.open(home / "store.duckdb", read_only=True) as store:
         return audit(store, pd.Timestamp("2021-07-01"), draws=DRAWS)
 
 
@@ -191,8 +204,8 @@ def test_what_lacks_data_says_so(tmp_path: Path, kept: tuple[str, ...], missing:
     write_figures(found, tmp_path / "figures")
 
 
-def test_a_day_before_all_data_can_tell_nothing(tmp_path: Path) -> None:
-    with stored(tmp_path / "home", small()) as store:
+def test_a_day_before_all_data_can_tell_nothing(home: Path) -> None:
+    with Store.open(home / "store.duckdb", read_only=True) as store:
         found = audit(store, pd.Timestamp("1999-01-01"), draws=DRAWS)
     assert all(line.verdict == "can't be told (n = 0)" for line in found.lines)
 
@@ -215,7 +228,43 @@ def test_of_many_markets_without_signal_one_line_in_twenty_is_supported(tmp_path
     assert verdicts.count(SUPPORTED) <= 31, "5 % would be 22; beyond 31 lies 1 in 40"
 
 
-def test_figures_are_written_and_say_what_is_simulated(audited: Audit, tmp_path: Path) -> None:
-    files = write_figures(audited, tmp_path / "figures")
-    assert [file.name for file in files] == ["breakouts.png", "grid.png", "lead_lag.png"]
+def ran(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    """Exit code of a command line run in this process."""
+    monkeypatch.setattr(sys, "argv", ["altrally", *map(str, words)])
+    try:
+        run()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_the_command_answers_programs_and_draws(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(monkeypatch, "--home", home, "audit", "--as-of", "2020-09-13", "--json", "--figures", tmp_path / "figures") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["as_of"], told["market"]) == ("2020-09-13", "simulated")
+    files = [tmp_path / "figures" / name for name in ("breakouts.png", "grid.png", "lead_lag.png")]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+
+
+def test_the_page_says_what_is_simulated_and_by_which_rule(audited: Audit, capsys: pytest.CaptureFixture[str]) -> None:
+    show(audit_page(audited))
+    page = capsys.readouterr().out
+    assert "Simulated market" in page
+    assert RULE_TEXT[:60] in page
+    assert all(line.verdict in page for line in audited.lines)
+
+
+def test_bad_input_gets_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home"
+    stored(home, {"fred": small()["fred"]}).close()
+    (tmp_path / "file").touch()
+    wrong = [("--as-of", "soon"), ("--as-of", "2999-01-01"), ("--as-of", "1999-01-01", "--figures", tmp_path / "file")]
+    for words in wrong:
+        assert ran(monkeypatch, "--home", home, "audit", *words) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("altrally: ")
+        assert said.count("\n") == 1
+    assert ran(monkeypatch, "--home", home, "audit") == 0, "a store without coins is audited as far as it goes"
+    assert ran(monkeypatch, "--home", tmp_path / "none", "audit") == 1
