@@ -118,15 +118,16 @@ def article_table(found: Audit) -> Table:
 
 def test_table(found: Audit) -> Table:
     """Every lag test: as claimed, then turned around."""
-    table = plain("driver → target", "", "span", "weeks", "effect, 95 %", "p", "p, Holm")
+    table = plain("driver → target", "", "span", "weeks", "effect, 95 %", "of weeks 1-4, 5-8, 9-13", "p", "p, Holm")
     for link in found.cascade.tests:
         names = (f"{link.driver} → {link.target}", link.direction, link.span)
         test = link.test
         if test is None:
-            table.add_row(*names, "too few", "–", "–", "–")
+            table.add_row(*names, "too few", *"––––")
             continue
         size = escape(f"{test.effect:+.2f} [{test.low:+.2f}, {test.high:+.2f}]")
-        table.add_row(*names, str(test.weeks), size, f"{test.p:.3f}", number(link.p_holm, ".3f"))
+        parts = ", ".join(f"{part:+.2f}" for part in test.parts)
+        table.add_row(*names, str(test.weeks), size, parts, f"{test.p:.3f}", number(link.p_holm, ".3f"))
     return table
 
 

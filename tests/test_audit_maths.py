@@ -122,7 +122,9 @@ def test_the_later_of_two_series_is_found_and_not_the_other_way_round() -> None:
     assert forward is not None
     assert reverse is not None
     assert forward.p < 1e-4
-    assert forward.low > 0
+    assert 0 < forward.low < forward.effect < forward.high
+    assert forward.effect == pytest.approx(sum(forward.parts))
+    assert np.argmax(forward.parts) == 0, "the lag is three weeks"
     assert reverse.p > 0.05
 
 

@@ -57,7 +57,8 @@ class LagTest:
     """Whether a driver's past 13 weeks tell of the target's next week beyond the target's own past.
 
     `f`, `p`: Wald test that all three blocks of the driver's lags are nothing. `effect`: standard deviations of its weekly change
-    the target gains when the driver has risen by one of its 13-week changes, spread evenly; with its 95 % interval.
+    the target gains when the driver has risen by one of its 13-week changes, spread evenly; with its 95 % interval. `parts`: what
+    each of `DRIVER_BLOCKS` adds to it.
     """
 
     weeks: int
@@ -66,6 +67,7 @@ class LagTest:
     effect: float
     low: float
     high: float
+    parts: list[float]
 
 
 def lag_test(
@@ -103,10 +105,13 @@ def tested(rows: pd.DataFrame, driver_sd: float) -> LagTest:
     fit = OLS(rows["target"], inputs).fit(cov_type="HAC", cov_kwds={"maxlags": HAC_LAGS, "use_correction": True}, use_t=True)
     blocks = np.eye(inputs.shape[1])[-len(DRIVER_BLOCKS) :]
     wald = fit.wald_test(blocks, use_f=True, scalar=True)
-    spread = np.array([last - first + 1 for first, last in DRIVER_BLOCKS]) / QUARTER
-    effect = fit.t_test(spread @ blocks * driver_sd / rows["target"].std())
+    spread = np.array([last - first + 1 for first, last in DRIVER_BLOCKS]) / QUARTER * driver_sd / rows["target"].std()
+    effect = fit.t_test(spread @ blocks)
     low, high = effect.conf_int(alpha=1 - COVERAGE)[0]
-    return LagTest(len(rows), float(wald.statistic), float(wald.pvalue), float(effect.effect[0]), float(low), float(high))
+    parts = spread * fit.params.to_numpy()[-len(DRIVER_BLOCKS) :]
+    return LagTest(
+        len(rows), float(wald.statistic), float(wald.pvalue), float(parts.sum()), float(low), float(high), parts.tolist()
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

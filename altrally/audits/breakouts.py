@@ -105,6 +105,8 @@ class Article:
     """A date the article names, beside what the rules say of it: breakouts within, and the last one before its end."""
 
     said: str
+    first: str
+    last: str
     over: bool
     records: list[str]
     year_highs: list[str]
@@ -135,7 +137,7 @@ def breakouts(facts: Facts) -> Breakouts:
         missing="the store holds no closes of ^RUT" if close.empty else "the store holds no coin prices" if level.empty else "",
         events=[event(rule, day, close[day], markets, passages[RISE]) for rule, days in dates.items() for day in days],
         grid=[hit_rate(rule, dates[rule], passages[rise], rise, window) for rule, rise, window in product(dates, RISES, WINDOWS)],
-        article=[article(said, pd.Timestamp(first), pd.Timestamp(last), dates, facts) for said, first, last in ARTICLE],
+        article=[article(*named, dates, facts.as_of) for named in ARTICLE],
     )
 
 
@@ -210,11 +212,11 @@ def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: Passage, rise: float,
     )
 
 
-def article(said: str, first: pd.Timestamp, last: pd.Timestamp, dates: dict[Rule, pd.DatetimeIndex], facts: Facts) -> Article:
+def article(said: str, first: str, last: str, dates: dict[Rule, pd.DatetimeIndex], as_of: pd.Timestamp) -> Article:
     """A named date beside the rules of 252 quiet sessions."""
-    record, year_high = ([f"{day:%Y-%m-%d}" for day in dates[kind, RULE[1]] if day <= last] for kind in KINDS)
-    records, year_highs = ([day for day in days if pd.Timestamp(day) >= first] for days in (record, year_high))
-    return Article(said, last <= facts.as_of, records, year_highs, record[-1] if record else None)
+    record, year_high = ([f"{day:%Y-%m-%d}" for day in dates[kind, RULE[1]] if day <= pd.Timestamp(last)] for kind in KINDS)
+    records, year_highs = ([day for day in days if day >= first] for days in (record, year_high))
+    return Article(said, first, last, pd.Timestamp(last) <= as_of, records, year_highs, record[-1] if record else None)
 
 
 def breakout_lines(found: Breakouts) -> list[Line]:

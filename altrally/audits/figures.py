@@ -44,8 +44,11 @@ def draw_breakouts(found: "Audit", path: Path) -> None:
     events = [row for row in found.breakouts.events if (row.kind, row.quiet) == RULE]
     with canvas(2, 1, (9.5, 5.6), space=0.35) as (figure, axes):
         above, below = axes[:, 0]
-        timeline(above, found.history, "small_caps", events, "Russell 2000, log scale")
-        timeline(below, found.history, "altcoins", events, "Altcoin index, log scale; shaded: the 90 days after")
+        for axis in (above, below):
+            for named in (row for row in found.breakouts.article if row.over):
+                axis.axvspan(pd.Timestamp(named.first), pd.Timestamp(named.last), color=FAINT, linewidth=0)
+        timeline(above, found.history, "small_caps", events, "Russell 2000, log scale; grey: years the article names")
+        timeline(below, found.history, "altcoins", events, "Altcoin index, log scale; yellow: the 90 days after")
         shade(below, events)
         handles = [above.plot([], [], color=COLOURS[kind], label=WORDS[kind])[0] for kind in COLOURS]
         below.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
@@ -99,7 +102,7 @@ def patch(axis: Any, cell: HitRate, x: int, y: int) -> None:
     face = FAINT if cell.difference is None else colour(cell.difference, cell.n)
     edge = INK if claimed else "white"
     axis.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, facecolor=face, edgecolor=edge, linewidth=1.4, zorder=1 + claimed))
-    words = "–" if cell.difference is None else f"{100 * cell.difference:+.0f}\n{cell.hits}/{cell.n}"
+    words = "–" if cell.difference is None else f"{round(100 * cell.difference):+d}\n{cell.hits}/{cell.n}"
     axis.text(x, y, words, ha="center", va="center", fontsize=7, color=INK, zorder=3)
 
 
