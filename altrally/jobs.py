@@ -256,6 +256,8 @@ def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
         return last_day(store, typed)
     except MissingData:
         known = store.extent(now())["known_last"].max()
+        if pd.isna(known):
+            raise
         return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
