@@ -157,6 +157,23 @@ def verify(
 
 
 @app.command()
+def audit(
+    context: typer.Context,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write three pictures there (PNG).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test the claim line by line.
+
+    Breakouts by rule and what followed, the order of the cascade, the amplifier, the supercycle; each with a verdict."""
+    from altrally import jobs
+
+    jobs.audit(home_of(context), as_of, figures, as_json=as_json)
+
+
+@app.command()
 def compare(
     context: typer.Context,
     run: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to pair.  [default: the last training]")] = None,

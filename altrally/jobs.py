@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from altrally.settings import Home
-from sources.errors import BadInput, NoChampion
+from sources.errors import BadInput, MissingData, NoChampion
 from sources.store import Store
 
 if TYPE_CHECKING:
@@ -255,6 +255,37 @@ def write(frame: pd.DataFrame, file: Path) -> None:
         frame.to_parquet(file, index=False)
     except OSError as error:
         raise BadInput(f"--forecasts {file} can't be written: {error.strerror or error}.") from None
+
+
+def audit(home: Home, as_of: str | None, figures: Path | None, *, as_json: bool) -> None:
+    """The claim, line by line; pictures where asked for."""
+    from altrally.audit import audit as audited
+
+    typed = day(as_of, "--as-of")
+    with opened(home) as store, progress_bar() as report:
+        found = audited(store, audit_day(store, typed), progress=report)
+    if figures is not None:
+        from altrally.audits.figures import write_figures
+
+        write_figures(found, figures)
+    if as_json:
+        emit(found.to_json())
+        return
+    from altrally.audit_page import audit_page
+    from altrally.render import show
+
+    show(audit_page(found))
+
+
+def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
+    """As for any job; where the store knows no coins, the last day on which it learnt anything else."""
+    try:
+        return last_day(store, typed)
+    except MissingData:
+        known = store.extent(now())["known_last"].max()
+        if pd.isna(known):
+            raise
+        return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
 def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
