@@ -37,6 +37,7 @@ def inputs(level: pd.Series, rows: pd.DatetimeIndex, seed: int) -> pd.DataFrame:
     }
     seen = pd.DataFrame({name: column.shift(1).reindex(rows) for name, column in raw.items()})
     seen["days_since_breakout"] = np.arange(len(rows)) % 60 * 7.0
+    seen["liquidity_lagged"] = pd.Series(noise[:, COMPOSITES.index("liquidity")], rows).shift(8).fillna(0)
     return pd.concat([pd.DataFrame(noise, rows, columns=list(COMPOSITES)), seen], axis=1)
 
 
@@ -49,7 +50,7 @@ def small_market(settings: TrainSettings, *, seed: int = 1, until: str = "2024-1
     complete = made_outcomes(level, rows, settings, pd.Timestamp("2100-01-01")).events[60].fillna(0.5)
     X[list(COMPOSITES)] += signal * (complete.to_numpy()[:, None] - 0.5)
     neutral = pd.DataFrame(False, index=rows, columns=list(COMPOSITES))
-    return Dataset(X=X, neutral=neutral, outcomes=made, snapshot=f"{seed:016x}", market="simulated", until=end)
+    return Dataset(X=X, neutral=neutral, outcomes=made, snapshot=f"{seed:08x}{end:%Y%m%d}", market="simulated", until=end)
 
 
 def made_outcomes(level: pd.Series, rows: pd.DatetimeIndex, settings: TrainSettings, until: pd.Timestamp) -> Outcomes:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from arch.bootstrap import CircularBlockBootstrap
+from arch.bootstrap import CircularBlockBootstrap, StationaryBootstrap, optimal_block_length
 
 from training.bootstrap import (
     WIDENING,
@@ -11,7 +11,11 @@ from training.bootstrap import (
     block_sums,
     block_weights,
     difference_interval,
+    politis_white,
     skill_interval,
+    span_sums,
+    stationary,
+    stationary_blocks,
     weeks_of,
 )
 
@@ -39,6 +43,38 @@ def test_the_interval_is_the_percentiles_of_arch_moved_out_by_the_widening() -> 
     found = skill_interval(loss, reference, 60, seed=7, draws=500)
     assert found.value == pytest.approx(1 - loss.sum() / reference.sum(), abs=1e-14)
     np.testing.assert_allclose([found.low, found.high], found.value + WIDENING * (expected - found.value), atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "block"), [(347, 9), (52, 13), (20, 3)])
+def test_stationary_sums_equal_those_of_arch_on_its_own_draws(n: int, block: int) -> None:
+    values = losses(n)[0]
+    arch = StationaryBootstrap(block, np.arange(n), seed=np.random.default_rng(5))
+    rows = np.stack([data[0][0] for data, _ in [(draw, None) for draw in arch.bootstrap(100)]])
+    begins = np.diff(rows, axis=1, prepend=rows[:, :1] - 2) % n != 1
+    for drawn, begun in zip(rows, begins, strict=True):
+        starts, at = drawn[begun], np.flatnonzero(begun)
+        lengths = np.diff(at, append=n)
+        np.testing.assert_allclose(span_sums(values, starts[None], lengths[None]), values[drawn].sum(), rtol=0, atol=1e-12)
+
+
+def test_stationary_blocks_fill_each_draw_and_have_the_mean_asked_for() -> None:
+    starts, lengths = stationary_blocks(400, 9, 2_000, np.random.default_rng(3))
+    assert (lengths.sum(axis=1) == 400).all()
+    assert starts.min() == 0
+    assert starts.max() == 399
+    inner = lengths[:, :20]
+    assert inner.mean() == pytest.approx(9, rel=0.03)
+
+
+def test_both_bootstraps_agree_and_the_automatic_length_is_archs() -> None:
+    loss, reference = losses()
+    one = skill_interval(loss, reference, 60, seed=7)
+    other = skill_interval(loss, reference, 60, seed=7, resample=stationary)
+    assert one.value == other.value
+    assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=0.02)
+    slow = np.cumsum(loss - loss.mean())
+    assert politis_white(slow) == float(optimal_block_length(slow)["circular"].iloc[0])
+    assert np.isnan(politis_white(np.ones(50)))
 
 
 def test_weights_count_the_rows_of_the_same_draws() -> None:

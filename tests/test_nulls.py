@@ -1,5 +1,6 @@
 """A rotation at once is a walk-forward refitted; chance gives no small p, a signal does."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -8,11 +9,25 @@ import pandas as pd
 import pytest
 from small_market import small_market
 
-from models.catalog import COMPOSITES
+from models.base import BatchedModel, HorizonModel
+from models.catalog import COMPOSITES, MODELS
 from models.climatology import Climatology
 from models.hazard import Hazard
 from training.dataset import Dataset
-from training.nulls import aucs, claim_null, fixed_outcomes, null_of, ring_of, rotated, shift_null, skills, walk
+from training.nulls import (
+    CLAIM,
+    Rotated,
+    aucs,
+    claim_null,
+    null_of,
+    place_of,
+    ring_of,
+    rotated,
+    shift_null,
+    skills,
+    walk,
+    walk_each,
+)
 from training.outcome import Outcomes
 from training.scores import auc
 from training.settings import TrainSettings
@@ -33,7 +48,14 @@ def folds_of(data: Dataset) -> list[Fold]:
     return usable(quarters(SETTINGS.first_test, data.until), data.outcomes)
 
 
-def refitted(X: pd.DataFrame, events: np.ndarray, outcomes: Outcomes, model: partial) -> pd.DataFrame:
+def null(kind: Callable[..., Rotated | None], data: Dataset) -> Rotated:
+    """A null of the hazard."""
+    found = kind(Hazard, inputs_of(data), data.outcomes, folds_of(data), SPAN)
+    assert found is not None
+    return found
+
+
+def refitted(X: pd.DataFrame, events: np.ndarray, outcomes: Outcomes, model: Callable[[], HorizonModel]) -> pd.DataFrame:
     """The slow way: a walk-forward of its own on the rows of the ring."""
     turned = Outcomes(
         events=pd.DataFrame(events, X.index, outcomes.events.columns),
@@ -43,22 +65,47 @@ def refitted(X: pd.DataFrame, events: np.ndarray, outcomes: Outcomes, model: par
     return forecast(model, X, turned, folds_of(DATA)).probabilities
 
 
+QUICK = [name for name in MODELS if isinstance(MODELS[name].make("first_passage", 0.3), BatchedModel)]
+
+
 @pytest.mark.parametrize("shift", [0, 49, 200])
-def test_a_rotation_is_the_walk_forward_refitted(shift: int) -> None:
-    X, outcomes = inputs_of(DATA), DATA.outcomes
+@pytest.mark.parametrize("name", QUICK)
+def test_a_rotation_is_the_walk_forward_refitted(name: str, shift: int) -> None:
+    X, outcomes = DATA.X[list(MODELS[name].columns)], DATA.outcomes
+    make = partial(MODELS[name].make, "first_passage", 0.3)
     ring = ring_of(X, outcomes)
-    shifts = [0, *ring.shifts(49)]
-    events = rotated(ring.events, shifts)
-    place = shifts.index(shift)
-    model = Hazard()
+    shifts = [0, 49, 120, 200]
+    place = place_of(ring, folds_of(DATA), SPAN)
+    found = walk(make(), ring.inputs, rotated(ring.events, shifts), place)[shifts.index(shift)]
+    slow = refitted(X.loc[ring.days], np.roll(ring.events, shift, axis=0), outcomes, make)
+    np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
 
-    def fit(taught: np.ndarray, start: np.ndarray | None) -> np.ndarray:
-        rows = taught.any(axis=1)
-        return model.solve_each(ring.inputs[rows], np.where(taught[rows], events[:, rows], np.nan), start=start)
 
-    found, judged = walk(ring, folds_of(DATA), SPAN, fit, lambda test, parameters: model.answer_each(ring.inputs[test], parameters))
-    slow = refitted(X.loc[ring.days], np.roll(ring.events, shift, axis=0), outcomes, partial(Hazard))
-    np.testing.assert_allclose(found[place], slow.loc[ring.days[judged]], rtol=0, atol=1e-9)
+@pytest.mark.parametrize("name", [name for name in QUICK if "crypto_state" in MODELS[name].columns])
+def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
+    columns = list(MODELS[name].columns)
+    X, outcomes, shift = DATA.X[columns], DATA.outcomes, 60
+    make = partial(MODELS[name].make, "first_passage", 0.3)
+    ring = ring_of(X, outcomes)
+    turned = X.loc[ring.days].copy()
+    others = [column for column in columns if column not in ("crypto_state", "altcoin_volatility")]
+    turned[others] = np.roll(turned[others].to_numpy(), shift, axis=0)
+    slow = refitted(turned, ring.events, outcomes, make)
+    place = place_of(ring, folds_of(DATA), SPAN)
+    own = ~X.columns.isin(CLAIM)
+    inputs = np.where(own, ring.inputs, rotated(ring.inputs, [0, shift]))
+    found = walk(make(), inputs, ring.events, place)[1]
+    np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
+
+
+def test_rotation_by_rotation_is_the_same_as_all_at_once() -> None:
+    X = inputs_of(DATA)
+    ring = ring_of(X, DATA.outcomes)
+    place, shifts = place_of(ring, folds_of(DATA), SPAN), [0, 60, 130]
+    events, kept = rotated(ring.events, shifts), {}
+    at_once = walk(Hazard(), ring.inputs, events, place)
+    np.testing.assert_allclose(walk_each(Hazard, ring.inputs, events, place, shifts, kept), at_once, rtol=0, atol=1e-9)
+    assert sorted(kept) == shifts
 
 
 def test_the_statistic_is_skill_against_climatology_refitted() -> None:
@@ -67,39 +114,43 @@ def test_the_statistic_is_skill_against_climatology_refitted() -> None:
     hazard, climate = (refitted(X.loc[ring.days], ring.events, outcomes, partial(kind)) for kind in (Hazard, Climatology))
     events = outcomes.events.loc[hazard.index]
     expected = 1 - ((hazard - events) ** 2).sum() / ((climate - events) ** 2).sum()
-    found = shift_null(Hazard(), X, outcomes, folds_of(DATA), SPAN)
-    np.testing.assert_allclose([skill.observed for skill, _ in found], expected, rtol=0, atol=1e-9)
-    assert [ranks.observed for _, ranks in found] == pytest.approx(
-        [auc(hazard[days].to_numpy(), events[days].to_numpy()) for days in events]
-    )
-
-
-def test_the_claims_null_turns_all_inputs_but_cryptos_own() -> None:
-    X, outcomes = inputs_of(DATA), DATA.outcomes
-    ring, shift = ring_of(X, outcomes), 60
-    turned = X.loc[ring.days].copy()
-    others = [name for name in turned if name != "crypto_state"]
-    turned[others] = np.roll(turned[others].to_numpy(), shift, axis=0)
-    slow = refitted(turned, ring.events, outcomes, partial(Hazard))
-    model = Hazard()
-    found, judged = walk(ring, folds_of(DATA), SPAN, *fixed_outcomes(model, ring, turned.to_numpy()[None]))
-    np.testing.assert_allclose(found[0], slow.loc[ring.days[judged]], rtol=0, atol=1e-9)
+    found = null(shift_null, DATA)
+    np.testing.assert_allclose(found.skill[0], expected, rtol=0, atol=1e-9)
+    assert list(found.auc[0]) == pytest.approx([auc(hazard[days].to_numpy(), events[days].to_numpy()) for days in events])
+    assert list(found.brier[0]) == pytest.approx(((hazard - events) ** 2).mean())
 
 
 def test_outcomes_that_inputs_foretell_are_told_from_chance() -> None:
     data = small_market(SETTINGS, seed=4, until="2023-12-31", signal=1.5)
-    found = shift_null(Hazard(), inputs_of(data), data.outcomes, folds_of(data), SPAN)
-    assert all(skill.p == pytest.approx(1 / (1 + skill.shifts)) for skill, _ in found[1:2])
-    assert found[1][0].mean < 0.02 < found[1][0].observed
-    assert claim_null(Hazard(), inputs_of(data), data.outcomes, folds_of(data), SPAN)[1].p < 0.05
+    shift = null(shift_null, data)
+    found = shift.null(shift.skill, 1)
+    assert found.p == pytest.approx(1 / (1 + found.shifts))
+    assert found.mean < 0.02 < found.observed
+    claim = null(claim_null, data)
+    assert claim.null(claim.skill, 1).p < 0.05
 
 
 def test_a_signal_of_cryptos_own_is_none_of_the_claims() -> None:
     data = small_market(SETTINGS, seed=4, until="2023-12-31", signal=1.5)
-    X = DATA.X.assign(crypto_state=data.X["crypto_state"])
-    mixed = replace(data, X=X)
-    assert shift_null(Hazard(), inputs_of(mixed), mixed.outcomes, folds_of(mixed), SPAN)[1][0].p < 0.05
-    assert claim_null(Hazard(), inputs_of(mixed), mixed.outcomes, folds_of(mixed), SPAN)[1].p > 0.05
+    mixed = replace(data, X=DATA.X.assign(crypto_state=data.X["crypto_state"]))
+    shift, claim = null(shift_null, mixed), null(claim_null, mixed)
+    assert shift.null(shift.skill, 1).p < 0.05
+    assert claim.null(claim.skill, 1).p > 0.05
+
+
+def test_a_model_that_reads_only_one_of_the_two_has_no_claim() -> None:
+    folds = folds_of(DATA)
+    assert claim_null(Hazard, inputs_of(DATA)[["crypto_state"]], DATA.outcomes, folds, SPAN) is None
+    assert claim_null(Hazard, inputs_of(DATA)[["breadth", "ladder"]], DATA.outcomes, folds, SPAN) is None
+
+
+def test_fewer_rotations_are_spread_evenly() -> None:
+    ring = ring_of(inputs_of(DATA), DATA.outcomes)
+    every, few = ring.outcome_shifts(), ring.outcome_shifts(39)
+    assert len(few) == len(set(few)) == 39
+    assert (few[0], few[-1]) == (every[0], every[-1])
+    assert set(few) <= set(every)
+    assert ring.outcome_shifts(10_000) == every
 
 
 def test_rotations_keep_away_from_the_row_itself() -> None:
@@ -114,14 +165,13 @@ def test_rotations_keep_away_from_the_row_itself() -> None:
 def test_too_few_rows_to_rotate_give_none() -> None:
     few = small_market(TrainSettings(start=pd.Timestamp("2022-11-01")), seed=1, until="2023-12-31")
     folds = [Fold(pd.Timestamp("2023-09-01"), pd.Timestamp("2023-12-31"))]
-    assert shift_null(Hazard(), inputs_of(few), few.outcomes, folds, (SETTINGS.first_test, few.until)) == []
+    assert shift_null(Hazard, inputs_of(few), few.outcomes, folds, (SETTINGS.first_test, few.until)) is None
 
 
 def test_what_cannot_be_had_counts_as_good() -> None:
-    ring = ring_of(inputs_of(DATA), DATA.outcomes)
-    null = null_of(np.array([0.2, 0.1, np.nan, 0.3]), ring)
-    assert null.p == 3 / 4
-    assert null.mean == pytest.approx(0.2)
+    found = null_of(np.array([0.2, 0.1, np.nan, 0.3]), independent=3)
+    assert found.p == 3 / 4
+    assert found.mean == pytest.approx(0.2)
 
 
 def test_scores_of_many_are_those_of_one() -> None:

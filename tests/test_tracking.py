@@ -12,7 +12,8 @@ import pytest
 
 from models.registry import EXPERIMENT
 from sources.errors import StoreUnusable
-from training.tracking import PRIOR_TRIALS, TrackingPlace, count_trials, sweep, tracking
+from training.best_of import PRIOR_TRIALS
+from training.tracking import TrackingPlace, count_trials, sweep, tracking, tried_on
 
 
 def place_in(home: Path) -> TrackingPlace:
@@ -40,7 +41,7 @@ from pathlib import Path
 from training.tracking import TrackingPlace, count_trials, tracking
 home = Path(sys.argv[1])
 with tracking(TrackingPlace(f"sqlite:///{home}/mlruns/mlflow.db", home / "mlruns" / "artifacts", home)) as tracker:
-    count_trials(tracker, "family", [sys.argv[2], "shared"])
+    count_trials(tracker, "family", "label", [sys.argv[2], "shared"])
 """
 
 
@@ -51,7 +52,11 @@ def test_two_processes_creating_the_database_at_once_leave_it_sound(tmp_path: Pa
     assert [process.returncode for process in both] == [0, 0], errors
     with tracking(place_in(tmp_path)) as tracker:
         assert [found.name for found in tracker.client.search_experiments()].count(EXPERIMENT) == 1
-        assert sorted(count_trials(tracker, "family", []).values()) == [PRIOR_TRIALS + 1, PRIOR_TRIALS + 2, PRIOR_TRIALS + 3]
+        assert sorted(count_trials(tracker, "family", "label", []).values()) == [
+            PRIOR_TRIALS + 1,
+            PRIOR_TRIALS + 2,
+            PRIOR_TRIALS + 3,
+        ]
     assert sorted(file.name for file in (tmp_path / "mlruns").iterdir()) == ["mlflow.db", "mlflow.lock"]
 
 
@@ -90,18 +95,28 @@ def test_opening_sweeps(place: TrackingPlace) -> None:
 
 def test_trials_count_distinct_configurations_from_the_prior_tries_on(place: TrackingPlace) -> None:
     with tracking(place) as tracker:
-        assert count_trials(tracker, "family", ["a", "b"]) == {"a": 55, "b": 56}
-        assert count_trials(tracker, "family", ["b", "c", "a"]) == {"a": 55, "b": 56, "c": 57}
-        assert count_trials(tracker, "another family", ["a"]) == {"a": 55}
+        assert count_trials(tracker, "family", "label", ["a", "b"]) == {"a": 55, "b": 56}
+        assert count_trials(tracker, "family", "label", ["b", "c", "a"]) == {"a": 55, "b": 56, "c": 57}
+        assert count_trials(tracker, "another family", "label", ["a"]) == {"a": 55}
+
+
+def test_what_was_tried_on_another_question_is_counted_but_apart(place: TrackingPlace) -> None:
+    with tracking(place) as tracker:
+        count_trials(tracker, "family", "30 %", ["a", "b"])
+        count_trials(tracker, "family", "20 %", ["c"])
+        tried = tried_on(tracker, "family", "30 %")
+    assert (tried.trials, tried.configurations) == (57, {"a", "b"})
+    assert tried.unjudged(["a"]) == 1
+    assert tried.unjudged(["a", "b", "d"]) == 0
 
 
 def test_deleting_runs_does_not_reset_the_trials(place: TrackingPlace) -> None:
     with tracking(place) as tracker:
-        count_trials(tracker, "family", ["a"])
+        count_trials(tracker, "family", "label", ["a"])
         tracker.client.delete_run(run_of(tracker))
         tracker.client.delete_experiment(tracker.experiment_id)
     with tracking(place) as tracker:
-        assert count_trials(tracker, "family", ["b"]) == {"a": 55, "b": 56}
+        assert count_trials(tracker, "family", "label", ["b"]) == {"a": 55, "b": 56}
 
 
 def test_a_moved_home_is_written_to_where_it_is_now(place: TrackingPlace, tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ import pytest
 from small_market import small_market
 
 from models.registry import aliases, list_runs, load_champion
-from sources.errors import NoChampion, Refused, UnknownName
+from sources.errors import BadInput, NoChampion, Refused, UnknownName
 from training.bootstrap import Interval
 from training.compare import compare
-from training.figures import draw_history, draw_reliability, reliability_bins
+from training.figures import draw_history
+from training.judged import Judged
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
+from training.run_figures import draw_panel, draw_reliability
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
 from training.train import Job, TrainReport, skill_sentence, skill_shown, train_on
@@ -243,7 +245,7 @@ def test_promotion_needs_the_interval_above_zero_and_every_null_below_five_perce
     assert "[-0.0010, +0.0400]" in interval_refusals(Interval(0.02, -0.001, 0.04), 300)[0]
     assert "too few" in interval_refusals(Interval(0.02, np.nan, np.nan), 10)[0]
     assert null_refusals(dict.fromkeys(NULLS, 0.049)) == []
-    assert len(null_refusals({**dict.fromkeys(NULLS, 0.01), "best_of_n_p": 0.05})) == 1
+    assert len(null_refusals({**dict.fromkeys(NULLS, 0.01), "best_of_n_60_p": 0.05})) == 1
     assert len(null_refusals({})) == 3
 
 
@@ -252,13 +254,36 @@ def test_a_promotion_that_is_earned_moves_the_alias(trained: Path) -> None:
 
     place = place_in(trained)
     better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, quiet).models[0]["run_id"]
-    with pytest.raises(Refused, match="p-value hasn't been computed") as refused:
+    with pytest.raises(Refused, match="p-value") as refused:
         promote(place, better)
     assert "exclude zero" not in str(refused.value)
     for name in NULLS:
         MlflowClient(place.uri).log_metric(better, name, 0.01)
     assert promote(place, better[:10]) == "logit v4 is champion."
     assert aliases(place.uri)["champion"] == "4"
+
+
+def test_force_needs_a_reason_and_leaves_it(trained: Path) -> None:
+    from mlflow import MlflowClient
+
+    place = place_in(trained)
+    for typed in ({"force": True}, {"force": True, "why": " "}, {"why": "because"}):
+        with pytest.raises(BadInput, match="--force needs --why"):
+            promote(place, "logit", **typed)
+    assert aliases(place.uri)["champion"] == "1"
+    told = promote(place, "logit", force=True, why="a trial on paper")
+    assert "by force: a trial on paper. It lacked: " in told
+    version = MlflowClient(place.uri).get_model_version_by_alias("altrally", "champion")
+    assert version.tags["forced"] == "a trial on paper"
+    assert "exclude zero" in version.tags["lacked"]
+
+
+def test_the_best_is_the_best_of_all_that_was_tried_on_the_same_days(trained: Path) -> None:
+    place = place_in(trained)
+    again = train_on(job(HAZARD), place, quiet).rows
+    assert all(row["unjudged"] == 0 and row["best_of_n_p"] is not None for row in again)
+    later = train_on(job(HAZARD, until="2024-10-31"), place, quiet).rows
+    assert all(row["unjudged"] == 2 and row["best_of_n_p"] is None for row in later)
 
 
 def forecasts(probability: list[float], outcome: list[float], first: str = "2023-01-01") -> pd.DataFrame:
@@ -292,6 +317,10 @@ def test_compare_sets_the_last_training_beside_the_champion(first: tuple[Path, T
     assert champion_row["against"] is champion_row["brier_difference"] is None
     assert logit_row["against"]["model"] == "hazard"
     assert logit_row["brier_difference"]["value"] == pytest.approx(champion_row["brier"] - logit_row["brier"])
+    assert logit_row["log_difference"]["value"] == pytest.approx(champion_row["log_score"] - logit_row["log_score"])
+    assert 0 < logit_row["shift_null_p"] <= 1
+    assert 0 < logit_row["diebold_mariano_p"] <= 1
+    assert {row["left_out"] for row in rows} == {0}
     json.dumps(rows, allow_nan=False)
 
 
@@ -303,6 +332,24 @@ def test_compare_by_name_pairs_with_the_first_named(first: tuple[Path, TrainRepo
     ]
 
 
+def test_runs_of_other_days_are_compared_on_those_in_common_and_it_is_said_and_kept(trained: Path) -> None:
+    from mlflow import MlflowClient
+
+    place, client = place_in(trained), MlflowClient(place_in(trained).uri)
+    later = train_on(job(HAZARD, until="2024-12-31"), place, quiet).models[0]["run_id"]
+    rows = [row for row in compare(place, ["logit", later]) if row["horizon"] == 60]
+    assert rows[0]["n"] == rows[1]["n"]
+    assert rows[0]["left_out"] == 0 < rows[1]["left_out"]
+    assert not rows[1]["same_snapshot"]
+    assert rows[1]["shift_null_p"] is None
+    run = client.get_run(later).data
+    assert run.metrics["gain_60"] == pytest.approx(rows[1]["brier_difference"]["value"])
+    assert run.metrics["gain_60_lo"] == pytest.approx(rows[1]["brier_difference"]["low"])
+    assert run.tags["compared_with"].startswith("logit ")
+    kept = [file.path for file in client.list_artifacts(later, "comparisons")]
+    assert kept == [f"comparisons/against {run.tags['compared_with']}.png"]
+
+
 def test_nothing_to_compare_in_an_empty_home(tmp_path: Path) -> None:
     with pytest.raises(NoChampion):
         compare(place_in(tmp_path), [])
@@ -310,7 +357,7 @@ def test_nothing_to_compare_in_an_empty_home(tmp_path: Path) -> None:
 
 def row(low: float | None = 0.01) -> dict[str, Any]:
     skills = {name: {"value": 0.05, "low": low, "high": 0.09} for name in COLUMNS}
-    return {"n": 300, "n_effective": 35.2, "horizon": 60, "null": None, **skills}
+    return {"n": 300, "n_effective": 35.2, "horizon": 60, "null": None, "trials": 57, "unjudged": 0, "best_of_n_p": 0.2, **skills}
 
 
 @pytest.mark.parametrize(
@@ -321,34 +368,32 @@ def row(low: float | None = 0.01) -> dict[str, Any]:
 def test_skill_is_shown_only_against_all_three_baselines_and_the_best_of_n(
     changed: dict[str, Any], p: float | None, shown: bool
 ) -> None:
-    assert skill_shown(row() | changed, p) is shown
+    assert skill_shown(row() | changed | {"best_of_n_p": p}) is shown
 
 
 def test_the_sentence_tells_all_three_and_the_rule() -> None:
-    told = skill_sentence(row(), "2018-01-07", "2024-10-27", shown=False, trials=57, best_of_n_p=None)
+    told = skill_sentence(row(), "2018-01-07", "2024-10-27", shown=False)
     assert told == (
         "Skill has not been shown: from 2018-01 to 2024-10 the 60-day Brier skill was +0.050 [+0.010, +0.090] against climatology, "
         "+0.050 [+0.010, +0.090] against the random walk, +0.050 [+0.010, +0.090] against momentum "
-        "(95 % intervals, about 35 independent windows; best of 57 tries: p not computed yet)."
+        "(95 % intervals, about 35 independent windows; best of 57 tries: p 0.200)."
     )
     null = {"p": 0.0213, "shifts": 448, "independent": 39}
-    told = skill_sentence(row() | {"null": null}, "2018-01-07", "2024-10-27", shown=False, trials=57, best_of_n_p=None)
+    told = skill_sentence(row() | {"null": null}, "2018-01-07", "2024-10-27", shown=False)
     assert "windows; null p 0.021 of 448 rotations, about 39 independent; best of 57" in told
-    assert skill_sentence(row() | {"n": 0}, None, None, shown=False, trials=57, best_of_n_p=None).startswith(
-        "Skill has not been shown"
-    )
+    assert skill_sentence(row() | {"n": 0}, None, None, shown=False).startswith("Skill has not been shown")
 
 
-def test_reliability_bins_count_every_row_once() -> None:
-    bins = reliability_bins(np.array([0.0, 0.3, 0.35, 0.999, 1.0]), np.array([0.0, 1.0, 0.0, 1.0, 1.0]))
-    np.testing.assert_allclose(bins.index, [0.0, 0.3, 0.9])
-    assert bins["count"].tolist() == [1, 2, 2]
-    np.testing.assert_allclose(bins[["probability", "share"]], [[0, 0], [0.325, 0.5], [0.9995, 1]])
+@pytest.mark.parametrize(("unjudged", "why"), [(0, "it wasn't refitted"), (3, "3 of them weren't judged on these days")])
+def test_the_sentence_says_why_there_is_no_p_of_the_best(unjudged: int, why: str) -> None:
+    told = skill_sentence(row() | {"best_of_n_p": None, "unjudged": unjudged}, "2018-01-07", "2024-10-27", shown=False)
+    assert f"best of 57 tries: p not known, {why})." in told
 
 
 def test_figures_are_drawn_also_before_any_outcome_is_known(tmp_path: Path) -> None:
-    early = forecasts([0.4, 0.6], [np.nan, np.nan])
-    draw_reliability(early, "title", tmp_path / "reliability.png")
-    draw_history(early, "title", tmp_path / "history.png")
-    assert all(file.read_bytes().startswith(b"\x89PNG") for file in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == 2
+    draw_history(forecasts([0.4, 0.6], [np.nan, np.nan]), "title", tmp_path / "history.png")
+    nothing = Judged(60, pd.DatetimeIndex([]), {"hazard": np.array([])}, np.array([]))
+    draw_reliability({60: nothing}, "hazard", "title", tmp_path, seed=1)
+    draw_panel({60: nothing}, "hazard", "title", tmp_path, seed=1)
+    assert [file.name for file in tmp_path.iterdir()] == ["history.png"]
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")

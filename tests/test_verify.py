@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,10 @@ from small_market import small_market
 
 from models.catalog import MODELS
 from sources.errors import Refused, UnknownName
+from training.best_of import PRIOR_TRIALS, Tried
+from training.chance import SPACED, Walk, chances
+from training.judged import Judged
+from training.plain import plain
 from training.scores import auc, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.verify import (
@@ -21,11 +26,10 @@ from training.verify import (
     Verification,
     model_names,
     non_overlapping,
-    plain,
-    reference_losses,
     skill,
     verify_on,
 )
+from training.walk_forward import quarters, usable
 
 CONTRACT = ["model", "horizon", "n", "n_effective", "base_rate", "brier", "log_score", "auc"]
 SKILLS = ["skill_climatology", "skill_random_walk", "skill_momentum"]
@@ -124,14 +128,54 @@ def test_forecasts_hold_every_day_and_outcomes_not_over_are_missing(judged: Veri
 
 
 def test_the_random_walk_to_beat_is_the_better_of_two() -> None:
-    outcome = np.array([1.0, 0.0])
+    outcome, days = np.array([1.0, 0.0]), pd.DatetimeIndex(["2024-01-07", "2024-01-14"])
     good, bad = np.array([0.8, 0.1]), np.array([0.1, 0.8])
     forecasts = {"climatology": bad, "momentum": bad, "random_walk": bad, "random_walk_fitted": good}
-    np.testing.assert_allclose(reference_losses(forecasts, outcome)["random_walk"], (good - outcome) ** 2)
-    np.testing.assert_allclose(
-        reference_losses(forecasts | {"random_walk": good, "random_walk_fitted": bad}, outcome)["random_walk"],
-        (good - outcome) ** 2,
-    )
+    assert Judged(60, days, forecasts, outcome).baselines["random_walk"] == "random_walk_fitted"
+    turned = forecasts | {"random_walk": good, "random_walk_fitted": bad}
+    assert Judged(60, days, turned, outcome).baselines["random_walk"] == "random_walk"
+
+
+def test_every_quick_model_has_its_nulls_and_the_best_of_all(judged: Verification) -> None:
+    for row in judged.rows:
+        assert 0 < row["null_p"] <= 1
+        assert row["null"]["p"] == row["null_p"]
+        assert row["best_of_n_p"] == max(row["spa_p"], row["max_null_p"])
+        assert row["trials"] == PRIOR_TRIALS + len(NAMES)
+        assert (row["claim_null_p"] is None) == (row["model"] != "hazard")
+
+
+def test_what_was_tried_and_is_not_judged_here_leaves_no_p_of_the_best() -> None:
+    data = small_market(SETTINGS)
+    tried = Tried(60, frozenset({"another"}))
+    found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, quiet, tried=tried)
+    assert all(row["best_of_n_p"] is None and row["unjudged"] == 1 and row["trials"] == 60 for row in found.rows)
+
+
+def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path: Path) -> None:
+    data, first = small_market(SETTINGS), pd.Timestamp("2024-07-01")
+    settings = replace(SETTINGS, outcome="first_passage")
+    walk = Walk(data, settings, usable(quarters(first, data.until), data.outcomes), (first, data.until))
+    quick = chances(["boosted"], walk, quiet)
+    assert quick == {}
+    found = chances(["boosted"], walk, quiet, kept=tmp_path)["boosted"]
+    assert found.shift is not None
+    assert len(found.shift.shifts) == 1 + SPACED
+    files = sorted(tmp_path.rglob("*.npy"))
+    assert len(files) == 2 * (1 + SPACED)
+    files[0].unlink()
+    files[1].write_bytes(b"half a fi")
+    again = chances(["boosted"], walk, quiet, kept=tmp_path)["boosted"]
+    assert again.shift is not None
+    np.testing.assert_array_equal(found.shift.skill, again.shift.skill)
+
+
+def test_cycles_and_blocks_are_left_out_on_request() -> None:
+    data = small_market(SETTINGS)
+    rows = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, quiet, robust=True).rows
+    assert {one["block"] for one in rows[0]["ablation"]} >= {"breadth", "crypto_state"}
+    assert {one["cycle"] for one in rows[0]["leave_one_cycle_out"]} == {"2017–18", "2020–21", "2023–24"}
+    json.dumps(rows, allow_nan=False)
 
 
 def test_a_model_that_knows_shows_skill_against_all_three() -> None:
