@@ -269,7 +269,8 @@ def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
         return
     from altrally.render import market_banner, show
 
-    show(market_banner(page.market), str(page.path))
+    show(market_banner(page.market))
+    print(page.path)  # noqa: T201  (bare: a path must not be wrapped)
 
 
 def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":

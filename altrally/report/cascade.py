@@ -47,7 +47,7 @@ def rungs(features: pd.DataFrame, as_of: pd.Timestamp) -> list[Rung]:
 def rung(name: str, feature: str, values: pd.Series, as_of: pd.Timestamp) -> Rung:
     """One rung at the end of a day."""
     declared = FEATURES[feature]
-    z = trailing_z(values.to_frame(), pd.Series({feature: declared.sd_floor}))[feature]
+    z = trailing_z(values.to_frame(feature), pd.Series({feature: declared.sd_floor}))[feature]
     now, before = percentile(values, as_of), percentile(values, as_of - BEFORE)
     return Rung(
         name=name,

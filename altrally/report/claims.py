@@ -11,6 +11,8 @@ from altrally.score import DRIVERS_AT_DAYS
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 DEFAULT_RULE = ("record", 252)
 ALTCOINS = "altcoins"
+NO_INDEX = "no altcoin index yet"
+FARTHEST = 12  # weeks
 LEVEL = 0.05
 HEAT_STEPS = (0.05, 0.1, 0.15, 0.2)
 
@@ -38,6 +40,11 @@ def verdict_class(verdict: str) -> str:
     return "yes" if verdict == SUPPORTED else "no" if verdict == NOT_SUPPORTED else "open"
 
 
+def verdict_word(verdict: str) -> str:
+    """A verdict without its count, which stands beside it."""
+    return verdict.partition(" (")[0]
+
+
 def tally(audit: Mapping[str, Any]) -> dict[str, int]:
     """Lines by class of verdict."""
     classes = [verdict_class(line["verdict"]) for line in audit["lines"]]
@@ -47,8 +54,8 @@ def tally(audit: Mapping[str, Any]) -> dict[str, int]:
 def finding(audit: Mapping[str, Any]) -> str:
     """How many lines hold."""
     found, lines = tally(audit), len(audit["lines"])
-    holds = f"Of the claim’s {count(lines)} lines the data support {count(found['yes'])}"
-    return f"{holds}, speak against {count(found['no'])}, and can’t tell on {count(found['open'])}"
+    holds = f"Of the claim’s {count(lines)} lines {count(found['yes'])} {'is' if found['yes'] <= 1 else 'are'} supported"
+    return f"{holds}, {count(found['no'])} {'is' if found['no'] <= 1 else 'are'} not, and {count(found['open'])} can’t be told"
 
 
 def answer(facts: Facts) -> str:
@@ -72,11 +79,12 @@ def added(model: str, rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def breakouts(audit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Breakouts by the default rule, latest first."""
+def breakouts(audit: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
+    """Breakouts by the default rule, latest first, and the number of those before any altcoin index."""
     events = (audit.get("breakouts") or {}).get("events") or []
     kept = [event for event in events if (event.get("kind"), event.get("quiet")) == DEFAULT_RULE]
-    return sorted(kept, key=lambda event: str(event["day"]), reverse=True)
+    told = [event for event in kept if event.get("unknown") != NO_INDEX]
+    return sorted(told, key=lambda event: str(event["day"]), reverse=True), len(kept) - len(told)
 
 
 def followed(event: Mapping[str, Any], days: int) -> str:
@@ -93,14 +101,18 @@ def waited(event: Mapping[str, Any]) -> str:
 
 
 def lead_lag(audit: Mapping[str, Any]) -> list[Link]:
-    """The heat map: one row a claimed link that was measured, every second lag."""
+    """The heat map: one row a claimed link that was measured, every second week to a quarter either way."""
     links = (audit.get("cascade") or {}).get("lead_lag") or []
     return [link(one, one["correlations"]) for one in links if one.get("correlations")]
 
 
 def link(one: Mapping[str, Any], found: Mapping[str, Any]) -> Link:
     """One row of the heat map."""
-    shown = [(lag, value) for lag, value in zip(found["lags"], found["correlation"], strict=True) if lag % 2 == 0]
+    shown = [
+        (lag, value)
+        for lag, value in zip(found["lags"], found["correlation"], strict=True)
+        if lag % 2 == 0 and abs(lag) <= FARTHEST
+    ]
     cells = [cell(value, found["joint_band"]) for _, value in shown]
     return Link(f"{one['driver']} → {one['target']}", [signed(lag, 0) if lag else "0" for lag, _ in shown], cells)
 
