@@ -163,7 +163,7 @@ def test_score_without_a_champion_says_what_to_do(altrally: Invoke, fetched_copy
     assert not (fetched_copy / "mlruns").exists()
 
 
-@pytest.mark.parametrize("command", ["train", "score", "verify", "features", "status", "compare"])
+@pytest.mark.parametrize("command", ["train", "score", "verify", "features", "status", "compare", "report"])
 def test_an_empty_home_says_what_to_do(altrally: Invoke, tmp_path: Path, command: str) -> None:
     fails_in_one_line(altrally("--home", tmp_path / "none", command), "altrally ")
     assert not (tmp_path / "none").exists()

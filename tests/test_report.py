@@ -332,7 +332,7 @@ def test_the_movement_from_a_ledger_line_names_the_change_of_model(
 ) -> None:
     market = read_market(store, champion, inputs.as_of)
     said = {"as_of": "2023-04-05", "horizons": [{"days": 60, "probability": 0.4}], "model": {"name": "boosted", "version": "3"}}
-    moved = movement(champion, market, inputs, Previous.of(said))
+    moved = movement(champion, market, inputs, pd.Timestamp("2023-04-05"), Previous.of(said))
     assert moved is not None
     assert moved.other is not None
     assert (moved.model, moved.other.name, moved.start) == ("boosted v3", "model", pytest.approx(logit(0.4)))

@@ -68,7 +68,7 @@ class Movement:
 class FeatureState:
     """One feature on the day: value in its unit, z-score signed as the claim expects (positive favours a rally); None unknown.
 
-    `z_before` is a week earlier; `stood_in_by` names the feature that takes its place while it is missing.
+    `z_before` is that of the day compared with; `stood_in_by` names the feature that takes its place while it is missing.
     """
 
     name: str
@@ -164,6 +164,7 @@ def gather(
     `previous` is the forecast to compare with; without one, what the champion would have said a week before.
     """
     market = read_market(store, champion, inputs.as_of)
+    before = inputs.as_of - BEFORE if previous is None else previous.as_of
     model, means = answering(champion, inputs.as_of)
     columns, horizon = champion.card.columns, champion.card.horizons.index(DRIVERS_AT_DAYS)
     now = standing(inputs.row.X, market.shares, inputs.as_of, columns)
@@ -173,12 +174,12 @@ def gather(
         trained_as_of=champion.card.trained_as_of,
         trials=champion.card.trials,
         drivers=effects(model, training_mean(means, now), now, horizon),
-        movement=movement(champion, market, inputs, previous),
+        movement=movement(champion, market, inputs, before, previous),
         sensitivities=sensitivities(model, now.x, horizon),
         rungs=rungs(market.table.features, inputs.as_of),
         likeness=alike(market, inputs),
         record=record(kept.forecasts, kept.rows, inputs.as_of, lag=COIN_PRICE.release_lag),
-        features=feature_states(market),
+        features=feature_states(market, before),
         index=index_state(market),
         audit=audit,
         followed=followed,
@@ -193,7 +194,7 @@ def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market
     sundays = pd.date_range(settings.start, as_of, freq="W-SUN")
     return Market(
         as_of=as_of,
-        table=build(store, as_of, start=min(settings.start, as_of) - BEFORE_START),
+        table=build(store, as_of, start=settings.start - BEFORE_START),
         index=index,
         outcomes=index_outcomes(store, index.level.dropna(), sundays, settings, as_of),
     )
@@ -206,10 +207,13 @@ def answering(champion: Champion, day: pd.Timestamp) -> tuple[Any, dict[str, flo
     return model, card.means if fold is None else card.folds[fold].means
 
 
-def movement(champion: Champion, market: Market, inputs: Inputs, previous: Previous | None) -> Movement | None:
-    """What moved the 60-day log-odds since the previous forecast; None where no model may answer for the day before."""
+def movement(champion: Champion, market: Market, inputs: Inputs, day: pd.Timestamp, previous: Previous | None) -> Movement | None:
+    """What moved the 60-day log-odds since `day`, as forecast then or, without `previous`, as the champion would have.
+
+    None where no model may answer for that day.
+    """
     card, named = champion.card, f"{champion.card.model} v{champion.version}"
-    day, horizon = inputs.as_of - BEFORE if previous is None else previous.as_of, card.horizons.index(DRIVERS_AT_DAYS)
+    horizon = card.horizons.index(DRIVERS_AT_DAYS)
     try:
         model, former = answering(champion, inputs.as_of)[0], answering(champion, day)[0]
     except Refused:
@@ -229,15 +233,15 @@ def alike(market: Market, inputs: Inputs) -> Likeness | None:
     return likeness(inputs.row.X[blocks].iloc[0], market.inputs.loc[sundays, blocks], market.outcomes.events, market.index.level)
 
 
-def feature_states(market: Market) -> dict[str, FeatureState]:
-    """Every feature on the day."""
+def feature_states(market: Market, then: pd.Timestamp) -> dict[str, FeatureState]:
+    """Every feature on the day, and its z-score on an earlier one."""
     values = market.table.features
     scores = trailing_z(values, pd.Series({name: feature.sd_floor for name, feature in FEATURES.items()}))
     today, signed = (
         values.loc[values.index == market.as_of].iloc[0],
         {name: feature.sign or 1 for name, feature in FEATURES.items()},
     )
-    now, before = scores.loc[market.as_of], scores.loc[market.as_of - BEFORE]
+    now, before = scores.loc[market.as_of], scores.loc[then]
     return {
         name: FeatureState(
             name=name,

@@ -24,9 +24,9 @@ BLOCK_NAMES = {
     "crypto_state": "Crypto’s own state",
 }
 EVENTS = {
-    "first_passage": "closes at least {rise} above today’s close within that time",
-    "terminal": "stands at least {rise} higher at the end of that time",
-    "relative": "does better than bitcoin over that time",
+    "first_passage": "closes at least once {rise} above its close of {day}, or higher, within that time",
+    "terminal": "stands at least {rise} above its close of {day} at the end of that time",
+    "relative": "has done better than bitcoin since {day} at the end of that time",
 }
 SKILLS = {f"skill_{name}": f"against {words}" for name, words in BASELINE_WORDS.items()}
 CAUSES = {"model": "The model changed", "corrections": "Data corrected since"}
@@ -120,7 +120,8 @@ def at(forecasts: Sequence[HorizonForecast], days: int = DRIVERS_AT_DAYS) -> Hor
 def event(facts: Facts) -> str:
     """What counts as a rally."""
     outcome = facts.score.outcome
-    return "The altcoin index " + EVENTS[outcome["kind"]].format(rise=percent(outcome["threshold"]))
+    told = EVENTS[outcome["kind"]].format(rise=percent(outcome["threshold"]), day=long_date(facts.score.as_of))
+    return f"The altcoin index {told}"
 
 
 def seated(facts: Facts, name: str) -> FeatureState | None:

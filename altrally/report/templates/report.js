@@ -33,7 +33,8 @@
     else if (!event.target.closest(".history svg")) hush();
   });
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
-  document.addEventListener("scroll", hush, { passive: true });
+  document.addEventListener("wheel", hush, { passive: true });
+  document.addEventListener("touchmove", hush, { passive: true });
 
   const weeks = JSON.parse(document.getElementById("weeks").textContent);
   const share = (p) => (p === null ? "–" : `${Math.round(100 * p)} %`);
