@@ -11,7 +11,17 @@ import pandas as pd
 from scipy.special import logit
 
 from altrally.report.cascade import Rung, known, rungs
-from altrally.report.contributions import Effects, Part, Sensitivity, effects, log_odds, sensitivities, standing, training_mean
+from altrally.report.contributions import (
+    Effects,
+    Part,
+    Sensitivity,
+    Standing,
+    effects,
+    log_odds,
+    sensitivities,
+    standing,
+    training_mean,
+)
 from altrally.report.moments import Likeness, likeness
 from altrally.report.record import Record, record
 from altrally.score import DRIVERS_AT_DAYS, Inputs, Score
@@ -212,19 +222,34 @@ def movement(champion: Champion, market: Market, inputs: Inputs, day: pd.Timesta
 
     None where no model may answer for that day.
     """
-    card, named = champion.card, f"{champion.card.model} v{champion.version}"
-    horizon = card.horizons.index(DRIVERS_AT_DAYS)
+    columns, horizon = champion.card.columns, champion.card.horizons.index(DRIVERS_AT_DAYS)
+    model, _ = answering(champion, inputs.as_of)
+    before, now = (standing(X, market.shares, at, columns) for X, at in ((market.inputs, day), (inputs.row.X, inputs.as_of)))
     try:
-        model, former = answering(champion, inputs.as_of)[0], answering(champion, day)[0]
+        start, named, cause = said(champion, model, before, day, horizon) if previous is None else told(champion, previous)
     except Refused:
         return None
-    before = standing(market.inputs, market.shares, day, card.columns)
-    data = effects(model, before, standing(inputs.row.X, market.shares, inputs.as_of, card.columns), horizon)
-    start = log_odds(former, before.x, horizon) if previous is None else float(logit(previous.probability))
-    cause = "model" if former is not model or (previous is not None and previous.model != named) else "corrections"
+    data = effects(model, before, now, horizon)
     rest = data.start - start
     other = Part(cause, cause, rest) if abs(rest) > EXACT else None
-    return Movement(f"{day:%Y-%m-%d}", named if previous is None else previous.model, start, data.end, data, other)
+    return Movement(f"{day:%Y-%m-%d}", named, start, data.end, data, other)
+
+
+def said(champion: Champion, model: Any, before: Standing, day: pd.Timestamp, horizon: int) -> tuple[float, str, str]:
+    """What the champion would have said on a day: log-odds, its name, and why `model` may differ. Raises Refused."""
+    former, _ = answering(champion, day)
+    return log_odds(former, before.x, horizon), named(champion), "corrections" if former is model else "model"
+
+
+def told(champion: Champion, previous: Previous) -> tuple[float, str, str]:
+    """What was said: log-odds, by which model, and why the champion may differ."""
+    cause = "corrections" if previous.model == named(champion) else "model"
+    return float(logit(previous.probability)), previous.model, cause
+
+
+def named(champion: Champion) -> str:
+    """A model and its version."""
+    return f"{champion.card.model} v{champion.version}"
 
 
 def alike(market: Market, inputs: Inputs) -> Likeness | None:
