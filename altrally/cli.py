@@ -201,6 +201,22 @@ def promote(
 
 
 @app.command()
+def report(
+    context: typer.Context,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write one page for people.
+
+    The forecast, what it is worth, why it moved, what followed similar moments and the record, in one HTML file under the home."""
+    from altrally import jobs
+
+    jobs.report(home_of(context), as_of, as_json=as_json)
+
+
+@app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """Say what is in the store, how fresh, and which champion."""
     from altrally import jobs

@@ -15,6 +15,8 @@ from sources.errors import BadInput, MissingData, NoChampion
 from sources.store import Store
 
 if TYPE_CHECKING:
+    from altrally.report.facts import Kept
+    from altrally.report.page import Page
     from altrally.score import Score
     from models.registry import Champion
     from sources.fetch import FetchReport
@@ -315,6 +317,39 @@ def require_trained(home: Home) -> None:
     """Refuse before a database would be created only to find it empty."""
     if home.tracking_server is None and not home.database.exists():
         raise NoChampion("Nothing has been trained in this home yet. Run `altrally train` first.")
+
+
+def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
+    """Write the page of a day and say where it is."""
+    page = page_of(home, day(as_of, "--as-of"))
+    if as_json:
+        emit(page.to_json())
+        return
+    from altrally.render import market_banner, show
+
+    show(market_banner(page.market))
+    print(page.path)  # noqa: T201  (bare: a path must not be wrapped)
+
+
+def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
+    """The page of a day, written under the home; its numbers are those of the score, issued on the way."""
+    with opened(home) as store, ThreadPoolExecutor(1) as side:
+        loading = side.submit(champion_and_record, home)
+        from altrally.report.facts import gather
+        from altrally.report.page import write_report
+        from altrally.score import inputs_known, score
+
+        inputs = inputs_known(store, last_day(store, as_of))
+        champion, kept = loading.result()
+        return write_report(home.reports, gather(store, champion, inputs, score(inputs, champion), kept))
+
+
+def champion_and_record(home: Home) -> tuple["Champion", "Kept"]:
+    """The model that scores, and what was kept of its training."""
+    from altrally.report.facts import read_kept
+
+    champion = champion_of(home)
+    return champion, read_kept(home.tracking_uri, home.folder, champion.run_id)
 
 
 def status(home: Home, *, as_json: bool) -> None:

@@ -38,6 +38,11 @@ class Home:
         return self.folder / "mlruns" / "mlflow.db"
 
     @property
+    def reports(self) -> Path:
+        """Where pages for people are written."""
+        return self.folder / "reports"
+
+    @property
     def tracking_uri(self) -> str:
         """What MLflow is pointed at."""
         return self.tracking_server or f"sqlite:///{self.database}"

@@ -48,15 +48,45 @@ def composites(values: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFram
 
 
 def block_mean(scores: pd.DataFrame, members: list[Feature]) -> pd.Series:
-    """Mean of the signed scores there are, NaN where fewer than half of the members have one.
+    """Mean of the signed scores there are, NaN where fewer than half of the members have one."""
+    seated = seats(scores, members)
+    return pd.Series(seated.fillna(0.0).to_numpy().sum(axis=1), scores.index) / filled(seated)
+
+
+def seats(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame:
+    """Signed scores, days × members of a block.
 
     A stand-in is no member of its own: it fills the days its principal is missing.
     """
     signed = scores * pd.Series({one.name: float(one.sign) for one in members if one.sign})
-    seats = pd.DataFrame({one.name: signed[one.name] for one in members if one.sign and not one.stands_in_for}, scores.index)
+    seated = pd.DataFrame({one.name: signed[one.name] for one in members if one.sign and not one.stands_in_for}, scores.index)
     for one in members:
         if one.stands_in_for:
-            seats[one.stands_in_for] = seats[one.stands_in_for].fillna(signed[one.name])
-    there = seats.notna().sum(axis=1)
-    total = seats.fillna(0.0).to_numpy().sum(axis=1)
-    return pd.Series(total, scores.index) / there.where(there >= max(seats.shape[1] / 2, 1)).astype(np.float64)
+            seated[one.stands_in_for] = seated[one.stands_in_for].fillna(signed[one.name])
+    return seated
+
+
+def filled(seated: pd.DataFrame) -> pd.Series:
+    """Seats filled on each day, NaN where fewer than half are."""
+    there = seated.notna().sum(axis=1)
+    return there.where(there >= max(seated.shape[1] / 2, 1)).astype(np.float64)
+
+
+def shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.DataFrame]:
+    """What each seat of a block puts into its composite: days × seats that add up to it, to rounding; NaN where it is missing.
+
+    values: as for `composites`. A seat puts in its signed score over the number of seats filled, less its own trailing mean of
+    that, in standard deviations of the block's mean; so the trailing mean of the block is shared out exactly too. An empty seat
+    puts in what it lacks against its own past. Where the composite is clipped all its shares shrink alike.
+    """
+    declared = {feature.name: feature for feature in features}
+    scores = trailing_z(values[list(declared)], pd.Series({name: feature.sd_floor for name, feature in declared.items()}))
+    return {block: _shares(seats(scores, [one for one in declared.values() if one.block == block])) for block in BLOCKS}
+
+
+def _shares(seated: pd.DataFrame) -> pd.DataFrame:
+    part = seated.fillna(0.0).div(filled(seated), axis=0)
+    sd = moving_sd(part.sum(axis=1, skipna=False), WINDOW, least=LEAST).clip(lower=SD_FLOOR)
+    unclipped = (part - moving_mean(part, WINDOW, least=LEAST)).div(sd, axis=0)
+    size = unclipped.sum(axis=1, skipna=False).abs()
+    return unclipped.mul((CLIP / size.where(size > CLIP)).fillna(1.0), axis=0)

@@ -57,7 +57,7 @@ class Forecaster(BaseEstimator):
         spans = f"they cover {min(self.fold_starts_)} to {max(self.fold_ends_)}" if self.fold_starts_ else "there are none"
         return (
             f"The champion learnt from outcomes up to {last_label_end:%Y-%m-%d}, so it can't forecast {as_of:%Y-%m-%d}, and none "
-            f"of its walk-forward models does ({spans}). Add --in-sample to see the fitted value."
+            f"of its walk-forward models does ({spans}). `score --in-sample` shows the fitted value."
         )
 
 

@@ -1,5 +1,8 @@
 """Homes that many tests read: fetched once a session, never written to afterwards."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -47,3 +50,14 @@ def reference_home(reference: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home into which the simulated market was fetched."""
     return fetched_home(tmp_path_factory, "simulated_home", "simulated")
+
+
+@pytest.fixture(scope="session")
+def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated home in which the default model and the baselines were trained once."""
+    home = tmp_path_factory.mktemp("trained")
+    shutil.copy(simulated_home / "store.duckdb", home)
+    script = Path(sys.executable).with_name("altrally")
+    done = subprocess.run([script, "--home", home, "train", "--model", "hazard"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return home

@@ -44,17 +44,6 @@ def altrally(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return invoke
 
 
-@pytest.fixture(scope="session")
-def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated home in which the default model and the baselines were trained once."""
-    home = tmp_path_factory.mktemp("trained")
-    shutil.copy(simulated_home / "store.duckdb", home)
-    script = Path(sys.executable).with_name("altrally")
-    done = subprocess.run([script, "--home", home, "train", "--model", "hazard"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return home
-
-
 @pytest.fixture
 def fetched_copy(simulated_home: Path, tmp_path: Path) -> Path:
     """A simulated home of one's own, nothing trained."""
@@ -174,7 +163,7 @@ def test_score_without_a_champion_says_what_to_do(altrally: Invoke, fetched_copy
     assert not (fetched_copy / "mlruns").exists()
 
 
-@pytest.mark.parametrize("command", ["train", "score", "verify", "features", "status", "compare"])
+@pytest.mark.parametrize("command", ["train", "score", "verify", "features", "status", "compare", "report"])
 def test_an_empty_home_says_what_to_do(altrally: Invoke, tmp_path: Path, command: str) -> None:
     fails_in_one_line(altrally("--home", tmp_path / "none", command), "altrally ")
     assert not (tmp_path / "none").exists()

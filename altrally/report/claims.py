@@ -1,0 +1,125 @@
+"""The audit of the claim, a plain dict as `altrally audit --json` prints it, in words and rows; what it lacks is left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from altrally.report.facts import Facts
+from altrally.report.words import count, number, percent, signed, signed_percent
+from altrally.score import DRIVERS_AT_DAYS
+
+SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
+DEFAULT_RULE = ("record", 252)
+ALTCOINS = "altcoins"
+NO_INDEX = "no altcoin index yet"
+FARTHEST = 12  # weeks
+LEVEL = 0.05
+HEAT_STEPS = (0.05, 0.1, 0.15, 0.2)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One correlation: its text, how strong (0-4, with + or − in the text), and whether chance rarely gives as much."""
+
+    text: str
+    level: int
+    outside: bool
+
+
+@dataclass(frozen=True)
+class Link:
+    """One claimed link and its correlations by lag in weeks."""
+
+    name: str
+    lags: list[str]
+    cells: list[Cell]
+
+
+def verdict_class(verdict: str) -> str:
+    """A verdict as a class: yes, no or open."""
+    return "yes" if verdict == SUPPORTED else "no" if verdict == NOT_SUPPORTED else "open"
+
+
+def verdict_word(verdict: str) -> str:
+    """A verdict without its count, which stands beside it."""
+    return verdict.partition(" (")[0]
+
+
+def tally(audit: Mapping[str, Any]) -> dict[str, int]:
+    """Lines by class of verdict."""
+    classes = [verdict_class(line["verdict"]) for line in audit["lines"]]
+    return {name: classes.count(name) for name in ("yes", "no", "open")}
+
+
+def finding(audit: Mapping[str, Any]) -> str:
+    """How many lines hold."""
+    found, lines = tally(audit), len(audit["lines"])
+    holds = f"Of the claim’s {count(lines)} lines {count(found['yes'])} {'is' if found['yes'] <= 1 else 'are'} supported"
+    return f"{holds}, {count(found['no'])} {'is' if found['no'] <= 1 else 'are'} not, and {count(found['open'])} can’t be told"
+
+
+def answer(facts: Facts) -> str:
+    """Is the claim true? In a sentence or two."""
+    if facts.audit:
+        return f"{finding(facts.audit)}."
+    return f"Not audited here. {added(facts.score.model['name'], facts.record.rows)}"
+
+
+def added(model: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What small caps, volume and liquidity add to crypto's own state, with its raw p."""
+    row = next((row for row in rows if row["model"] == model and row["horizon"] == DRIVERS_AT_DAYS), None)
+    if row is None or not row.get("claim_null"):
+        return "No test of it is kept with this model."
+    gain, p = row["claim_null"]["observed"], row["claim_null_p"]
+    did = "improved" if gain > 0 else "worsened"
+    weight = "one of many tests tried, so a hint at most" if p < LEVEL else "chance does as well too often"
+    return (
+        f"Small caps, volume and liquidity {did} the Brier score of crypto’s own state by {percent(abs(gain), 1)}; "
+        f"raw p {number(p, 3)}: {weight}."
+    )
+
+
+def breakouts(audit: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
+    """Breakouts by the default rule, latest first, and the number of those before any altcoin index."""
+    events = (audit.get("breakouts") or {}).get("events") or []
+    kept = [event for event in events if (event.get("kind"), event.get("quiet")) == DEFAULT_RULE]
+    told = [event for event in kept if event.get("unknown") != NO_INDEX]
+    return sorted(told, key=lambda event: str(event["day"]), reverse=True), len(kept) - len(told)
+
+
+def followed(event: Mapping[str, Any], days: int) -> str:
+    """Return of altcoins so many days after a breakout."""
+    rows = (event.get("followed") or {}).get(ALTCOINS) or []
+    value = next((row["value"] for row in rows if row["days"] == days), None)
+    return "–" if value is None else signed_percent(value)
+
+
+def waited(event: Mapping[str, Any]) -> str:
+    """Days until altcoins stood 30 % higher, or why there is no such number."""
+    wait = event.get("first_passage_days")
+    return str(wait) if wait is not None else event.get("unknown") or f"none in {event.get('days_seen')}"
+
+
+def lead_lag(audit: Mapping[str, Any]) -> list[Link]:
+    """The heat map: one row a claimed link that was measured, every second week to a quarter either way."""
+    links = (audit.get("cascade") or {}).get("lead_lag") or []
+    return [link(one, one["correlations"]) for one in links if one.get("correlations")]
+
+
+def link(one: Mapping[str, Any], found: Mapping[str, Any]) -> Link:
+    """One row of the heat map."""
+    shown = [
+        (lag, value)
+        for lag, value in zip(found["lags"], found["correlation"], strict=True)
+        if lag % 2 == 0 and abs(lag) <= FARTHEST
+    ]
+    cells = [cell(value, found["joint_band"]) for _, value in shown]
+    return Link(f"{one['driver']} → {one['target']}", [signed(lag, 0) if lag else "0" for lag, _ in shown], cells)
+
+
+def cell(value: float | None, band: float | None) -> Cell:
+    """One cell."""
+    if value is None:
+        return Cell("–", 0, False)
+    level = sum(abs(value) >= step for step in HEAT_STEPS)
+    return Cell(signed(value, 2), level, band is not None and abs(value) > band)

@@ -1,0 +1,161 @@
+"""Facts into one HTML file that needs nothing else: no network, no other file."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from scipy.special import expit
+
+from altrally.report import charts, claims, words
+from altrally.report.contributions import Part
+from altrally.report.facts import Facts
+from altrally.report.record import History
+from altrally.score import DRIVERS_AT_DAYS
+from sources.errors import BadInput
+
+LATEST = "latest.html"
+SHOWN_MOVES = 8
+PACKAGE = "altrally.report"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page as written: where, what it is about, and its whole text."""
+
+    path: Path
+    as_of: str
+    market: str
+    snapshot: str
+    html: str
+
+    def to_json(self) -> dict[str, str]:
+        """Plain text, without the page itself."""
+        return {"path": str(self.path), "as_of": self.as_of, "market": self.market, "snapshot": self.snapshot}
+
+
+def write_report(folder: Path, facts: Facts) -> Page:
+    """The page of its day in `folder`, and `latest.html` where no later day has one. Raises BadInput where it can't be written."""
+    score, html = facts.score, render(facts)
+    path = folder / f"{score.as_of}.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        replace(path, html)
+        if path == newest(folder):
+            replace(folder / LATEST, html)
+    except OSError as error:
+        raise BadInput(f"The report {path} can't be written: {error.strerror or error}.") from None
+    return Page(path, score.as_of, score.market, score.snapshot, html)
+
+
+def newest(folder: Path) -> Path:
+    """The page of the latest day."""
+    return max(folder.glob("[0-9]*-[0-9][0-9]-[0-9][0-9].html"), key=lambda page: page.stem)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def render(facts: Facts) -> str:
+    """The page."""
+    style, script = asset("report.css"), asset("report.js")
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            facts=facts,
+            score=facts.score,
+            sixty=words.at(facts.score.horizons),
+            simulated=facts.score.market == "simulated",
+            style=Markup(style),  # ours, from this package
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            judged_days=DRIVERS_AT_DAYS,
+            series=inlined({str(days): week_by_week(history) for days, history in facts.record.histories.items()}),
+        )
+    )
+
+
+def asset(name: str) -> str:
+    """A text file of this package."""
+    return (files(PACKAGE) / "templates" / name).read_text(encoding="utf-8")
+
+
+def inlined(value: Any) -> Markup:
+    """JSON that can't end the script element it stands in, whatever its strings hold."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)
+
+
+def week_by_week(history: History) -> dict[str, Any]:
+    """What the pointer reads off a history."""
+    return {
+        "as_of": history.as_of,
+        "forecast": [round(p, 4) for p in history.probability],
+        "usual": [None if p is None else round(p, 4) for p in history.climatology],
+        "came": history.came,
+    }
+
+
+@cache
+def environment() -> Environment:
+    """Templates that escape everything, with the words and pictures they call."""
+    made = Environment(
+        loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    helpers: Iterable[Callable[..., Any]] = (largest_first, by_block, top_moves, largest_size, chance, held, rows_at)
+    made.globals |= {"words": words, "charts": charts, "claims": claims} | {helper.__name__: helper for helper in helpers}
+    made.filters |= {"percent": words.percent, "signed": words.signed, "number": words.number, "long_date": words.long_date}
+    return made
+
+
+def largest_first(parts: Sequence[Part]) -> list[Part]:
+    """By size."""
+    return sorted(parts, key=lambda part: -abs(part.log_odds))
+
+
+def by_block(parts: Sequence[Part], block: str) -> list[Part]:
+    """A block's features, largest first."""
+    return largest_first([part for part in parts if part.block == block])
+
+
+def largest_size(parts: Sequence[Part]) -> float:
+    """What a common scale must hold; never nothing."""
+    return max((abs(part.log_odds) for part in parts), default=0.0) or 1.0
+
+
+def top_moves(parts: Sequence[Part]) -> tuple[list[Part], list[Part]]:
+    """The largest few, and the rest."""
+    ranked = largest_first(parts)
+    return ranked[:SHOWN_MOVES], ranked[SHOWN_MOVES:]
+
+
+def chance(log_odds: float) -> float:
+    """The probability of log-odds."""
+    return float(expit(log_odds))
+
+
+def held(data: Mapping[str, Any] | None, *keys: str) -> Any:
+    """What a nested dict holds under `keys`, None where it doesn't."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data
+
+
+def rows_at(rows: Sequence[dict[str, Any]], days: int) -> list[dict[str, Any]]:
+    """Verification rows of one horizon, best Brier score first."""
+    chosen = [row for row in rows if row["horizon"] == days]
+    return sorted(chosen, key=lambda row: (row["brier"] is None, row["brier"]))

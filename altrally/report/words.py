@@ -1,0 +1,241 @@
+"""Numbers and names in plain words, and the finding each picture carries as its title."""
+
+from collections.abc import Iterable, Sequence
+from math import expm1
+from typing import Any
+
+import pandas as pd
+from scipy.special import expit
+
+from altrally.report.cascade import Rung
+from altrally.report.contributions import Part, Sensitivity
+from altrally.report.facts import Facts, FeatureState, Movement
+from altrally.report.moments import Likeness
+from altrally.report.record import Bin, History, beats_every_baseline
+from altrally.score import DRIVERS_AT_DAYS, HorizonForecast
+from training.train import BASELINE_WORDS
+
+BLOCK_NAMES = {
+    "breadth": "Small-cap breadth",
+    "breakout": "Small-cap breakout",
+    "volume": "Small-cap volume",
+    "liquidity": "Liquidity",
+    "ladder": "Bonds-to-stocks ladder",
+    "crypto_state": "Crypto’s own state",
+}
+EVENTS = {
+    "first_passage": "closes at least once {rise} above its close of {day}, or higher, within that time",
+    "terminal": "stands at least {rise} above its close of {day} at the end of that time",
+    "relative": "has done better than bitcoin since {day} at the end of that time",
+}
+SKILLS = {f"skill_{name}": f"against {words}" for name, words in BASELINE_WORDS.items()}
+CAUSES = {"model": "The model changed", "corrections": "Data corrected since"}
+CAUSE_NOTES = {
+    "model": "That day’s inputs put through this day’s model, less the answer given then: what refitting did.",
+    "corrections": "The same model put to that day’s inputs as they are known now.",
+}
+CAPITALS = {"mbs": "MBS"}
+NARROW = "\u202f"  # a space that neither breaks nor gapes
+COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share, 0-1, where people read."""
+    return "–" if share is None else f"{100 * share:.{digits}f}{NARROW}%"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A number with its sign, and a minus that is one."""
+    return "–" if value is None else f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+
+
+def signed_percent(share: float | None, digits: int = 0) -> str:
+    """A change, in percent."""
+    return "–" if share is None else f"{signed(100 * share, digits)}{NARROW}%"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number, or a dash where it can't be had."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(part: dict[str, Any] | None, digits: int = 3) -> str:
+    """A value with its interval."""
+    if not part or part.get("value") is None:
+        return "–"
+    value = signed(part["value"], digits)
+    return value if part.get("low") is None else f"{value} [{signed(part['low'], digits)}, {signed(part['high'], digits)}]"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A feature's value as people read it: log changes and shares in percent."""
+    if value is None:
+        return "missing"
+    if unit.startswith("log"):
+        return signed_percent(expm1(value), 1)
+    if unit.startswith("share"):
+        return percent(value, 1)
+    if unit.startswith("percentage points"):
+        return f"{signed(value)} pp"
+    return f"{value:.3g}".replace("-", "−")
+
+
+def count(number: int) -> str:
+    """A small number in letters."""
+    return COUNTS[number] if number < len(COUNTS) else str(number)
+
+
+def long_date(day: str) -> str:
+    """31 December 2024."""
+    stamp = pd.Timestamp(day)
+    return f"{stamp.day} {stamp:%B %Y}"
+
+
+def block_name(block: str) -> str:
+    """A block for people."""
+    return BLOCK_NAMES.get(block, feature_name(block))
+
+
+def feature_name(name: str) -> str:
+    """A feature for people; its formula stands beside it."""
+    spaced = " ".join(CAPITALS.get(word, word) for word in name.split("_"))
+    return spaced[:1].upper() + spaced[1:]
+
+
+def part_name(part: Part) -> str:
+    """A line of contributions for people."""
+    return CAUSES.get(part.name) or (block_name(part.name) if part.name == part.block else feature_name(part.name))
+
+
+def horizons(days: Iterable[int]) -> list[str]:
+    """Horizons as heads of columns."""
+    return [f"{number} days" for number in days]
+
+
+def at(forecasts: Sequence[HorizonForecast], days: int = DRIVERS_AT_DAYS) -> HorizonForecast:
+    """The forecast of one horizon, the last where there is no such."""
+    return next((one for one in forecasts if one.days == days), forecasts[-1])
+
+
+def event(facts: Facts) -> str:
+    """What counts as a rally."""
+    outcome = facts.score.outcome
+    told = EVENTS[outcome["kind"]].format(rise=percent(outcome["threshold"]), day=long_date(facts.score.as_of))
+    return f"The altcoin index {told}"
+
+
+def seated(facts: Facts, name: str) -> FeatureState | None:
+    """The feature behind a line of contributions, or what stands in for it on the day; None where the line is no feature."""
+    state = facts.features.get(name)
+    return facts.features[state.stood_in_by] if state and state.stood_in_by else state
+
+
+def fresh_finding(freshness: Sequence[dict[str, Any]]) -> str:
+    """How many series can't be relied on."""
+    stale = sum(not line["fresh"] for line in freshness)
+    if not stale:
+        return f"All {len(freshness)} series are fresh"
+    return f"{count(stale).capitalize()} of {len(freshness)} series {'is' if stale == 1 else 'are'} missing or out of date"
+
+
+def verdict(facts: Facts) -> str:
+    """The word on skill, by the one rule."""
+    return "Skill shown" if facts.score.skill["shown"] else "No skill shown"
+
+
+def champion_row(facts: Facts) -> dict[str, Any] | None:
+    """The champion's verification at the horizon that is judged."""
+    rows = facts.record.rows
+    return next((row for row in rows if (row["model"], row["horizon"]) == (facts.score.model["name"], DRIVERS_AT_DAYS)), None)
+
+
+def against_usual(one: HorizonForecast) -> str:
+    """A probability against its base rate."""
+    if one.low <= one.base_rate <= one.high:
+        return f"The usual {percent(one.base_rate)} lies inside its 90 % interval."
+    return f"The whole 90 % interval lies {'above' if one.low > one.base_rate else 'below'} the usual {percent(one.base_rate)}."
+
+
+def drivers_finding(blocks: Sequence[Part]) -> str:
+    """Which block raises the odds most, and which lowers them."""
+    highest, lowest = max(blocks, key=lambda part: part.log_odds), min(blocks, key=lambda part: part.log_odds)
+    up = f"{block_name(highest.block)} raises the odds most" if highest.log_odds > 0 else "Nothing raises the odds"
+    down = f"{lower_first(block_name(lowest.block))} lowers them most" if lowest.log_odds < 0 else "nothing lowers them"
+    return f"{up}; {down}"
+
+
+def lower_first(text: str) -> str:
+    """For the middle of a sentence."""
+    return text[:1].lower() + text[1:]
+
+
+def movement_finding(movement: Movement) -> str:
+    """From where to where, and by what most."""
+    parts = [*movement.data.features, *([movement.other] if movement.other else [])]
+    most = max(parts, key=lambda part: abs(part.log_odds))
+    start, end = float(expit(movement.start)), float(expit(movement.end))
+    verb = "stayed at" if percent(start) == percent(end) else "rose" if end > start else "fell"
+    way = f"stayed at {percent(end)}" if verb == "stayed at" else f"{verb} from {percent(start)} to {percent(end)}"
+    push = "upwards" if most.log_odds > 0 else "downwards"
+    return f"Since {long_date(movement.as_of)} the chance {way}; the largest push, {push}, was this: {lower_first(part_name(most))}"
+
+
+def sensitivity_finding(ranked: Sequence[Sensitivity]) -> str:
+    """What would change the forecast most."""
+    if not ranked:
+        return "This model reads no composite, so nothing here can be moved"
+    most = ranked[0]
+    low, high = sorted((most.lower, most.higher))
+    way = f"one standard deviation either way gives {percent(low)} to {percent(high)}"
+    return f"{block_name(most.block)} would change it most: {way}"
+
+
+def cascade_finding(rungs: Sequence[Rung]) -> str:
+    """How far up the ladder stands above the middle of its past."""
+    known = [rung for rung in rungs if rung.percentile is not None]
+    above = [rung for rung in known if (rung.percentile or 0) > 0.5]
+    first = next((rung for rung in known if (rung.percentile or 0) <= 0.5), None)
+    stand = "stands" if len(above) == 1 else "stand"
+    head = f"{count(len(above)).capitalize()} of {count(len(rungs))} rungs {stand} above the middle of their past three years"
+    return head if first is None else f"{head}; the first that doesn’t is {lower_first(first.name)}"
+
+
+def moments_finding(like: Likeness) -> str:
+    """What followed similar moments, beside what usually follows."""
+    days = DRIVERS_AT_DAYS if DRIVERS_AT_DAYS in like.base_rates else max(like.base_rates)
+    came = sum(moment.came[days] for moment in like.moments)
+    usual = percent(like.base_rates[days])
+    after = f"within {days} days a rally followed {count(came)} of the {count(len(like.moments))} most similar moments"
+    return f"{after[:1].upper()}{after[1:]}, and {usual} of all weeks"
+
+
+def unusual_sentence(like: Likeness) -> str:
+    """How far from the usual today is."""
+    farther = f"Today lies farther from the middle of its past than {percent(like.percentile)} of {like.rows} earlier weeks"
+    return f"{farther}: the model is asked about something it has hardly seen." if like.unusual else f"{farther}."
+
+
+def history_finding(history: History) -> str:
+    """Mean forecast before rallies and before none."""
+    weeks = {came: [history.probability[week] for week in history.judged if history.came[week] is came] for came in (True, False)}
+    if not weeks[True] or not weeks[False]:
+        return "Too few weeks have been judged to compare"
+    before, without = (sum(weeks[came]) / len(weeks[came]) for came in (True, False))
+    return f"Weeks followed by a rally had been given {percent(before)} on average, the others {percent(without)}"
+
+
+def reliability_finding(bins: Sequence[Bin]) -> str:
+    """The fullest bin told as a sentence."""
+    if not bins:
+        return "No forecast has been judged yet"
+    fullest = max(bins, key=lambda one: one.count)
+    return f"When it said about {percent(fullest.probability)}, a rally followed {percent(fullest.share)} of the time"
+
+
+def models_finding(rows: Sequence[dict[str, Any]], days: int) -> str:
+    """Whether any model's intervals lie above all three baselines."""
+    judged = [row for row in rows if row["horizon"] == days]
+    better = sum(beats_every_baseline(row) for row in judged)
+    if not better:
+        return "No model lies above all three baselines by more than its interval"
+    return f"{count(better).capitalize()} of {count(len(judged))} models lie above all three baselines by more than their intervals"
