@@ -50,9 +50,15 @@ class Ring:
     known: NDArray[np.datetime64]
     longest_weeks: int
 
-    def shifts(self, nearest: int) -> list[int]:
-        """Rotations by `nearest` weeks or more, up to where the longest outcome would meet itself from behind."""
-        return list(range(nearest, len(self.days) - self.longest_weeks + 1))
+    def shifts(self, nearest: int, most: int | None = None) -> list[int]:
+        """Rotations by `nearest` weeks or more, up to where the longest outcome would meet itself from behind.
+
+        `most` keeps that many of them, evenly spread.
+        """
+        every = range(nearest, len(self.days) - self.longest_weeks + 1)
+        if most is None or most >= len(every):
+            return list(every)
+        return [every[place] for place in np.linspace(0, len(every) - 1, most).round().astype(int)]
 
 
 def ring_of(X: pd.DataFrame, outcomes: Outcomes) -> Ring:
@@ -87,15 +93,21 @@ def walk(
 
 
 def shift_null(
-    model: Hazard, X: pd.DataFrame, outcomes: Outcomes, folds: Sequence[Fold], span: tuple[pd.Timestamp, pd.Timestamp]
+    model: Hazard,
+    X: pd.DataFrame,
+    outcomes: Outcomes,
+    folds: Sequence[Fold],
+    span: tuple[pd.Timestamp, pd.Timestamp],
+    *,
+    most: int | None = None,
 ) -> list[tuple[Null, Null]]:
     """Of each horizon, skill against climatology and AUC, when outcomes are rotated against the inputs X (n, p).
 
     Dates and purge stay with the rows; model and climatology learn the rotated outcomes. Empty where the rows allow no rotation.
-    Small p says that inputs and outcomes depend on each other, which volatility alone can bring about.
+    Small p says that inputs and outcomes depend on each other, which volatility alone can bring about. `most` thins the rotations.
     """
     ring = ring_of(X, outcomes)
-    shifts = ring.shifts(ring.longest_weeks + LOOKBACK_WEEKS)
+    shifts = ring.shifts(ring.longest_weeks + LOOKBACK_WEEKS, most)
     events = rotated(ring.events, [0, *shifts])
 
     def fit(taught: Bools, start: Floats | None) -> Floats:
@@ -111,14 +123,20 @@ def shift_null(
 
 
 def claim_null(
-    model: Hazard, X: pd.DataFrame, outcomes: Outcomes, folds: Sequence[Fold], span: tuple[pd.Timestamp, pd.Timestamp]
+    model: Hazard,
+    X: pd.DataFrame,
+    outcomes: Outcomes,
+    folds: Sequence[Fold],
+    span: tuple[pd.Timestamp, pd.Timestamp],
+    *,
+    most: int | None = None,
 ) -> list[Null]:
     """Of each horizon, skill against the same model on crypto's state alone, when all other inputs are rotated together.
 
     It asks what small caps, volume and liquidity add to what crypto already shows.
     """
     ring, own = ring_of(X, outcomes), X.columns == CRYPTO
-    shifts = ring.shifts(ring.longest_weeks)
+    shifts = ring.shifts(ring.longest_weeks, most)
     inputs = np.where(own, ring.inputs, rotated(ring.inputs, [0, *shifts]))
     crypto = ring.inputs[None, :, own]
     forecasts, judged = walk(ring, folds, span, *fixed_outcomes(model, ring, inputs))
