@@ -68,10 +68,10 @@ class Study:
         ]
 
 
-def run_study(study: Study, file: Path, *, jobs: int | None, progress: Progress) -> list[Line]:
+def run_study(study: Study, file: Path, *, processes: int | None, progress: Progress) -> list[Line]:
     """Judge every market of `study` that `file` doesn't hold yet, and return all lines it then holds.
 
-    jobs: processes at once, None for one a core; it changes no result. Raises Refused where the file is in use, or another study's.
+    `processes` at once, None for one a core, change no result. Raises Refused where the file is in use, or another study's.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with alone(file):
@@ -81,20 +81,20 @@ def run_study(study: Study, file: Path, *, jobs: int | None, progress: Progress)
         left = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
         progress("markets", len(scenarios) - len(left), len(scenarios))
         with file.open("ab", buffering=0) as out:
-            for line in judged_markets(study, left, jobs):
+            for line in judged_markets(study, left, processes):
                 append(out.fileno(), line)
                 lines.append(line)
                 progress("markets", len(scenarios) - len(left) + len(lines) - len(done), len(scenarios))
     return sorted(lines, key=key)
 
 
-def judged_markets(study: Study, scenarios: Sequence[Scenario], jobs: int | None) -> Iterator[Line]:
+def judged_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
     """A line a market as it is finished, in any order."""
     from joblib import Parallel, delayed, parallel_config
 
     named = study.configuration
     with parallel_config("loky", inner_max_num_threads=1):
-        workers = Parallel(n_jobs=jobs or -1, batch_size=1, return_as="generator_unordered")
+        workers = Parallel(n_jobs=processes or -1, batch_size=1, return_as="generator_unordered")
         yield from workers(delayed(line_of)(named, scenario) for scenario in scenarios)
 
 
