@@ -53,7 +53,7 @@ def size_sentence(kept: Mapping[str, bool] | None) -> str:
     broken = [OURS[name] for name, fine in kept.items() if not fine]
     if broken:
         return f"Size is NOT kept by {', '.join(broken)}: rejects clearly too often where there is nothing to find."
-    return f"Size is kept by {', '.join(OURS[name] for name in kept)}: no interval lies above the level where there is nothing to find."
+    return "Size is kept: where there is nothing to find, no interval of a test of the project lies above the level."
 
 
 def needed_sentence(row: Mapping[str, Any]) -> str:

@@ -43,8 +43,8 @@ USUAL: dict[str, Callable[[Found], bool | None]] = {
 }
 OWN, INDEPENDENT = "own", "independent"
 SIZED = {"shift": (INDEPENDENT,), "best_of_n": (INDEPENDENT,), "claim": (OWN,), "shown": (OWN, INDEPENDENT)}
-"""Tests whose size is promised, and with which inputs nothing is there to be found. The rotation of outcomes speaks of dependence,
-so it is sized on inputs that can't depend; the claim's blocks know nothing of coins without a cascade; and skill must never be shown."""
+"""Tests whose size is promised, and the inputs with which there is nothing to find. Rotating outcomes asks for dependence, so only
+independent inputs say how often it errs; the claim's blocks know nothing of coins without a cascade; skill must never be shown."""
 
 
 def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
