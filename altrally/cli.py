@@ -174,7 +174,7 @@ def power(
     ] = None,
     lag_weeks: Annotated[int, typer.Option(metavar="L", help="Weeks by which coins follow liquidity.")] = 8,
     seed: Annotated[int, typer.Option(metavar="K", help="Which markets are drawn.")] = 7,
-    jobs: Annotated[int | None, typer.Option(metavar="J", help="Processes at once.  [default: one a core]")] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="J", min=1, help="Processes at once.  [default: one a core]")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where markets are kept.  [default: in the home]")] = None,
     as_json: AsJson = False,
 ) -> None:

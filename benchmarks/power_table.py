@@ -1,9 +1,17 @@
-"""The tables of docs/power.md from the figures beside it: python benchmarks/power_table.py < docs/power.json"""
+"""Writes the results of docs/power.md anew from docs/power.json, between the two marks there.
+
+altrally power ... --json > docs/power.json; python benchmarks/power_table.py
+"""
 
 import json
-import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from altrally.power_page import needed_sentence, size_sentence
+
+DOCS = Path(__file__).parents[1] / "docs"
+BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
 OURS = {"shift": "shift p", "claim": "claim's p", "best_of_n": "best-of-N p", "shown": "skill shown"}
 USUAL = {
@@ -41,10 +49,29 @@ def table(report: Mapping[str, Any], tests: Mapping[str, str]) -> str:
     return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in [head, ["---"] * len(head), *rows])
 
 
+def results(report: Mapping[str, Any]) -> str:
+    """Every table and sentence that rests on the figures."""
+    needed = "\n".join(f"- {needed_sentence(row)}" for row in report["years_needed"])
+    parts = (
+        f"Study `{report['configuration']}`, seed {report['seed']}, coins {report['lag_weeks']} weeks behind liquidity.",
+        "The project's tests:",
+        table(report, OURS),
+        size_sentence(report["size_kept"]),
+        needed,
+        "Tests that are usual, on the same markets:",
+        table(report, USUAL),
+        "Single slopes, Newey–West over 13 weeks:",
+        table(report, SLOPES),
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
 def main() -> None:
-    """Print them, ours first."""
-    report = json.load(sys.stdin)
-    print("\n\n".join(table(report, tests) for tests in (OURS, USUAL, SLOPES)))
+    """Replace what stands between the marks."""
+    page = DOCS / "power.md"
+    before, rest = page.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(before + BEGIN + results(json.loads((DOCS / "power.json").read_text())) + END + after)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ SHIFTS = 100
 
 REPETITIONS = 500
 CLAIM_BLOCKS = tuple(name for name in COMPOSITES if name != CRYPTO)
-OWN, INDEPENDENT = 0, 1
+ITSELF, ANOTHER = 0, 1
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Scenario:
         first, test = (self.start + pd.DateOffset(years=years) for years in (YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST))
         return TrainSettings(start=first, first_test=test, models=(REFITTED,))
 
-    def drawn(self, inputs: int) -> Memory:
-        """The market itself (`OWN`), or another of the same kind (`INDEPENDENT`)."""
-        seed = int(np.random.SeedSequence([self.seed, self.market, inputs]).generate_state(1)[0])
+    def drawn(self, which: int) -> Memory:
+        """The market `ITSELF`, or `ANOTHER` of the same kind."""
+        seed = int(np.random.SeedSequence([self.seed, self.market, which]).generate_state(1)[0])
         span = {"start": f"{self.start:%Y-%m-%d}", "end": f"{END:%Y-%m-%d}"}
         frames = simulate(seed=seed, **span, strength=self.strength, lag_weeks=self.lag_weeks, stocks=STOCKS, coins=COINS)
         return hold(batches(frames, "simulated"), "simulated", f"seed {seed}")
@@ -91,14 +91,14 @@ class Judgement:
 def judge_market(scenario: Scenario) -> dict[str, Any]:
     """The judgements of one market, by its inputs: `own`, and `independent` (None where liquidity moves coins)."""
     settings = scenario.settings
-    data = prepare(scenario.drawn(OWN), settings, END)
+    data = prepare(scenario.drawn(ITSELF), settings, END)
     folds = usable(quarters(settings.first_test, END), data.outcomes)
     walks = walk_all(data, settings, [REFITTED], folds, lambda label, done, total: None)
     forecasts = {name: walked.probabilities for name, walked in walks.items()}
     own = judged(forecasts, data, settings, folds, claim=True)
     if scenario.strength:
         return {"own": asdict(own), "independent": None}
-    other = with_inputs_of(scenario.drawn(INDEPENDENT), data, settings)
+    other = with_inputs_of(scenario.drawn(ANOTHER), data, settings)
     forecasts[REFITTED] = walk(MODELS[REFITTED], other, settings, folds, None).probabilities
     return {"own": asdict(own), "independent": asdict(judged(forecasts, other, settings, folds, claim=False))}
 
