@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from sources.batches import Batch
@@ -10,6 +11,7 @@ from sources.series import Panel, Series
 
 DAY = "datetime64[us]"
 NO_ROWS = pd.DataFrame({"observed": [], "known": [], "value": []}).astype({"observed": DAY, "known": DAY, "value": "float64"})
+DAY_LONG = np.timedelta64(1, "D")
 FIRST_DAY = pd.Timestamp("1900-01-01")
 
 
@@ -41,7 +43,7 @@ class Memory:
             kept &= bars["asset_class"] == panel.asset_class
         if panel.symbols:
             kept &= bars["symbol"].isin(panel.symbols)
-        return bars[kept].set_index(["observed", "symbol"])[panel.field].unstack().astype("float64")  # noqa: PD010 (a row a cell)
+        return wide(bars.loc[kept, ["observed", "symbol", panel.field]], panel.field)
 
     def has_vintages(self, series: Series) -> bool:
         """Never: only first versions are held."""
@@ -54,15 +56,26 @@ class Memory:
 
 def hold(batches: Iterable[Batch], market: str, name: str) -> Memory:
     """Keep what `batches` bring, each row a first version."""
-    bars: dict[str, list[pd.DataFrame]] = {}
-    series: dict[tuple[str, str], pd.DataFrame] = {}
+    parts: dict[str, list[pd.DataFrame]] = {}
     for batch in batches:
-        universe, code = (batch.universe or "", "series" if batch.table == "observations" else "symbol")
-        bars.setdefault(universe, []).append(batch.frame.rename(columns={code: "symbol"}))
-    tables = {universe: pd.concat([part.astype({"symbol": "str"}) for part in parts]) for universe, parts in bars.items()}
-    for universe, table in tables.items():
-        series |= {(universe, str(code)): rows for code, rows in table.groupby("symbol")}
-    return Memory(market, name, tables, series)
+        code = "series" if batch.table == "observations" else "symbol"
+        parts.setdefault(batch.universe or "", []).append(batch.frame.rename(columns={code: "symbol"}))
+    bars = {universe: pd.concat(frames).astype({"symbol": "category"}) for universe, frames in parts.items()}
+    series = {
+        (universe, str(code)): rows for universe, table in bars.items() for code, rows in table.groupby("symbol", observed=True)
+    }
+    return Memory(market, name, bars, series)
+
+
+def wide(rows: pd.DataFrame, field: str) -> pd.DataFrame:
+    """One value a day and symbol, scattered into observed days × symbols, both sorted; only those with a value."""
+    calendar = pd.date_range(rows["observed"].min(), rows["observed"].max(), name="observed", unit="us")
+    place = (rows["observed"].to_numpy() - calendar[0].to_datetime64()) // DAY_LONG
+    codes, symbols = rows["symbol"].cat.codes.to_numpy(), pd.Index(rows["symbol"].cat.categories.astype("str"), name="symbol")
+    cells = np.full((len(calendar), len(symbols)), np.nan)
+    cells[place, codes] = rows[field]
+    there = ~np.isnan(cells)
+    return pd.DataFrame(cells, calendar, symbols).loc[there.any(axis=1), there.any(axis=0)].sort_index(axis=1)
 
 
 def known_by(rows: pd.DataFrame, as_of: pd.Timestamp, start: pd.Timestamp | None) -> pd.Series:
