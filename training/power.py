@@ -19,12 +19,12 @@ from sources.memory import Memory, hold
 from sources.simulated import simulate
 from training.bootstrap import block_length
 from training.dataset import BEFORE_START, Dataset, prepare
-from training.nulls import CRYPTO, claim_null, shift_null
+from training.nulls import CRYPTO, Null, claim_null, shift_null
 from training.scores import Floats, brier_losses
 from training.settings import TrainSettings
 from training.train import JUDGED_DAYS, skill_shown
 from training.usual_tests import auc_p, diebold_mariano_p, slope_p_values
-from training.verify import BASELINES, REFITTED, judge_horizon, plain, reference_losses, walk, walk_all
+from training.verify import REFITTED, plain, reference_losses, scored, walk, walk_all
 from training.walk_forward import Fold, quarters, usable
 
 END = pd.Timestamp("2024-12-31")
@@ -113,14 +113,14 @@ def judged(
     forecasts: Mapping[str, pd.DataFrame], data: Dataset, settings: TrainSettings, folds: Sequence[Fold], *, claim: bool
 ) -> Judgement:
     """The project's rule and the usual tests, of the hazard; the claim's null only where asked for."""
-    row = judge_horizon(forecasts, data, settings, [REFITTED], JUDGED_DAYS)[0]
-    model, inputs = MODELS[REFITTED].make(settings.outcome, settings.rise), data.X[list(COMPOSITES)]
-    rotate = (model, inputs, data.outcomes, folds, (settings.first_test, END))
-    place = settings.horizons.index(JUDGED_DAYS)
-    shift = shift_null(*rotate, most=SHIFTS)[place][0]
-    loss, references, usual = compared(forecasts, data)
+    hazard, outcome, references = compared(forecasts, data)
+    row = scored(hazard, outcome, references, np.zeros(len(outcome), dtype=bool), JUDGED_DAYS, settings.seed)
+    loss = brier_losses(hazard, outcome)
+    shift, claim_p = by_chance(data, settings, folds, claim=claim)
     superior = max(superior_p(loss, reference, settings.seed) for reference in references.values())
-    best_p = best_of_one(shift.p, superior)
+    best = best_of_one(shift.p, superior)
+    usual = {"auc": auc_p(hazard, outcome), "diebold_mariano": diebold_mariano_p(loss, references["climatology"], JUDGED_DAYS)}
+    slopes = slope_p_values(data.X[list(COMPOSITES)], data.outcomes.events, settings.horizons)
     return Judgement(
         skill=row["skill_climatology"]["value"],
         rotated_skill=shift.mean,
@@ -128,27 +128,30 @@ def judged(
         auc=row["auc"],
         shift_p=shift.p,
         superior_p=superior,
-        claim_p=claim_null(*rotate, most=SHIFTS)[place].p if claim else None,
-        best_of_n_p=best_p,
-        shown=skill_shown(row, best_p),
-        usual=plain(
-            usual | {f"slope_{name}": p for name, p in slope_p_values(inputs, data.outcomes.events, settings.horizons).items()}
-        ),
+        claim_p=claim_p,
+        best_of_n_p=best,
+        shown=skill_shown(row, best),
+        usual=plain(usual | {f"slope_{name}": p for name, p in slopes.items()}),
     )
 
 
-def compared(forecasts: Mapping[str, pd.DataFrame], data: Dataset) -> tuple[Floats, dict[str, Floats], dict[str, float | None]]:
-    """Brier losses (n,) of the hazard and of the three baselines on the same days, and the usual tests of them."""
+def compared(forecasts: Mapping[str, pd.DataFrame], data: Dataset) -> tuple[Floats, Floats, dict[str, Floats]]:
+    """Forecasts of the hazard (n,), outcomes (n,), and the Brier losses (n,) of the three baselines on the same days."""
     together = pd.DataFrame({name: frame[JUDGED_DAYS] for name, frame in forecasts.items()})
     together["outcome"] = data.outcomes.events[JUDGED_DAYS]
     together = together.dropna()
-    outcome, hazard = together["outcome"].to_numpy(), together[REFITTED].to_numpy()
-    loss, references = (
-        brier_losses(hazard, outcome),
-        reference_losses({name: together[name].to_numpy() for name in BASELINES}, outcome),
-    )
-    usual = {"diebold_mariano": diebold_mariano_p(loss, references["climatology"], JUDGED_DAYS), "auc": auc_p(hazard, outcome)}
-    return loss, references, dict(usual)
+    outcome = together.pop("outcome").to_numpy()
+    probabilities = {str(name): column.to_numpy() for name, column in together.items()}
+    return probabilities[REFITTED], outcome, reference_losses(probabilities, outcome)
+
+
+def by_chance(data: Dataset, settings: TrainSettings, folds: Sequence[Fold], *, claim: bool) -> tuple[Null, float | None]:
+    """The null of skill against climatology when outcomes are rotated, and the claim's p where asked for."""
+    model, inputs = MODELS[REFITTED].make(settings.outcome, settings.rise), data.X[list(COMPOSITES)]
+    rotate = (model, inputs, data.outcomes, folds, (settings.first_test, END))
+    place = settings.horizons.index(JUDGED_DAYS)
+    shift, _ = shift_null(*rotate, most=SHIFTS)[place]
+    return shift, claim_null(*rotate, most=SHIFTS)[place].p if claim else None
 
 
 def best_of_one(shift_p: float, superior: float) -> float:
