@@ -25,7 +25,7 @@ def power_page(report: Mapping[str, Any]) -> Group:
         Text(about, style="dim"),
         share_table(report, OURS, f"Share of markets on which the project's tests reject at {report['level']:.0%} [95 % exact]"),
         share_table(report, USUAL, "The same for tests that are usual, and don't hold here"),
-        Text(size_sentence(report["size_kept"])),
+        *(Text(size_sentence(row)) for row in report["size_kept"]),
         *(Text(needed_sentence(row)) for row in report["years_needed"]),
     )
 
@@ -46,14 +46,11 @@ def share_text(part: Mapping[str, Any] | None) -> Text:
     return Text("–") if part is None else Text(f"{part['value']:.1%} [{part['low']:.1%}, {part['high']:.1%}]")
 
 
-def size_sentence(kept: Mapping[str, bool] | None) -> str:
-    """Whether the tests reject too often where there is nothing to find."""
-    if kept is None:
-        return "Size: not looked at; add --strength 0."
-    broken = [OURS[name] for name, fine in kept.items() if not fine]
-    if broken:
-        return f"Size is NOT kept by {', '.join(broken)}: rejects clearly too often where there is nothing to find."
-    return "Size is kept: where there is nothing to find, no interval of a test of the project lies above the level."
+def size_sentence(row: Mapping[str, Any]) -> str:
+    """Whether the tests reject too often where there is nothing to find, at one length."""
+    broken = [words for name, words in OURS.items() if not row[name]]
+    told = f"NOT kept by {', '.join(broken)}" if broken else "kept, no interval lies above the level"
+    return f"Size where there is nothing to find, {row['years']} years: {told}."
 
 
 def needed_sentence(row: Mapping[str, Any]) -> str:

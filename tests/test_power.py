@@ -21,13 +21,12 @@ from models.catalog import COMPOSITES
 from sources.errors import BadInput, Refused
 from sources.layout import batches
 from sources.memory import hold
+from sources.series import PANELS, SERIES, Panel
 from sources.simulated import simulate
 from sources.store import Store
-from training.dataset import prepare
 from training.power import CLAIM_BLOCKS, END, Scenario
 from training.power_report import exact_interval, report
 from training.power_study import Line, Study, line_of, run_study
-from training.settings import TrainSettings
 from training.usual_tests import auc_p, diebold_mariano_p, newey_west_variance, slope_p_values
 
 STUDY = Study(markets=3, years=(6,), strengths=(0.0,), lag_weeks=8, seed=7)
@@ -76,16 +75,19 @@ def lines(kept: Path) -> list[Line]:
 
 def test_memory_answers_as_a_store_does(tmp_path: Path) -> None:
     frames = simulate(seed=3, start="2020-01-01", end="2023-12-31", stocks=3, coins=8)
-    settings, until = TrainSettings(start=pd.Timestamp("2022-01-01")), pd.Timestamp("2023-06-30")
+    held = hold(batches(frames, "simulated"), "simulated", "seed 3")
+    since, until = pd.Timestamp("2021-03-01"), pd.Timestamp("2023-06-30")
     with Store.open(tmp_path / "store.duckdb") as store:
         store.claim_market("simulated")
         for batch in batches(frames, "simulated"):
             store.append(batch, pd.Timestamp("2025-01-01"))
-        stored = prepare(store, settings, until)
-    held = prepare(hold(batches(frames, "simulated"), "simulated", "seed 3"), settings, until)
-    pd.testing.assert_frame_equal(held.X, stored.X, check_exact=True)
-    pd.testing.assert_frame_equal(held.neutral, stored.neutral)
-    pd.testing.assert_frame_equal(held.outcomes.events, stored.outcomes.events)
+        for source in (*SERIES.values(), *PANELS.values()):
+            for start in (None, since):
+                reads = [
+                    reader.read_panel(source, until, start) if isinstance(source, Panel) else reader.read(source, until, start)
+                    for reader in (held, store)
+                ]
+                pd.testing.assert_frame_equal(*reads, check_exact=True, check_freq=False)
 
 
 def test_a_killed_study_goes_on_where_it_stopped(lines: list[Line], seen: list[int]) -> None:
@@ -126,14 +128,21 @@ def test_the_documented_size_lies_in_the_interval_of_a_small_study(lines: list[L
     assert compared == 2
 
 
-def test_the_documented_sizes_are_what_the_rules_ask_for() -> None:
+def test_the_documented_sizes_of_a_history_as_long_as_the_real_one_are_kept() -> None:
     documented = json.loads(DOCUMENTED.read_text())
-    assert documented["size_kept"] == dict.fromkeys(PROMISED, True)
+    assert {row["years"]: row for row in documented["size_kept"]}[11] == {"years": 11} | dict.fromkeys(PROMISED, True)
     for row in documented["cells"]:
         assert row["shown"]["of"] == row["markets"]
         assert exact_interval(row["shown"]["rejected"], row["markets"]) == pytest.approx(
             (row["shown"]["low"], row["shown"]["high"])
         )
+
+
+def test_the_page_shows_the_documented_figures() -> None:
+    page = DOCUMENTED.with_suffix(".md").read_text()
+    for row in json.loads(DOCUMENTED.read_text())["cells"]:
+        about = f"| {row['years']} | {row['strength']:g} | {row['inputs']} | {row['markets']} |"
+        assert any(line.startswith(about) and f"{row['shown']['value']:.1%}" in line for line in page.splitlines())
 
 
 def test_the_command_answers_in_json_and_says_that_markets_are_simulated(
@@ -238,11 +247,12 @@ def test_power_that_is_not_reached_is_said_so() -> None:
 
 
 def test_size_is_broken_only_where_the_interval_lies_above_the_level() -> None:
-    assert report(STUDY, curve([(10, 1)], strength=0))["size_kept"] == dict.fromkeys(PROMISED, True)
-    broken = report(STUDY, curve([(10, 4)], strength=0))["size_kept"]
-    assert broken == dict.fromkeys(PROMISED, False)
-    assert "NOT kept" in size_sentence(broken)
-    assert report(STUDY, curve([(10, 4)]))["size_kept"] is None
+    kept, broken = (report(STUDY, curve([(10, count)], strength=0))["size_kept"] for count in (1, 4))
+    assert kept == [{"years": 10} | dict.fromkeys(PROMISED, True)]
+    assert broken == [{"years": 10} | dict.fromkeys(PROMISED, False)]
+    assert "10 years: kept," in size_sentence(kept[0])
+    assert "NOT kept by shift p, claim's p, best-of-N p, skill shown" in size_sentence(broken[0])
+    assert report(STUDY, curve([(10, 4)]))["size_kept"] == []
 
 
 def test_usual_tests_are_those_of_the_textbook() -> None:

@@ -50,8 +50,8 @@ independent inputs say how often it errs; the claim's blocks know nothing of coi
 def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
     """Everything the lines say, as plain lists and dicts.
 
-    `cells`: a row a length, strength and kind of inputs, with the share of markets each test rejects on. `size_kept` says of each
-    promised size whether it is (None without markets that have no signal). `years_needed`: a row a strength and test.
+    `cells`: a row a length, strength and kind of inputs, with the share of markets each test rejects on. `size_kept`: a row a
+    length without signal, whether each promised size is. `years_needed`: a row a strength and test.
     """
     cells = [cell(group, years, strength, inputs) for (years, strength, inputs), group in grouped(lines).items()]
     return {
@@ -64,7 +64,7 @@ def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
         "shifts": SHIFTS,
         "level": LEVEL,
         "cells": cells,
-        "size_kept": size_kept(cells),
+        "size_kept": sizes(cells),
         "years_needed": years_needed(cells),
     }
 
@@ -114,12 +114,22 @@ def exact_interval(successes: int, trials: int) -> tuple[float, float]:
     return low, high
 
 
-def size_kept(cells: Sequence[Mapping[str, Any]]) -> dict[str, bool] | None:
-    """Whether each promised size is kept at every length: the interval of the share includes or lies below the level."""
+def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each length whether each promised size is kept: the interval of the share includes or lies below the level."""
     quiet = [row for row in cells if row["strength"] == 0]
-    if not quiet:
-        return None
-    return {name: all(row[name]["low"] <= LEVEL for row in quiet if row["inputs"] in inputs) for name, inputs in SIZED.items()}
+    return [
+        {"years": years}
+        | {
+            name: all(below_or_at(row[name]) for row in quiet if row["years"] == years and row["inputs"] in inputs)
+            for name, inputs in SIZED.items()
+        }
+        for years in sorted({row["years"] for row in quiet})
+    ]
+
+
+def below_or_at(part: Mapping[str, Any]) -> bool:
+    """Whether a share isn't clearly above the level."""
+    return bool(part["low"] <= LEVEL)
 
 
 def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
