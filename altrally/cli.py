@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,14 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich help costs 0.2 s at every start
     pretty_exceptions_enable=False,
 )
+
+
+class Nulls(StrEnum):
+    """Which models are refitted on rotated outcomes."""
+
+    QUICK = "quick"
+    FULL = "full"
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be given several times.")]
@@ -132,14 +141,36 @@ def verify(
     forecasts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the out-of-sample forecasts there (Parquet).")
     ] = None,
+    nulls: Annotated[
+        Nulls, typer.Option(help="full also refits, on 39 rotations, models that take minutes; it may be interrupted.")
+    ] = Nulls.QUICK,
+    panel: Annotated[bool, typer.Option("--panel", help="Also leave each cycle out, and each block.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge out-of-sample forecasts of the store.
 
-    Purged walk-forward, refitted each quarter: one row a model and horizon."""
+    Purged walk-forward, refitted each quarter: one row a model and horizon. A look is a try: what is judged is counted."""
     from altrally import jobs
 
-    jobs.verify(home_of(context), start, end, model, outcome, threshold, forecasts, as_json=as_json)
+    asked = jobs.Verification(start, end, model, outcome, threshold, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel)
+    jobs.verify(home_of(context), asked, as_json=as_json)
+
+
+@app.command()
+def audit(
+    context: typer.Context,
+    as_of: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write three pictures there (PNG).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test the claim line by line.
+
+    Breakouts by rule and what followed, the order of the cascade, the amplifier, the supercycle; each with a verdict."""
+    from altrally import jobs
+
+    jobs.audit(home_of(context), as_of, figures, as_json=as_json)
 
 
 @app.command()
@@ -157,11 +188,16 @@ def compare(
 
 
 @app.command()
-def promote(context: typer.Context, run: Annotated[str, typer.Argument(metavar="RUN", help="The run to make champion.")]) -> None:
+def promote(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run to make champion.")],
+    force: Annotated[bool, typer.Option("--force", help="Make it champion though it hasn't earned it; leaves a tag.")] = False,
+    why: Annotated[str | None, typer.Option(metavar="TEXT", help="Why the rules shouldn't hold this once; for --force.")] = None,
+) -> None:
     """Make a run champion, if it has earned it."""
     from altrally import jobs
 
-    jobs.promote(home_of(context), run)
+    jobs.promote(home_of(context), run, force=force, why=why)
 
 
 @app.command()

@@ -4,20 +4,21 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from altrally.settings import Home
-from sources.errors import BadInput, NoChampion
+from sources.errors import BadInput, MissingData, NoChampion
 from sources.store import Store
 
 if TYPE_CHECKING:
     from altrally.score import Score
     from models.registry import Champion
     from sources.fetch import FetchReport
+    from training.best_of import Tried
     from training.settings import TrainSettings
     from training.tracking import TrackingPlace
     from training.train import TrainReport
@@ -193,33 +194,59 @@ def champion_of(home: Home) -> "Champion":
     return load_champion(home.tracking_uri, home.folder)
 
 
-def verify(
-    home: Home,
-    start: str | None,
-    end: str | None,
-    models: Sequence[str] | None,
-    outcome: str,
-    threshold: float | None,
-    forecasts: Path | None,
-    *,
-    as_json: bool,
-) -> None:
-    """Judge out-of-sample forecasts of the store; nothing is tracked."""
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` was asked, as typed."""
+
+    start: str | None
+    end: str | None
+    models: Sequence[str] | None
+    outcome: str
+    threshold: float | None
+    forecasts: Path | None
+    full_nulls: bool
+    panel: bool
+
+
+def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
+    """Judge out-of-sample forecasts of the store; of this only the number of tries is tracked."""
     from training.verify import verify as judged
 
-    span = day(start, "--from"), day(end, "--to")
-    settings = settings_of(outcome, threshold, models)
+    span = day(asked.start, "--from"), day(asked.end, "--to")
+    settings = settings_of(asked.outcome, asked.threshold, asked.models)
     with opened(home) as store, progress_bar() as report:
-        verification = judged(store, settings, start=span[0], end=span[1], models=settings.models, progress=report)
+        verification = judged(
+            store,
+            settings,
+            start=span[0],
+            end=span[1],
+            models=settings.models,
+            progress=report,
+            tried=counted(home, settings, store.market or ""),
+            kept=home.cache if asked.full_nulls else None,
+            robust=asked.panel,
+        )
         market = store.market
-    if forecasts is not None:
-        write(verification.forecasts, forecasts)
+    if asked.forecasts is not None:
+        write(verification.forecasts, asked.forecasts)
     if as_json:
         emit(verification.rows)
         return
-    from altrally.render import market_banner, show, verification_table
+    from altrally.render import market_banner, show, verification_page
 
-    show(market_banner(market), verification_table(verification.rows))
+    show(market_banner(market), verification_page(verification.rows))
+
+
+def counted(home: Home, settings: "TrainSettings", market: str) -> "Tried":
+    """A look is a try: the configurations to be judged are counted before they are."""
+    from training.chance import configuration_of
+    from training.settings import family
+    from training.tracking import count_trials, tracking, tried_on
+    from training.verify import model_names
+
+    with tracking(place_of(home)) as tracker:
+        count_trials(tracker, family(market), settings.label, [configuration_of(name, settings) for name in model_names(settings)])
+        return tried_on(tracker, family(market), settings.label)
 
 
 def write(frame: pd.DataFrame, file: Path) -> None:
@@ -228,6 +255,37 @@ def write(frame: pd.DataFrame, file: Path) -> None:
         frame.to_parquet(file, index=False)
     except OSError as error:
         raise BadInput(f"--forecasts {file} can't be written: {error.strerror or error}.") from None
+
+
+def audit(home: Home, as_of: str | None, figures: Path | None, *, as_json: bool) -> None:
+    """The claim, line by line; pictures where asked for."""
+    from altrally.audit import audit as audited
+
+    typed = day(as_of, "--as-of")
+    with opened(home) as store, progress_bar() as report:
+        found = audited(store, audit_day(store, typed), progress=report)
+    if figures is not None:
+        from altrally.audits.figures import write_figures
+
+        write_figures(found, figures)
+    if as_json:
+        emit(found.to_json())
+        return
+    from altrally.audit_page import audit_page
+    from altrally.render import show
+
+    show(audit_page(found))
+
+
+def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
+    """As for any job; where the store knows no coins, the last day on which it learnt anything else."""
+    try:
+        return last_day(store, typed)
+    except MissingData:
+        known = store.extent(now())["known_last"].max()
+        if pd.isna(known):
+            raise
+        return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
 def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
@@ -244,13 +302,13 @@ def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
     show(comparison_page(rows))
 
 
-def promote(home: Home, run: str) -> None:
-    """Make a run champion, if it has earned it."""
+def promote(home: Home, run: str, *, force: bool, why: str | None) -> None:
+    """Make a run champion, if it has earned it or is forced to."""
     from altrally.render import show
     from training.promotion import promote as promoted
 
     require_trained(home)
-    show(promoted(place_of(home), run))
+    show(promoted(place_of(home), run, force=force, why=why))
 
 
 def require_trained(home: Home) -> None:

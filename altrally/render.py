@@ -17,6 +17,7 @@ from training.train import TrainReport
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
 SCALE_CELLS = 40
 WIDE = 200
+USES_THE_FUTURE = "Cycles left out (trained on what came before and after: robustness, never skill)"
 OUTCOME_WORDS = {
     "first_passage": "P(altcoin index closes ≥ {threshold:.0%} above its close at as_of, within …)",
     "terminal": "P(altcoin index ≥ {threshold:.0%} higher at the horizon)",
@@ -98,7 +99,7 @@ def interval(part: dict[str, Any], form: str = ".3f") -> str:
 
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row a model and horizon: scores, and skill against the three baselines with 95 % intervals."""
-    skills = ("skill against climatology", "against random walk", "against momentum", "null p", "claim's p")
+    skills = ("skill against climatology", "against random walk", "against momentum", "null p", "claim's p", "best of all p")
     table = Table("model", "days", "n", "n eff.", "base", "Brier", "log", "AUC", *skills, box=None, pad_edge=False)
     for row in rows:
         counts = (str(row["horizon"]), str(row["n"]), number(row["n_effective"], ".0f"), number(row["base_rate"], ".2f"))
@@ -110,7 +111,40 @@ def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
             *(escape(interval(row[f"skill_{name}"])) for name in ("climatology", "random_walk", "momentum")),
             number(row["null_p"], ".3f"),
             number(row["claim_null_p"], ".3f"),
+            number(row["best_of_n_p"], ".3f"),
         )
+    return table
+
+
+def verification_page(rows: Sequence[dict[str, Any]]) -> Group:
+    """The table, and what its p-values are worth; then what was left of each model without a cycle, or without a block."""
+    tries = rows[0]["trials"]
+    note = (
+        f"Null p: of every rotation of outcomes. Best of all p: as the best of what was judged here, of {tries} tries ever counted."
+    )
+    parts: list[RenderableType] = [verification_table(rows), Text(note, style="dim")]
+    if "ablation" in rows[0]:
+        parts += [left_out_table(rows), ablation_table(rows)]
+    return Group(*parts)
+
+
+def left_out_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Each cycle left out of training, and forecast: it uses the future, so it is no skill."""
+    table = Table(
+        "model", "days", "cycle left out", "n", "Brier gain over climatology", title=USES_THE_FUTURE, box=None, pad_edge=False
+    )
+    for row in rows:
+        for one in row["leave_one_cycle_out"]:
+            table.add_row(row["model"], str(row["horizon"]), one["cycle"], str(one["n"]), escape(interval(one["gain"])))
+    return table
+
+
+def ablation_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """What each block adds to the default model."""
+    table = Table("block", "days", "skill with it less that without", title="Blocks left out", box=None, pad_edge=False)
+    for row in rows:
+        for one in row["ablation"]:
+            table.add_row(one["block"], str(row["horizon"]), escape(interval(one["incremental"])))
     return table
 
 
@@ -145,16 +179,30 @@ def training_page(report: TrainReport) -> Group:
 def comparison_page(rows: Sequence[dict[str, Any]]) -> Group:
     """Tracked runs at each horizon on the days all of them forecast, each paired with the first."""
     table = Table("run", "model", "version", "trained", "days", "n", "Brier", "log", "AUC", box=None, pad_edge=False)
-    for name in ("skill against climatology", "Brier gain over the first"):
+    for name in ("skill against climatology", "Brier gain over the first", "log gain", "null p", "HAC p"):
         table.add_column(name)
     for row in sorted(rows, key=lambda row: row["horizon"]):
         about = (row["run_id"][:8], row["model"], row["version"] or "–", row["trained_as_of"], str(row["horizon"]), str(row["n"]))
         scores = (number(row["brier"], ".4f"), number(row["log_score"], ".3f"), number(row["auc"], ".2f"))
-        gain = row["brier_difference"]
-        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), escape(interval(gain, ".4f")) if gain else "–")
+        gains = [escape(interval(gain, ".4f")) if gain else "–" for gain in (row["brier_difference"], row["log_difference"])]
+        chance = [number(row[name], ".3f") for name in ("shift_null_p", "diebold_mariano_p")]
+        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), *gains, *chance)
+    return Group(market_banner(rows[0]["market"]), table, *comparison_notes(rows))
+
+
+def comparison_notes(rows: Sequence[dict[str, Any]]) -> Iterable[Text]:
+    """What was compared, and what wasn't."""
     first = rows[0]
-    note = f"{first['label']}, {first['market']} market. 95 % intervals; a gain above zero is better than {first['model']}."
-    return Group(market_banner(first["market"]), table, Text(note, style="dim"))
+    yield Text(
+        f"{first['label']}, {first['market']} market. 95 % intervals; a gain above zero is better than {first['model']}.",
+        style="dim",
+    )
+    yield Text("HAC p (Diebold-Mariano) is too small where outcomes overlap: 11 % fall below 5 % by chance.", style="dim")
+    left_out = sum(row["left_out"] for row in rows)
+    if left_out:
+        yield Text(f"Only days that all runs forecast count: {left_out} forecasts were left out.", style="yellow")
+    if not all(row["same_snapshot"] for row in rows):
+        yield Text("Not all runs saw the same data: they agree on every outcome, but rotations can't be paired.", style="yellow")
 
 
 def status_page(facts: dict[str, Any]) -> Group:

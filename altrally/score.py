@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features.builder import COMPOSITE_LOOKBACK, Matrix, build, matrix
+from features.composites import LAGGED
 from features.registry import BLOCKS, FEATURES
 from sources.errors import BadInput, GateClosed
 from sources.gates import freshness, last_known, require
@@ -147,9 +148,14 @@ def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list
     return [Driver(block, float(part)) for block, part in zip(groups, parts, strict=True)]
 
 
+def block_of(column: str) -> str:
+    """The block a column belongs to: a composite is one, or was one a while ago."""
+    return column if column in BLOCKS else LAGGED.get(column) or FEATURES[column].block
+
+
 def blocks_of(columns: list[str]) -> dict[str, list[int]]:
     """Positions of a model's columns, by the block each belongs to."""
     groups: dict[str, list[int]] = {}
     for position, column in enumerate(columns):
-        groups.setdefault(column if column in BLOCKS else FEATURES[column].block, []).append(position)
+        groups.setdefault(block_of(column), []).append(position)
     return groups

@@ -23,6 +23,11 @@ class Home:
         return self.folder / "store.duckdb"
 
     @property
+    def cache(self) -> Path:
+        """What took long to compute and can be computed again."""
+        return self.folder / "cache"
+
+    @property
     def artifacts(self) -> Path:
         """Where MLflow keeps models, forecasts and figures of runs tracked in this home."""
         return self.folder / "mlruns" / "artifacts"

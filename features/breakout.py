@@ -8,15 +8,26 @@ from features.registry import feature
 from sources.series import IWM, RUT, SPY
 
 SESSIONS_WITHOUT = 252
+YEAR = 252  # sessions
 HALF_LIFE = 90  # days
 
 
-def record_breakouts(close: pd.Series) -> pd.DatetimeIndex:
-    """Days of a record close after at least 252 sessions without one. The first high of the series is not a record."""
+def record_breakouts(close: pd.Series, quiet: int = SESSIONS_WITHOUT) -> pd.DatetimeIndex:
+    """Days of a record close after at least `quiet` sessions without one. The first high of the series is not a record."""
     quoted = close.dropna()
-    session = np.flatnonzero(quoted > quoted.cummax().shift())
-    since_last = np.diff(session, prepend=0)
-    return pd.DatetimeIndex(quoted.index[session[since_last > SESSIONS_WITHOUT]])
+    return after_quiet(quoted > quoted.cummax().shift(), 0, quiet)
+
+
+def year_high_breakouts(close: pd.Series, quiet: int = SESSIONS_WITHOUT) -> pd.DatetimeIndex:
+    """Days that close above all `YEAR` sessions before, after at least `quiet` sessions known not to have done so."""
+    quoted = close.dropna()
+    return after_quiet(quoted > quoted.rolling(YEAR).max().shift(), YEAR - 1, quiet)
+
+
+def after_quiet(high: pd.Series, first: int, quiet: int) -> pd.DatetimeIndex:
+    """Sessions marked `high` after more than `quiet` steps from the one marked before, or from number `first`."""
+    session = np.flatnonzero(high)
+    return pd.DatetimeIndex(high.index[session[np.diff(session, prepend=first) > quiet]])
 
 
 @feature(

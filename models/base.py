@@ -1,6 +1,7 @@
 """What every model shares: inputs (n, p) and outcomes (n, K) in, probabilities (n, K) out."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -92,9 +93,10 @@ class HorizonModel(BaseEstimator, ABC):
 
     def _forecast(self, inputs: Floats, parameters: Floats | None, rates: Floats) -> Floats:
         """The model's answers (B, n, K), climatology where an input is missing, ordered where they must be."""
-        full = np.repeat(rates[:, None, :], len(inputs), axis=1)
+        full = np.repeat(rates[:, None, :], inputs.shape[-2], axis=1)
         if parameters is not None:
-            full = np.where(self._usable(inputs)[:, None], self._answer(np.nan_to_num(inputs), parameters), full)
+            usable = self._usable(inputs if inputs.ndim == 2 else inputs[0])
+            full = np.where(usable[:, None], self._answer(np.nan_to_num(inputs), parameters), full)
         return running_maximum(full) if self.ordered else full
 
     def _learnt(self) -> Floats:
@@ -120,8 +122,42 @@ class HorizonModel(BaseEstimator, ABC):
         return inputs
 
 
+@dataclass(frozen=True)
+class Refits:
+    """B fits of one model: their parameters (B, q), None where only climatology can answer, and base rates (B, K)."""
+
+    parameters: Floats | None
+    base_rates: Floats
+
+
 class BatchedModel(HorizonModel):
-    """A model whose refits are all solved at once, in milliseconds, so that every walk-forward fold can afford its draws."""
+    """A model whose refits are all solved at once, in milliseconds: every fold can afford its draws, and every rotation its refit.
+
+    Its `_solve` and `_answer` also take inputs (B, n, p) or outcomes (B, n, K), one set a refit, the same cells missing in each.
+    """
+
+    def fit_each(self, inputs: Floats, outcomes: Floats, *, near: Refits | None = None) -> Refits:
+        """As `fit`, for each of B sets of outcomes (B, n, K) of the same rows (n, p), or of inputs (B, n, p) of the same outcomes.
+
+        The same cells are missing in every set. `near` are fits of similar sets, from which the search begins.
+        """
+        self.n_outputs_ = outcomes.shape[-1]
+        usable = self._usable(inputs if inputs.ndim == 2 else inputs[0])
+        sets = len(inputs) if inputs.ndim == 3 else len(outcomes)
+        rates = base_rates(outcomes, np.ones((sets, outcomes.shape[-2])))
+        taught = outcomes[..., usable, :]
+        if np.isnan(taught).all(axis=-2).any():
+            return Refits(None, rates)
+        start = None if near is None else near.parameters
+        return Refits(self._solve(inputs[..., usable, :], taught, np.ones((sets, int(usable.sum()))), start), rates)
+
+    def forecast_each(self, inputs: Floats, refits: Refits) -> Floats:
+        """Probabilities (B, n, K) of rows (n, p), or of rows (B, n, p) of its own for each refit."""
+        return self._forecast(inputs, refits.parameters, refits.base_rates)
+
+    @abstractmethod
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
+        """As for every model; `start` (B, q) is near the answer."""
 
 
 def running_maximum(probabilities: Floats) -> Floats:
@@ -129,16 +165,23 @@ def running_maximum(probabilities: Floats) -> Floats:
     return np.maximum.accumulate(probabilities, axis=-1)
 
 
+def summed(weights: Floats, values: Floats | Bools) -> Floats:
+    """Weighted sums (B, K) over the rows of values (n, K), or of values (B, n, K), for weightings (B, n)."""
+    if values.ndim == 2:
+        return np.asarray(weights @ values)
+    return np.matmul(weights[:, None, :], values)[:, 0]
+
+
 def base_rates(outcomes: Floats, weights: Floats) -> Floats:
-    """Weighted share of events among known outcomes, (B, K), for outcomes (n, K) and weightings (B, n).
+    """Weighted share of events among known outcomes, (B, K), for outcomes (n, K) or (B, n, K) and weightings (B, n).
 
     Where a weighting leaves out every known row of a horizon the unweighted share stands.
     """
     known = ~np.isnan(outcomes)
     events = np.where(known, outcomes, 0)
-    total = weights @ known
-    plain = events.sum(axis=0) / known.sum(axis=0)
-    return np.divide(weights @ events, total, out=np.tile(plain, (len(weights), 1)), where=total > 0)
+    total = summed(weights, known)
+    plain = events.sum(axis=-2) / known.sum(axis=-2)
+    return np.divide(summed(weights, events), total, out=np.broadcast_to(plain, total.shape).copy(), where=total > 0)
 
 
 def linear(inputs: Floats, coefficients: Floats) -> Floats:

@@ -9,6 +9,8 @@ from models.climatology import Climatology
 from models.combination import Combination
 from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
+from models.hazard_beyond_volatility import HazardBeyondVolatility
+from models.hazard_signed import SignedHazard
 from models.logit import RidgeLogit
 from models.random_walk import RandomWalk
 from models.random_walk_fitted import RandomWalkFitted
@@ -16,6 +18,7 @@ from sources.errors import Refused, UnknownName
 
 FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS = ("first_passage", "terminal", "relative")
 COMPOSITES = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
+LAGGED_LIQUIDITY = tuple("liquidity_lagged" if name == "liquidity" else name for name in COMPOSITES)
 RISEN = 0.30
 BREAKOUT_DAYS = 90
 ALTSEASON_SHARE = 0.75
@@ -134,6 +137,30 @@ MODELS: dict[str, ModelSpec] = {
             False,
             PASSAGE,
             "Discrete-time hazard on the composites; coherent by construction.",
+        ),
+        ModelSpec(
+            "hazard_signed",
+            COMPOSITES,
+            lambda kind, threshold: SignedHazard(),
+            False,
+            PASSAGE,
+            "The hazard with a prior that believes the declared signs.",
+        ),
+        ModelSpec(
+            "hazard_lagged",
+            LAGGED_LIQUIDITY,
+            lambda kind, threshold: Hazard(),
+            False,
+            PASSAGE,
+            "The hazard on liquidity as it was 5 to 16 weeks before.",
+        ),
+        ModelSpec(
+            "hazard_beyond_volatility",
+            (*COMPOSITES, "altcoin_volatility"),
+            lambda kind, threshold: HazardBeyondVolatility(threshold),
+            False,
+            PASSAGE,
+            "The hazard that begins at the random walk's odds and explains only what volatility doesn't.",
         ),
         ModelSpec(
             "boosted",

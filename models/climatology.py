@@ -14,8 +14,8 @@ class Climatology(BatchedModel):
     def _usable(self, inputs: Floats) -> Bools:
         return np.ones(len(inputs), dtype=bool)
 
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         return base_rates(outcomes, weights)
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        return np.broadcast_to(parameters[:, None, :], (len(parameters), len(inputs), parameters.shape[1]))
+        return np.broadcast_to(parameters[:, None, :], (len(parameters), inputs.shape[-2], parameters.shape[1]))

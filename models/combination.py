@@ -22,16 +22,18 @@ class Combination(BatchedModel):
         self.overlap = overlap
         self.ordered = ordered
 
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
-        member = self._member()
-        members = [member._solve(column[:, None], outcomes, weights) for column in inputs.T]
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
+        member, columns = self._member(), range(inputs.shape[-1])
+        near = [None] * len(columns) if start is None else np.split(start, self._cuts(start.shape[1], len(columns)), axis=1)[1:]
+        members = [member._solve(inputs[..., [one]], outcomes, weights, near[one]) for one in columns]
         return np.hstack([base_rates(outcomes, weights), *members])
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
         member = self._member()
-        rates, *members = np.split(parameters, self._cuts(parameters.shape[1], inputs.shape[1]), axis=1)
-        total = sum(member._answer(column[:, None], own) for column, own in zip(inputs.T, members, strict=True))
-        return self.weight * total / inputs.shape[1] + (1 - self.weight) * rates[:, None, :]
+        columns = inputs.shape[-1]
+        rates, *members = np.split(parameters, self._cuts(parameters.shape[1], columns), axis=1)
+        total = sum(member._answer(inputs[..., [one]], own) for one, own in enumerate(members))
+        return self.weight * total / columns + (1 - self.weight) * rates[:, None, :]
 
     def _cuts(self, parameters: int, columns: int) -> list[int]:
         """Where climatology ends and each member begins."""

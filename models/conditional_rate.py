@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.base import BatchedModel, Bools, Floats, base_rates
+from models.base import BatchedModel, Bools, Floats, base_rates, summed
 
 
 class ConditionalRate(BatchedModel):
@@ -21,7 +21,7 @@ class ConditionalRate(BatchedModel):
     def _usable(self, inputs: Floats) -> Bools:
         return ~np.isnan(inputs[:, 0])
 
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         holds = self._holds(inputs)
         return np.hstack([self._shrunk(outcomes, weights * holds, weights), self._shrunk(outcomes, weights * ~holds, weights)])
 
@@ -36,6 +36,6 @@ class ConditionalRate(BatchedModel):
         """Rates (B, K) on one side of the threshold, its weights (B, n) zero on the other."""
         known = ~np.isnan(outcomes)
         climatology = base_rates(outcomes, weights)
-        total = side @ known + self.prior_weeks
-        events = side @ np.where(known, outcomes, 0) + self.prior_weeks * climatology
+        total = summed(side, known) + self.prior_weeks
+        events = summed(side, np.where(known, outcomes, 0)) + self.prior_weeks * climatology
         return np.divide(events, total, out=climatology, where=total > 0)

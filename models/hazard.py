@@ -36,44 +36,48 @@ class Hazard(BatchedModel):
         """Slopes shared by the intervals, (p,)."""
         return self._learnt()[self.n_outputs_ :]
 
-    def solve_each(self, inputs: Floats, outcomes: Floats, *, start: Floats | None = None) -> Floats:
-        """Parameters (B, q) learnt from each of B sets of outcomes (B, n, K) of the same complete rows (n, p).
-
-        As B times `fit`, in one go; `start` (B, q) is near the answer. The same cells are unknown (NaN) in every set.
-        """
-        K = outcomes.shape[2]
-        rows, intervals = np.nonzero(~np.isnan(outcomes[0]))
-        before = np.concatenate([np.zeros((*outcomes.shape[:2], 1)), outcomes[:, :, :-1]], axis=2)[:, rows, intervals]
-        design = person_periods(inputs, rows, intervals, K)
-        weights = (before == 0).astype(np.float64)
-        return ridge_logit(design, outcomes[:, rows, intervals], weights, self._penalty(inputs, outcomes[0]), start=start)
-
-    def solve_rotated(self, inputs: Floats, outcomes: Floats, *, start: Floats | None = None) -> Floats:
-        """Parameters (B, q) learnt from each of B sets of complete inputs (B, n, p) with the same outcomes (n, K)."""
-        K = outcomes.shape[1]
-        rows, intervals = np.nonzero(at_risk(outcomes))
-        indicators = np.broadcast_to(np.eye(K)[intervals], (len(inputs), len(rows), K))
-        design = np.concatenate([indicators, inputs[:, rows]], axis=2)
-        weights = np.ones((len(inputs), len(rows)))
-        return ridge_logit(design, outcomes[rows, intervals], weights, self._penalty(inputs[0], outcomes), start=start)
-
-    def answer_each(self, inputs: Floats, parameters: Floats) -> Floats:
-        """Probabilities (B, n, K) of complete rows (n, p), or (B, n, p) of its own for each, by the parameters (B, q)."""
-        return self._answer(inputs, parameters)
-
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
-        rows, intervals = np.nonzero(at_risk(outcomes))
-        design = person_periods(inputs, rows, intervals, outcomes.shape[1])
-        return ridge_logit(design, outcomes[rows, intervals], weights[:, rows], self._penalty(inputs, outcomes))
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
+        rows, intervals, there = risk_set(outcomes)
+        read, K = self._read(inputs), outcomes.shape[-1]
+        return ridge_logit(
+            np.eye(K)[intervals] if read.ndim == 3 else person_periods(read, rows, intervals, K),
+            outcomes[..., rows, intervals],
+            weights[:, rows] * there,
+            self._penalty(read.shape[-1], K),
+            own=read[:, rows] if read.ndim == 3 else None,
+            offset=self._known_log_odds(inputs, K)[..., rows, intervals],
+            start=start,
+        )
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        K = parameters.shape[1] - inputs.shape[-1]
-        hazards = expit(parameters[:, None, :K] + linear(inputs, parameters[:, K:])[..., None])
-        return 1 - np.cumprod(1 - hazards, axis=-1)
+        read = self._read(inputs)
+        K = parameters.shape[1] - read.shape[-1]
+        log_odds = parameters[:, None, :K] + linear(read, parameters[:, K:])[..., None] + self._known_log_odds(inputs, K)
+        return 1 - np.cumprod(1 - expit(log_odds), axis=-1)
 
-    def _penalty(self, inputs: Floats, outcomes: Floats) -> Floats:
-        slopes = np.full(inputs.shape[1], self.overlap / self.prior_sd**2)
-        return np.concatenate([np.full(outcomes.shape[1], INTERCEPT_PENALTY), slopes])
+    def _read(self, inputs: Floats) -> Floats:
+        """The inputs that have slopes."""
+        return inputs
+
+    def _known_log_odds(self, inputs: Floats, K: int) -> Floats:
+        """Log-odds (…, n, K) of the hazards before anything is learnt."""
+        return np.zeros((*inputs.shape[:-1], K))
+
+    def _penalty(self, columns: int, K: int) -> Floats:
+        return np.concatenate([np.full(K, INTERCEPT_PENALTY), np.full(columns, self.overlap / self.prior_sd**2)])
+
+
+def risk_set(outcomes: Floats) -> tuple[np.ndarray, np.ndarray, Floats | float]:
+    """Rows (m,) and intervals (m,) of the person-periods of outcomes (n, K), and 1.
+
+    Of sets (B, n, K) the cells known in all, and for each set 1 or 0 (B, m): at risk there, or not any more.
+    """
+    if outcomes.ndim == 2:
+        rows, intervals = np.nonzero(at_risk(outcomes))
+        return rows, intervals, 1.0
+    rows, intervals = np.nonzero(~np.isnan(outcomes[0]))
+    before = np.concatenate([np.zeros((*outcomes.shape[:2], 1)), outcomes[:, :, :-1]], axis=2)[:, rows, intervals]
+    return rows, intervals, (before == 0).astype(np.float64)
 
 
 def at_risk(outcomes: Floats) -> Bools:

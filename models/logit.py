@@ -1,5 +1,8 @@
 """Ridge logit, one a horizon."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import expit
 
@@ -35,27 +38,44 @@ class RidgeLogit(BatchedModel):
         """Slopes (K, p), for inputs as given."""
         return self._learnt().reshape(self.n_outputs_, -1)[:, 1:]
 
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
-        strength = self.overlap / self.prior_sd**2
-        return np.hstack([logit_of_known(inputs, y, weights, strength, standardise=self.standardise) for y in outcomes.T])
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
+        ridge = Ridge(self.overlap / self.prior_sd**2, self.standardise)
+        return logit_a_horizon(lambda k: inputs, outcomes, weights, ridge, start)
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        horizons = parameters.reshape(-1, inputs.shape[1] + 1)
-        log_odds = horizons[:, :1] + linear(inputs, horizons[:, 1:])
-        return expit(log_odds).reshape(len(parameters), -1, len(inputs)).swapaxes(1, 2)
+        horizons = parameters.reshape(len(parameters), -1, inputs.shape[-1] + 1).swapaxes(0, 1)
+        return np.stack([expit(own[:, :1] + linear(inputs, own[:, 1:])) for own in horizons], axis=-1)
 
 
-def logit_of_known(inputs: Floats, outcome: Floats, weights: Floats, strength: float, *, standardise: bool) -> Floats:
-    """Intercept and slopes (B, 1 + p) fitted on the rows whose outcome (n,) is known.
+@dataclass(frozen=True)
+class Ridge:
+    """The penalty on each squared slope: per unit of the input, or with `standardise` per standard deviation of it."""
 
-    The penalty is `strength` on each squared slope: per unit of the input, or with `standardise` per standard deviation of it in
-    that weighting. It is scaled instead of the inputs, so that all weightings share one matrix.
+    strength: float
+    standardise: bool
+
+
+def logit_a_horizon(
+    inputs_of: Callable[[int], Floats], outcomes: Floats, weights: Floats, ridge: Ridge, start: Floats | None
+) -> Floats:
+    """Intercepts and slopes (B, K · (1 + p)), horizon by horizon: `inputs_of(k)` are its inputs, `start` is near the answer."""
+    K = outcomes.shape[-1]
+    near = [None] * K if start is None else np.split(start, K, axis=1)
+    return np.hstack([logit_of_known(inputs_of(k), outcomes[..., k], weights, ridge, near[k]) for k in range(K)])
+
+
+def logit_of_known(inputs: Floats, outcome: Floats, weights: Floats, ridge: Ridge, start: Floats | None) -> Floats:
+    """Intercept and slopes (B, 1 + p) fitted on the rows whose outcome (n,), or (B, n), is known.
+
+    The penalty is scaled by the weighting's own variances instead of the inputs, so that all weightings share one matrix.
     """
-    known = ~np.isnan(outcome)
-    used, weightings = inputs[known], weights[:, known]
-    slopes = strength * (variances(used, weightings) if standardise else np.ones((len(weights), inputs.shape[1])))
-    penalty = np.column_stack([np.full(len(weights), INTERCEPT_PENALTY), slopes])
-    return ridge_logit(np.column_stack([np.ones(len(used)), used]), outcome[known], weightings, penalty)
+    known = ~np.isnan(outcome if outcome.ndim == 1 else outcome[0])
+    used, weightings = inputs[..., known, :], weights[:, known]
+    scale = variances(used, weightings) if ridge.standardise else np.ones((len(weights), inputs.shape[-1]))
+    penalty = np.column_stack([np.full(len(weights), INTERCEPT_PENALTY), ridge.strength * scale])
+    ones = np.ones((used.shape[-2], 1))
+    design, own = (ones, used) if used.ndim == 3 else (np.hstack([ones, used]), None)
+    return ridge_logit(design, outcome[..., known], weightings, penalty, own=own, start=start)
 
 
 def variances(inputs: Floats, weights: Floats) -> Floats:

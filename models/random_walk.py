@@ -32,7 +32,7 @@ class RandomWalk(BatchedModel):
     def _usable(self, inputs: Floats) -> Bools:
         return inputs[:, 0] > 0
 
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         require_horizons(self.horizons, outcomes)
         return np.empty((len(weights), 0))
 
@@ -42,8 +42,8 @@ class RandomWalk(BatchedModel):
 
 
 def passage_probability(volatility: Floats, threshold: float, horizons: tuple[int, ...], *, terminal: bool = False) -> Floats:
-    """The formula of RandomWalk: (n, K) from daily volatility (n,); NaN where that isn't positive."""
-    sigma = np.where(volatility > 0, volatility, np.nan)[:, None]
+    """The formula of RandomWalk: (…, K) from daily volatility (…); NaN where that isn't positive."""
+    sigma = np.where(volatility > 0, volatility, np.nan)[..., None]
     barrier = np.log1p(threshold) + (0 if terminal else DAILY_CLOSES * sigma)
     beyond = ndtr(-barrier / (sigma * np.sqrt(horizons)))
     return beyond if terminal else 2 * beyond
@@ -51,5 +51,5 @@ def passage_probability(volatility: Floats, threshold: float, horizons: tuple[in
 
 def require_horizons(horizons: tuple[int, ...], outcomes: Floats) -> None:
     """One horizon in days for each column of the outcomes, else ValueError."""
-    if len(horizons) != outcomes.shape[1]:
-        raise ValueError(f"{len(horizons)} horizons are named, {horizons}, but outcomes have {outcomes.shape[1]}.")
+    if len(horizons) != outcomes.shape[-1]:
+        raise ValueError(f"{len(horizons)} horizons are named, {horizons}, but outcomes have {outcomes.shape[-1]}.")

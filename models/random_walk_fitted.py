@@ -5,7 +5,7 @@ from scipy.special import expit, logit
 
 from models.base import BatchedModel, Bools, Floats
 from models.hazard import OVERLAP
-from models.logit import logit_of_known
+from models.logit import Ridge, logit_a_horizon
 from models.random_walk import passage_probability, require_horizons
 
 CERTAIN = 1e-6
@@ -40,12 +40,11 @@ class RandomWalkFitted(BatchedModel):
     def _usable(self, inputs: Floats) -> Bools:
         return inputs[:, 0] > 0
 
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         require_horizons(self.horizons, outcomes)
         log_odds = self._log_odds(inputs)
-        strength = self.overlap / self.prior_sd**2
-        fits = [logit_of_known(log_odds[:, [k]], y, weights, strength, standardise=True) for k, y in enumerate(outcomes.T)]
-        return np.hstack(fits)
+        ridge = Ridge(self.overlap / self.prior_sd**2, standardise=True)
+        return logit_a_horizon(lambda k: log_odds[:, [k]], outcomes, weights, ridge, start)
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
         lines = parameters.reshape(len(parameters), 1, -1, 2)

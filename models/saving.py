@@ -14,6 +14,8 @@ TRUSTED_TYPES: list[str] = [
     "models.conditional_rate.ConditionalRate",
     "models.forecaster.Forecaster",
     "models.hazard.Hazard",
+    "models.hazard_beyond_volatility.HazardBeyondVolatility",
+    "models.hazard_signed.SignedHazard",
     "models.logit.RidgeLogit",
     "models.random_walk.RandomWalk",
     "models.random_walk_fitted.RandomWalkFitted",

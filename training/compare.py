@@ -1,7 +1,9 @@
 """Tracked runs beside each other, on the days all of them forecast."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,33 +11,105 @@ import pandas as pd
 from models.registry import find_run, list_runs
 from sources.errors import NoChampion, Refused
 from training.bootstrap import difference_interval, skill_interval
-from training.scores import auc, brier_losses, brier_score, log_score
-from training.tracking import Tracker, TrackingPlace, champion, forecasts_of, tracking, version_of
-from training.verify import plain
+from training.cumulative import cumulative_lead
+from training.judged import Judged
+from training.paired import diebold_mariano_p, paired_null_p
+from training.plain import plain
+from training.scores import auc, brier_losses, brier_score, log_losses, log_score
+from training.tracking import (
+    Tracker,
+    TrackingPlace,
+    champion,
+    forecasts_of,
+    log_comparison,
+    rotations_of,
+    tracking,
+    version_of,
+)
 
 SEED = 7
+JUDGED_DAYS = 60
+NOTHING_PAIRED = dict.fromkeys(("against", "brier_difference", "log_difference", "diebold_mariano_p", "shift_null_p"))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run to compare: what is listed of it, its forecasts, and what it scored on every rotation of outcomes."""
+
+    run: pd.Series
+    forecasts: pd.DataFrame
+    rotations: pd.DataFrame
+    version: str | None
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        return str(self.run["run_id"])
 
 
 def compare(place: TrackingPlace, runs: Sequence[str]) -> list[dict[str, Any]]:
     """One row a run and horizon, all on the same days, each paired with the first.
 
     runs: ids, beginnings of ids or names; a training stands for all its models. None named: the last training, paired with the
-    champion. Each row: run_id, model, version, trained_as_of, label, market, horizon, n, brier, log_score, auc, skill_climatology,
-    `against` (the model and run it is paired with) and brier_difference (positive where this run is the better), both None for that
-    run itself. Raises Refused where runs forecast different outcomes or were judged by unequal ones.
+    champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
+    Each row: run_id, model, version, trained_as_of, label, market, horizon, n, left_out (days of its own that the others lack),
+    brier, log_score, auc, skill_climatology, and paired with the run it is `against` (None for that run itself): brier_difference
+    and log_difference (positive where this run is the better), diebold_mariano_p, shift_null_p (None where rotations differ).
+    Raises Refused where runs forecast different outcomes or were judged by unequal ones.
     """
     listed = list_runs(place.uri)
     with tracking(place) as tracker:
         chosen = named(listed, runs) if runs else last_training(tracker, listed)
         require_one_label(chosen)
-        table = common_days({str(run["run_id"]): forecasts_of(tracker, str(run["run_id"])) for run in chosen})
-        versions = {str(run["run_id"]): version_of(tracker, str(run["run_id"])) for run in chosen}
-    rows = []
-    for run in chosen:
-        registered = versions[str(run["run_id"])]
-        about = facts(run) | {"version": registered.version if registered else None}
-        rows += [about | score for score in scored_beside(table, str(run["run_id"]), chosen[0])]
+        candidates = [candidate(tracker, run) for run in chosen]
+        table = common_days({one.run_id: one.forecasts for one in candidates})
+        rows = [row for one in candidates for row in scored_beside(table, one, candidates[0])]
+        if runs:
+            keep_comparison(tracker, table, candidates, rows)
     return rows
+
+
+def candidate(tracker: Tracker, run: pd.Series) -> Candidate:
+    """Everything to compare of one run."""
+    run_id = str(run["run_id"])
+    registered = version_of(tracker, run_id)
+    version = registered.version if registered else None
+    return Candidate(run, forecasts_of(tracker, run_id), rotations_of(tracker, run_id), version)
+
+
+def keep_comparison(
+    tracker: Tracker, table: pd.DataFrame, candidates: Sequence[Candidate], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Put what each run gained over the first beside its other metrics, so that MLflow's own pages show it, with a picture."""
+    first = candidates[0]
+    for one in candidates[1:]:
+        own = [row for row in rows if row["run_id"] == one.run_id]
+        log_comparison(
+            tracker,
+            one.run_id,
+            against=f"{first.run['name']} {first.run_id[:8]}",
+            metrics={name: value for row in own for name, value in gain_metrics(row).items()},
+            draw=partial(draw_lead, table, one, first),
+        )
+
+
+def gain_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
+    """What a run gained at one horizon, as metrics."""
+    days, gain = row["horizon"], row["brier_difference"]
+    limits = {f"gain_{days}": gain["value"], f"gain_{days}_lo": gain["low"], f"gain_{days}_hi": gain["high"]}
+    return limits | {f"gain_{days}_dm_p": row["diebold_mariano_p"], f"gain_{days}_null_p": row["shift_null_p"]}
+
+
+def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Path) -> None:
+    """The lead in Brier score over time, at the horizon that is judged."""
+    from training.panel_figures import draw_cumulative
+
+    days = JUDGED_DAYS if JUDGED_DAYS in table.index.unique("horizon") else table.index[0][0]
+    here, names = table.loc[days], {one.run_id: f"{one.run['name']} {one.run_id[:8]}" for one in (mine, theirs)}
+    forecasts = {name: here[run]["probability"].to_numpy() for run, name in names.items()}
+    found = Judged(int(days), pd.DatetimeIndex(here.index), forecasts, here[mine.run_id]["outcome"].to_numpy())
+    me, other = names.values()
+    draw_cumulative([cumulative_lead(found, me, other, seed=SEED)], me, path)
 
 
 def named(listed: pd.DataFrame, runs: Sequence[str]) -> list[pd.Series]:
@@ -101,26 +175,49 @@ def common_days(forecasts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return table
 
 
-def scored_beside(table: pd.DataFrame, run: str, first: pd.Series) -> list[dict[str, Any]]:
-    """Scores of one run at each horizon, and its difference from the first."""
-    against = str(first["run_id"])
+def scored_beside(table: pd.DataFrame, mine: Candidate, first: Candidate) -> list[dict[str, Any]]:
+    """One row a horizon: what a run scores, and its differences from the first."""
+    own = mine.forecasts.dropna(subset=["outcome"]).groupby("horizon").size()
+    about = facts(mine.run) | {"version": mine.version, "same_snapshot": mine.run["tags.snapshot"] == first.run["tags.snapshot"]}
     rows = []
     for days in table.index.unique("horizon"):
         here = table.loc[days]
-        outcome, probability = here[run]["outcome"].to_numpy(), here[run]["probability"].to_numpy()
-        loss, theirs = brier_losses(probability, outcome), brier_losses(here[against]["probability"].to_numpy(), outcome)
-        climate = brier_losses(here[run]["climatology"].to_numpy(), outcome)
-        difference = None if run == against else plain(asdict(difference_interval(loss, theirs, int(days), seed=SEED)))
-        rows.append(
-            {
-                "horizon": int(days),
-                "n": len(outcome),
-                "brier": plain(brier_score(probability, outcome)),
-                "log_score": plain(log_score(probability, outcome)),
-                "auc": plain(auc(probability, outcome)),
-                "skill_climatology": plain(asdict(skill_interval(loss, climate, int(days), seed=SEED))),
-                "against": None if run == against else {"run_id": against, "model": first["name"]},
-                "brier_difference": difference,
-            }
-        )
+        counts = {"horizon": int(days), "n": len(here), "left_out": int(own[days]) - len(here)}
+        pair = NOTHING_PAIRED if mine is first else paired_with(here, mine, first, int(days))
+        rows.append(about | counts | scores_of(here[mine.run_id], int(days)) | pair)
     return rows
+
+
+def scores_of(own: pd.DataFrame, days: int) -> dict[str, Any]:
+    """Scores of one run on the common days: probability, climatology, outcome."""
+    outcome, probability, climatology = (own[name].to_numpy() for name in ("outcome", "probability", "climatology"))
+    skill = skill_interval(brier_losses(probability, outcome), brier_losses(climatology, outcome), days, seed=SEED)
+    scores = {
+        "brier": brier_score(probability, outcome),
+        "log_score": log_score(probability, outcome),
+        "auc": auc(probability, outcome),
+    }
+    told: dict[str, Any] = plain(scores | {"skill_climatology": asdict(skill)})
+    return told
+
+
+def paired_with(here: pd.DataFrame, mine: Candidate, first: Candidate, days: int) -> dict[str, Any]:
+    """What a run gains over the first on the common days."""
+    outcome = here[mine.run_id]["outcome"].to_numpy()
+    forecasts = [here[one.run_id]["probability"].to_numpy() for one in (mine, first)]
+    brier, log = ([losses(forecast, outcome) for forecast in forecasts] for losses in (brier_losses, log_losses))
+    told: dict[str, Any] = plain(
+        {
+            "against": {"run_id": first.run_id, "model": first.run["name"]},
+            "brier_difference": asdict(difference_interval(brier[0], brier[1], days, seed=SEED)),
+            "log_difference": asdict(difference_interval(log[0], log[1], days, seed=SEED)),
+            "diebold_mariano_p": diebold_mariano_p(brier[1] - brier[0], days),
+            "shift_null_p": paired_null_p(mine.rotations, first.rotations, days) if same_data(mine, first) else None,
+        }
+    )
+    return told
+
+
+def same_data(mine: Candidate, theirs: Candidate) -> bool:
+    """Whether both saw the same snapshot: else their rotations can't be paired."""
+    return bool(mine.run["tags.snapshot"] == theirs.run["tags.snapshot"])

@@ -4,16 +4,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from features.builder import build, matrix
+from features.builder import COMPOSITE_LOOKBACK, build, matrix
 from features.index import load_index
 from sources.errors import MissingData
 from sources.reading import Reader
 from sources.series import BTC, COIN_PRICE
 from training.outcome import Outcomes, outcomes
 from training.settings import TrainSettings
-
-BEFORE_START = pd.Timedelta(days=2 * 1095)
-"""Three years of trailing z-scores, re-standardised over three more."""
 
 LEAST_INDEX = pd.Timedelta(days=3 * 365)
 
@@ -41,7 +38,7 @@ def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Data
     level = load_index(store, until).level.dropna()
     require_index(level)
     rows = pd.date_range(settings.start, until, freq="W-SUN")
-    inputs = matrix(build(store, until, start=settings.start - BEFORE_START), rows)
+    inputs = matrix(build(store, until, start=settings.start - COMPOSITE_LOOKBACK), rows)
     return Dataset(
         X=inputs.X,
         neutral=inputs.neutral,

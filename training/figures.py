@@ -1,4 +1,4 @@
-"""Two pictures of a verification; the numbers come in finished or are counted here from forecasts, nothing is fitted."""
+"""The style of all pictures, and forecasts over time; numbers come in finished."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-BIN_WIDTH = 0.1
 INK, MUTED, FAINT, EVENT, REFERENCE = "#1f2a44", "#6b7280", "#e5e7eb", "#f3c98b", "#b45309"
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -24,43 +23,6 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "savefig.dpi": 110,
 }
-
-
-def reliability_bins(probability: np.ndarray, outcome: np.ndarray) -> pd.DataFrame:
-    """Mean forecast, share of events and count of rows in each tenth of the scale that holds any; indexed by its lower edge."""
-    tenth = np.clip(np.floor(probability / BIN_WIDTH + 1e-9), 0, round(1 / BIN_WIDTH) - 1) * BIN_WIDTH
-    grouped = pd.DataFrame({"probability": probability, "outcome": outcome}).groupby(tenth)
-    return grouped.agg(probability=("probability", "mean"), share=("outcome", "mean"), count=("outcome", "size"))
-
-
-def draw_reliability(forecasts: pd.DataFrame, title: str, path: Path) -> None:
-    """Share of events against forecast, one column a horizon, with the count of rows in each bin below.
-
-    forecasts: one model's as_of, horizon, probability, climatology, outcome.
-    """
-    horizons = sorted(forecasts["horizon"].unique())
-    with canvas(2, len(horizons), (3.1 * len(horizons) + 0.5, 4.6), space=0.12, height_ratios=[4, 1]) as (figure, axes):
-        for (above, below), days in zip(axes.T, horizons, strict=True):
-            panel = forecasts[forecasts["horizon"] == days].dropna(subset=["outcome"])
-            reliability_panel(above, below, panel, f"within {days} days (n = {len(panel)})")
-        axes[0, 0].set_ylabel("share of events")
-        axes[1, 0].set_ylabel("weeks")
-        finish(figure, title, "Overlapping weekly rows: far fewer are independent. Diagonal: reliable. Dashes: base rate.", path)
-
-
-def reliability_panel(above: Any, below: Any, panel: pd.DataFrame, title: str) -> None:
-    """One horizon."""
-    bins = reliability_bins(panel["probability"].to_numpy(), panel["outcome"].to_numpy())
-    above.plot([0, 1], [0, 1], color=FAINT, linewidth=1.5, zorder=0)
-    if len(panel):
-        above.axhline(panel["outcome"].mean(), color=REFERENCE, linewidth=1, linestyle=(0, (4, 3)))
-    above.plot(bins["probability"], bins["share"], color=INK, linewidth=1.2, zorder=2)
-    above.scatter(bins["probability"], bins["share"], s=14 + 0.9 * bins["count"], color=INK, edgecolor="white", zorder=3)
-    above.set(title=title, xlim=(0, 1), ylim=(-0.03, 1.03))
-    bars = below.bar(bins.index, bins["count"], BIN_WIDTH * 0.9, align="edge", color=EVENT)
-    below.bar_label(bars, fontsize=7, color=MUTED, padding=1)
-    below.set(xlabel="forecast", yticks=[])
-    below.margins(y=0.3)
 
 
 def draw_history(forecasts: pd.DataFrame, title: str, path: Path) -> None:

@@ -3,25 +3,31 @@
 Rotating keeps what neighbouring weeks share, which shuffling or a t-test would not. Rules: docs/methods.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from models.hazard import Hazard
+from models.base import BatchedModel, HorizonModel
+from models.climatology import Climatology
 from training.bootstrap import weeks_of
 from training.outcome import Outcomes
 from training.walk_forward import Fold
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Span = tuple[pd.Timestamp, pd.Timestamp]
+Make = Callable[[], HorizonModel]
+Kept = MutableMapping[int, Floats]
 
 LOOKBACK_WEEKS = 36  # 252 days, the longest a feature of the index reaches back: a closer rotation would hold the outcome itself
 LEVELS = (0.05, 0.95)
-CRYPTO = "crypto_state"
+CLAIM = ("breadth", "breakout", "volume", "liquidity", "liquidity_lagged", "ladder")
+"""The inputs that are the claim's; what is left is crypto's own state."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,52 @@ class Ring:
             return list(every)
         return [every[place] for place in np.linspace(0, len(every) - 1, most).round().astype(int)]
 
+    def outcome_shifts(self, most: int | None = None) -> list[int]:
+        """Rotations of outcomes against inputs that share no price with them."""
+        return self.shifts(self.longest_weeks + LOOKBACK_WEEKS, most)
+
+    def claim_shifts(self, most: int | None = None) -> list[int]:
+        """Rotations of the claim's inputs, which read nothing of the index."""
+        return self.shifts(self.longest_weeks, most)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a walk-forward falls on a ring: of each fold the cells (n, K) known before it and the rows (n,) it forecasts.
+
+    `judged` are the rows (n,) that some fold forecasts.
+    """
+
+    rows: list[tuple[Bools, Bools]]
+    judged: Bools
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """Statistics (S, K) on every rotation, the true dates (a shift of 0) first: Brier skill, AUC and Brier score.
+
+    Skill is against the reference that was refitted too: climatology, or for the claim's null the model on crypto's state alone.
+    """
+
+    shifts: tuple[int, ...]
+    skill: Floats
+    auc: Floats
+    brier: Floats
+    independent: int
+
+    def null(self, statistic: Floats, k: int) -> Null:
+        """Summary of one statistic (S, K) at horizon number `k`."""
+        return null_of(statistic[:, k], self.independent)
+
+    def table(self, horizons: Sequence[int]) -> pd.DataFrame:
+        """One row a shift and horizon: shift, horizon, skill, auc, brier."""
+        columns = {"skill": self.skill, "auc": self.auc, "brier": self.brier}
+        places = {
+            "shift": np.repeat(self.shifts, len(horizons)),
+            "horizon": np.tile([int(days) for days in horizons], len(self.shifts)),
+        }
+        return pd.DataFrame(places | {name: values.ravel() for name, values in columns.items()})
+
 
 def ring_of(X: pd.DataFrame, outcomes: Outcomes) -> Ring:
     """The rows that can be rotated."""
@@ -68,108 +120,132 @@ def ring_of(X: pd.DataFrame, outcomes: Outcomes) -> Ring:
     return Ring(pd.DatetimeIndex(rows), inputs, events, known.to_numpy(), weeks_of(max(map(int, outcomes.events.columns))))
 
 
-Fit = Callable[[Bools, Floats | None], Floats]
-Answer = Callable[[Bools, Floats], Floats]
+def walk(model: BatchedModel, inputs: Floats, events: Floats, place: Place) -> Floats:
+    """Forecasts (S, m, K) of all rotations at once on the judged rows: of outcomes (S, n, K), or of inputs (S, n, p)."""
+    parts, near = [], None
+    for taught, test in place.rows:
+        learning = taught.any(axis=1)
+        cells = np.where(taught[learning], events[..., learning, :], np.nan)
+        near = model.fit_each(inputs[..., learning, :], cells, near=near)
+        parts.append(model.forecast_each(inputs[..., test, :], near))
+    return np.concatenate(parts, axis=1)
 
 
-def walk(
-    ring: Ring, folds: Sequence[Fold], span: tuple[pd.Timestamp, pd.Timestamp], fit: Fit, answer: Answer
-) -> tuple[Floats, Bools]:
-    """Forecasts (S, m, K) of all rotations at once on the m rows of `span` the folds cover, and which rows (n,) those are.
+def walk_once(make: Make, inputs: Floats, events: Floats, place: Place) -> Floats:
+    """Forecasts (m, K) of one rotation: inputs (n, p), outcomes (n, K)."""
+    parts = []
+    for taught, test in place.rows:
+        learning = taught.any(axis=1)
+        model = make().fit(inputs[learning], np.where(taught[learning], events[learning], np.nan))
+        parts.append(model.predict(inputs[test]))
+    return np.concatenate(parts)
 
-    `fit(taught, start)` learns parameters from the cells (n, K) known before a fold, beginning at those of the fold before;
-    `answer(test, parameters)` forecasts the rows (n,) of the fold.
-    """
-    judged, parts = np.zeros(len(ring.days), dtype=bool), []
-    parameters: Floats | None = None
+
+def walk_each(make: Make, inputs: Floats, events: Floats, place: Place, shifts: Sequence[int], kept: Kept) -> Floats:
+    """As `walk` for a model that can't be refitted in batches: rotation by rotation, on every core, but for those `kept`."""
+    todo = [(s, shift) for s, shift in enumerate(shifts) if shift not in kept]
+    jobs = (delayed(walk_once)(make, one_of(inputs, s), one_of(events, s), place) for s, _ in todo)
+    done = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    for (_, shift), forecasts in zip(todo, done, strict=True):
+        kept[shift] = forecasts
+    return np.stack([kept[shift] for shift in shifts])
+
+
+def one_of(values: Floats, position: int) -> Floats:
+    """One set of (S, n, …); what all sets share (n, …) as it is."""
+    return values if values.ndim == 2 else values[position]
+
+
+def place_of(ring: Ring, folds: Sequence[Fold], span: Span) -> Place:
+    """Where the folds fall on the ring."""
+    rows = rows_of(ring, folds, span)
+    judged = np.any([np.zeros(len(ring.days), dtype=bool), *(test for _, test in rows)], axis=0)
+    return Place(rows, judged)
+
+
+def rows_of(ring: Ring, folds: Sequence[Fold], span: Span) -> list[tuple[Bools, Bools]]:
+    """Cells (n, K) known before each fold and rows (n,) of `span` in it, where there is something to learn and to forecast."""
+    both = []
     for fold in folds:
         taught = ring.known < fold.test_start.to_datetime64()
         test = np.asarray((ring.days >= max(fold.test_start, span[0])) & (ring.days <= min(fold.test_end, span[1])))
         if test.any() and taught.all(axis=1).any():
-            parameters = fit(taught, parameters)
-            parts.append(answer(test, parameters))
-            judged |= test
-    return np.concatenate(parts, axis=1) if parts else np.empty((0, 0, 0)), judged
+            both.append((taught, test))
+    return both
 
 
 def shift_null(
-    model: Hazard,
+    make: Make,
     X: pd.DataFrame,
     outcomes: Outcomes,
     folds: Sequence[Fold],
-    span: tuple[pd.Timestamp, pd.Timestamp],
+    span: Span,
     *,
     most: int | None = None,
-) -> list[tuple[Null, Null]]:
-    """Of each horizon, skill against climatology and AUC, when outcomes are rotated against the inputs X (n, p).
+    kept: Kept | None = None,
+) -> Rotated | None:
+    """Skill against climatology and AUC when outcomes are rotated against the inputs X (n, p), by every admissible shift.
 
-    Dates and purge stay with the rows; model and climatology learn the rotated outcomes. Empty where the rows allow no rotation.
-    Small p says that inputs and outcomes depend on each other, which volatility alone can bring about. `most` thins the rotations.
+    Dates and purge stay with the rows; model and climatology learn the rotated outcomes. None where the rows allow no rotation.
+    Small p says that inputs and outcomes depend on each other, which volatility alone can bring about. `most` thins the shifts
+    evenly; `kept` holds forecasts by shift of a model that can't be refitted in batches.
     """
     ring = ring_of(X, outcomes)
-    shifts = ring.shifts(ring.longest_weeks + LOOKBACK_WEEKS, most)
+    shifts, place = ring.outcome_shifts(most), place_of(ring, folds, span)
+    if not shifts or not place.judged.any():
+        return None
     events = rotated(ring.events, [0, *shifts])
-
-    def fit(taught: Bools, start: Floats | None) -> Floats:
-        rows = taught.any(axis=1)
-        return model.solve_each(ring.inputs[rows], np.where(taught[rows], events[:, rows], np.nan), start=start)
-
-    forecasts, judged = walk(ring, folds, span, fit, lambda test, parameters: model.answer_each(ring.inputs[test], parameters))
-    if not shifts or not judged.any():
-        return []
-    rates, _ = walk(ring, folds, span, lambda taught, _: climate(events, taught), standing)
-    skill, ranks = skills(forecasts, rates, events[:, judged]), aucs(forecasts, events[:, judged])
-    return [(null_of(skill[:, k], ring), null_of(ranks[:, k], ring)) for k in range(events.shape[2])]
+    forecasts = walk_any(make, ring.inputs, events, place, [0, *shifts], kept)
+    climate = walk(Climatology(ordered=False), ring.inputs, events, place)
+    return scored_rotations([0, *shifts], forecasts, climate, events[:, place.judged], ring)
 
 
 def claim_null(
-    model: Hazard,
+    make: Make,
     X: pd.DataFrame,
     outcomes: Outcomes,
     folds: Sequence[Fold],
-    span: tuple[pd.Timestamp, pd.Timestamp],
+    span: Span,
     *,
     most: int | None = None,
-) -> list[Null]:
-    """Of each horizon, skill against the same model on crypto's state alone, when all other inputs are rotated together.
+    kept: Kept | None = None,
+) -> Rotated | None:
+    """Skill against the same model on crypto's state alone, when the claim's inputs are rotated together by every shift.
 
-    It asks what small caps, volume and liquidity add to what crypto already shows.
+    It asks what small caps, volume and liquidity add to what crypto already shows. None where a model reads only one of the two.
     """
-    ring, own = ring_of(X, outcomes), X.columns == CRYPTO
-    shifts = ring.shifts(ring.longest_weeks, most)
+    ring, own = ring_of(X, outcomes), ~X.columns.isin(CLAIM)
+    shifts, place = ring.claim_shifts(most), place_of(ring, folds, span)
+    if not shifts or not place.judged.any() or own.all() or not own.any():
+        return None
     inputs = np.where(own, ring.inputs, rotated(ring.inputs, [0, *shifts]))
-    crypto = ring.inputs[None, :, own]
-    forecasts, judged = walk(ring, folds, span, *fixed_outcomes(model, ring, inputs))
-    alone, _ = walk(ring, folds, span, *fixed_outcomes(model, ring, crypto))
-    if not shifts or not judged.any():
-        return []
-    skill = skills(forecasts, alone, ring.events[judged][None])
-    return [null_of(skill[:, k], ring) for k in range(ring.events.shape[1])]
+    forecasts = walk_any(make, inputs, ring.events, place, [0, *shifts], kept)
+    alone = walk_once(make, ring.inputs[:, own], ring.events, place)[None]
+    return scored_rotations([0, *shifts], forecasts, alone, ring.events[place.judged][None], ring)
 
 
-def fixed_outcomes(model: Hazard, ring: Ring, inputs: Floats) -> tuple[Fit, Answer]:
-    """Fit and answer for inputs (S, n, p) that differ from rotation to rotation, with the true outcomes."""
+def walk_any(make: Make, inputs: Floats, events: Floats, place: Place, shifts: Sequence[int], kept: Kept | None) -> Floats:
+    """Forecasts (S, m, K) of every rotation, by whichever way the model allows."""
+    model = make()
+    if isinstance(model, BatchedModel):
+        return walk(model, inputs, events, place)
+    return walk_each(make, inputs, events, place, shifts, {} if kept is None else kept)
 
-    def fit(taught: Bools, start: Floats | None) -> Floats:
-        rows = taught.any(axis=1)
-        return model.solve_rotated(inputs[:, rows], np.where(taught[rows], ring.events[rows], np.nan), start=start)
 
-    return fit, lambda test, parameters: model.answer_each(inputs[:, test], parameters)
+def scored_rotations(shifts: Sequence[int], forecasts: Floats, reference: Floats, events: Floats, ring: Ring) -> Rotated:
+    """Statistics of forecasts (S, m, K) against a reference, on events (S, m, K)."""
+    return Rotated(
+        shifts=tuple(shifts),
+        skill=skills(forecasts, reference, events),
+        auc=aucs(forecasts, np.broadcast_to(events, forecasts.shape)),
+        brier=np.asarray(((forecasts - events) ** 2).mean(axis=1)),
+        independent=len(ring.days) // ring.longest_weeks,
+    )
 
 
 def rotated(values: Floats, shifts: Sequence[int]) -> Floats:
     """Values (n, …) of each row standing `shift` rows later, (S, n, …)."""
     return np.stack([np.roll(values, shift, axis=0) for shift in shifts])
-
-
-def climate(events: Floats, taught: Bools) -> Floats:
-    """Base rates (S, K) among the taught cells."""
-    return np.asarray((events * taught).sum(axis=1) / taught.sum(axis=0))
-
-
-def standing(test: Bools, rates: Floats) -> Floats:
-    """The same rates (S, K) for every row."""
-    return np.repeat(rates[:, None, :], int(test.sum()), axis=1)
 
 
 def skills(forecasts: Floats, reference: Floats, events: Floats) -> Floats:
@@ -185,7 +261,7 @@ def aucs(forecasts: Floats, events: Floats) -> Floats:
         return np.asarray((ranks - positive * (positive + 1) / 2) / (positive * (events.shape[1] - positive)))
 
 
-def null_of(statistic: Floats, ring: Ring) -> Null:
+def null_of(statistic: Floats, independent: int) -> Null:
     """Summary of a statistic (S,) whose first value is the true one; what can't be had counts as good."""
     true, by_chance = float(statistic[0]), statistic[1:]
     low, high = np.nanquantile(by_chance, LEVELS)
@@ -196,5 +272,5 @@ def null_of(statistic: Floats, ring: Ring) -> Null:
         low=float(low),
         high=float(high),
         shifts=len(by_chance),
-        independent=len(ring.days) // ring.longest_weeks,
+        independent=independent,
     )

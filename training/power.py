@@ -7,24 +7,27 @@ and with `independent` ones, those of another market, of which no outcome can de
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from features.builder import build, matrix
+from features.builder import COMPOSITE_LOOKBACK, build, matrix
 from models.catalog import COMPOSITES, MODELS
 from sources.layout import batches
 from sources.memory import Memory, hold
 from sources.simulated import simulate
 from training.bootstrap import block_length
-from training.dataset import BEFORE_START, Dataset, prepare
-from training.nulls import CRYPTO, Null, claim_null, shift_null
+from training.dataset import Dataset, prepare
+from training.judged import judged
+from training.nulls import CLAIM, Null, claim_null, shift_null
+from training.plain import plain
 from training.scores import Floats, brier_losses
 from training.settings import TrainSettings
 from training.train import JUDGED_DAYS, skill_shown
 from training.usual_tests import auc_p, diebold_mariano_p, slope_p_values
-from training.verify import REFITTED, plain, reference_losses, scored, walk, walk_all
+from training.verify import scored, walk, walk_all
 from training.walk_forward import Fold, quarters, usable
 
 END = pd.Timestamp("2024-12-31")
@@ -35,7 +38,8 @@ SHIFTS = 100
 """Rotations of each null, evenly spread over the 450 there are in 11 years: p is then below 0.05 in 5 of 101 ranks."""
 
 REPETITIONS = 500
-CLAIM_BLOCKS = tuple(name for name in COMPOSITES if name != CRYPTO)
+CLAIM_BLOCKS = tuple(name for name in COMPOSITES if name in CLAIM)
+REFITTED = "hazard"
 ITSELF, ANOTHER = 0, 1
 
 
@@ -95,21 +99,21 @@ def judge_market(scenario: Scenario) -> dict[str, Any]:
     folds = usable(quarters(settings.first_test, END), data.outcomes)
     walks = walk_all(data, settings, [REFITTED], folds, lambda label, done, total: None)
     forecasts = {name: walked.probabilities for name, walked in walks.items()}
-    own = judged(forecasts, data, settings, folds, claim=True)
+    own = judgement_of(forecasts, data, settings, folds, claim=True)
     if scenario.strength:
         return {"own": asdict(own), "independent": None}
     other = with_inputs_of(scenario.drawn(ANOTHER), data, settings)
     forecasts[REFITTED] = walk(MODELS[REFITTED], other, settings, folds, None).probabilities
-    return {"own": asdict(own), "independent": asdict(judged(forecasts, other, settings, folds, claim=False))}
+    return {"own": asdict(own), "independent": asdict(judgement_of(forecasts, other, settings, folds, claim=False))}
 
 
 def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dataset:
     """The rows of `data` with the composites of another market; what the baselines read stays."""
-    inputs = matrix(build(other, END, start=settings.start - BEFORE_START), pd.DatetimeIndex(data.X.index))
+    inputs = matrix(build(other, END, start=settings.start - COMPOSITE_LOOKBACK), pd.DatetimeIndex(data.X.index))
     return replace(data, X=data.X.assign(**inputs.X[list(COMPOSITES)]), neutral=inputs.neutral)
 
 
-def judged(
+def judgement_of(
     forecasts: Mapping[str, pd.DataFrame], data: Dataset, settings: TrainSettings, folds: Sequence[Fold], *, claim: bool
 ) -> Judgement:
     """The project's rule and the usual tests, of the hazard; the claim's null only where asked for."""
@@ -130,28 +134,25 @@ def judged(
         superior_p=superior,
         claim_p=claim_p,
         best_of_n_p=best,
-        shown=skill_shown(row, best),
+        shown=skill_shown(row | {"best_of_n_p": best}),
         usual=plain(usual | {f"slope_{name}": p for name, p in slopes.items()}),
     )
 
 
 def compared(forecasts: Mapping[str, pd.DataFrame], data: Dataset) -> tuple[Floats, Floats, dict[str, Floats]]:
     """Forecasts of the hazard (n,), outcomes (n,), and the Brier losses (n,) of the three baselines on the same days."""
-    together = pd.DataFrame({name: frame[JUDGED_DAYS] for name, frame in forecasts.items()})
-    together["outcome"] = data.outcomes.events[JUDGED_DAYS]
-    together = together.dropna()
-    outcome = together.pop("outcome").to_numpy()
-    probabilities = {str(name): column.to_numpy() for name, column in together.items()}
-    return probabilities[REFITTED], outcome, reference_losses(probabilities, outcome)
+    found = judged(forecasts, data.outcomes.events, JUDGED_DAYS)
+    return found.probabilities[REFITTED], found.outcome, {name: found.loss(model) for name, model in found.baselines.items()}
 
 
 def by_chance(data: Dataset, settings: TrainSettings, folds: Sequence[Fold], *, claim: bool) -> tuple[Null, float | None]:
     """The null of skill against climatology when outcomes are rotated, and the claim's p where asked for."""
-    model, inputs = MODELS[REFITTED].make(settings.outcome, settings.rise), data.X[list(COMPOSITES)]
-    rotate = (model, inputs, data.outcomes, folds, (settings.first_test, END))
+    make = partial(MODELS[REFITTED].make, settings.outcome, settings.rise)
+    rotate = (make, data.X[list(COMPOSITES)], data.outcomes, folds, (settings.first_test, END))
     place = settings.horizons.index(JUDGED_DAYS)
-    shift, _ = shift_null(*rotate, most=SHIFTS)[place]
-    return shift, claim_null(*rotate, most=SHIFTS)[place].p if claim else None
+    shift, added = shift_null(*rotate, most=SHIFTS), claim_null(*rotate, most=SHIFTS) if claim else None
+    assert shift is not None  # six years hold two to rotate
+    return shift.null(shift.skill, place), None if added is None else added.null(added.skill, place).p
 
 
 def best_of_one(shift_p: float, superior: float) -> float:

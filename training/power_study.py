@@ -15,9 +15,8 @@ from features.registry import FEATURES
 from models.catalog import MODELS
 from models.threads import one_thread
 from sources.errors import BadInput, Refused
-from training.power import COINS, END, LEAST_YEARS, REPETITIONS, SHIFTS, STOCKS, Scenario, judge_market
+from training.power import COINS, END, LEAST_YEARS, REFITTED, REPETITIONS, SHIFTS, STOCKS, Scenario, judge_market
 from training.settings import TrainSettings, configuration
-from training.verify import REFITTED
 
 Progress = Callable[[str, int, int], None]
 Line = dict[str, Any]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from models.catalog import MODELS
 from models.registry import find_run, list_runs
-from sources.errors import AltrallyError, NoChampion, Refused
+from sources.errors import AltrallyError, BadInput, NoChampion, Refused
 from training.bootstrap import Interval, difference_interval
 from training.scores import brier_losses
 from training.tracking import (
@@ -19,6 +19,7 @@ from training.tracking import (
     forecasts_of,
     metrics_of,
     set_alias,
+    tag_version,
     tracking,
     version_of,
 )
@@ -30,7 +31,7 @@ SEED = 7
 NULLS = {
     "skill_climatology_60_null_p": "circular-shift null p-value",
     "claim_60_null_p": "claim's null p-value",
-    "best_of_n_p": "best-of-N p-value",
+    "best_of_n_60_p": "best-of-N p-value",
 }
 
 
@@ -124,11 +125,15 @@ def challenge(
     return [f"{best} v{made[best].version} is challenger (60-day Brier score {scores[best]:.4f})."]
 
 
-def promote(place: TrackingPlace, run: str) -> str:
+def promote(place: TrackingPlace, run: str, *, force: bool = False, why: str | None = None) -> str:
     """Make the model of a run champion if it has earned it; says what was done.
 
-    Raises Refused with every reason, UnknownName, or NoChampion where nothing was trained.
+    With `force` it becomes champion all the same; what it lacked and `why` stay with the version as tags.
+    Raises Refused with every reason, UnknownName, BadInput where `force` and `why` don't come together, or NoChampion where nothing
+    was trained.
     """
+    if force != bool(why and why.strip()):
+        raise BadInput("--force needs --why TEXT, and --why is for --force: say why the rules shouldn't hold this once.")
     found = find_run(list_runs(place.uri), run)
     with tracking(place) as tracker:
         candidate, current = version_of(tracker, str(found["run_id"])), champion(tracker)
@@ -137,10 +142,13 @@ def promote(place: TrackingPlace, run: str) -> str:
         if current is not None and current.run_id == candidate.run_id:
             raise Refused(f"{found['name']} v{candidate.version} is champion already.")
         reasons = promotion_refusals(tracker, current, candidate)
-        if reasons:
+        if reasons and not force:
             raise Refused(f"{found['name']} v{candidate.version} isn't promoted: {'; '.join(reasons)}.")
+        if force:
+            tag_version(tracker, candidate, {"forced": str(why).strip(), "lacked": "; ".join(reasons) or "nothing"})
         set_alias(tracker, "champion", candidate)
-    return f"{found['name']} v{candidate.version} is champion."
+    by_force = f", by force: {str(why).strip()}. It lacked: {'; '.join(reasons) or 'nothing'}" if force else ""
+    return f"{found['name']} v{candidate.version} is champion{by_force}."
 
 
 def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: Registered) -> list[str]:

@@ -20,10 +20,15 @@ def brier_score(probability: Floats, outcome: Floats) -> float:
     return mean(brier_losses(probability, outcome))
 
 
+def log_losses(probability: Floats, outcome: Floats) -> Floats:
+    """−ln(probability given to what happened), row by row. Reference: Good (1952)."""
+    clipped = np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return np.asarray(-np.log(np.where(outcome == 1, clipped, 1 - clipped)))
+
+
 def log_score(probability: Floats, outcome: Floats) -> float:
     """Mean −ln(probability given to what happened), 0 the best."""
-    clipped = np.clip(probability, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-    return mean(-np.log(np.where(outcome == 1, clipped, 1 - clipped)))
+    return mean(log_losses(probability, outcome))
 
 
 def auc(probability: Floats, outcome: Floats) -> float:

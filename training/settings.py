@@ -64,6 +64,11 @@ def require_rise(outcome: str, rise: float) -> None:
         raise BadInput(f"--threshold {rise:g} is not a share between 0 and {LARGEST_RISE:g}; 0.3 is 30 %.")
 
 
+def family(market: str) -> str:
+    """Models tried on the same market are tries at the same question."""
+    return f"altcoin-rally-{market}"
+
+
 def configuration(model: str, params: Mapping[str, Any], columns: Sequence[str], settings: TrainSettings) -> str:
     """16 hex digits naming a configuration: all that decides its forecasts except the data and the code."""
     parts = {

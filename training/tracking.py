@@ -5,7 +5,7 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 
 from models.card import Card
+from models.catalog import MODELS
 from models.forecaster import Forecaster
 from models.registry import (
     EXPERIMENT,
     FORECASTS_FILE,
     MODEL_FILE,
     REGISTERED_MODEL,
+    ROTATIONS_FILE,
     SQLITE,
     VERIFICATION_FILE,
     champion_version,
@@ -30,15 +33,15 @@ from models.registry import (
 )
 from models.saving import TRUSTED_TYPES, digest
 from sources.errors import NoChampion, StoreUnusable
+from training.best_of import PRIOR_TRIALS, Tried
+from training.judged import Judged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-PRIOR_TRIALS = 54
-"""Exploratory tries on 2018-2024 made before this project began (STATISTICS 10)."""
-
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
+SEED = 7
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
 URI_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 ENVIRONMENT = {
@@ -77,7 +80,8 @@ class Tracker:
 class ModelRecord:
     """One model of a training, to be logged as a child run and registered as a version.
 
-    `inputs` are rows it can read; `texts` go to files of their names.
+    `inputs` are rows it can read; `rotations` what it scored on every rotation, about `independent` of which are; `judged` the
+    forecasts of all models by horizon; `texts` go to files of their names.
     """
 
     card: Card
@@ -87,6 +91,9 @@ class ModelRecord:
     params: Mapping[str, Any]
     metrics: Mapping[str, float | None]
     tags: Mapping[str, str]
+    rotations: pd.DataFrame
+    independent: int
+    judged: Mapping[int, Judged]
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -245,20 +252,76 @@ def is_alive(pid: int) -> bool:
     return pid > 0
 
 
-def count_trials(tracker: Tracker, family: str, configurations: Sequence[str]) -> dict[str, int]:
+def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequence[str]) -> dict[str, int]:
     """The number each configuration was tried as, those of now included; the largest is how many were tried so far.
 
     Kept as tags of the experiment, so that deleting runs doesn't reset it.
     """
-    prefix = f"trial.{family}."
     with alone(tracker.place):
-        tags = tracker.client.get_experiment(tracker.experiment_id).tags
-        tried = {key.removeprefix(prefix): int(value) for key, value in tags.items() if key.startswith(prefix)}
+        tried = {name: number for name, (number, _) in trials_of(tracker, family).items()}
         for configuration in configurations:
             if configuration not in tried:
                 tried[configuration] = PRIOR_TRIALS + len(tried) + 1
-                tracker.client.set_experiment_tag(tracker.experiment_id, prefix + configuration, str(tried[configuration]))
+                value = f"{tried[configuration]} {label}"
+                tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.{family}.{configuration}", value)
     return tried
+
+
+def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
+    """Number and label of every configuration of a family ever tried here."""
+    prefix = f"trial.{family}."
+    tags = tracker.client.get_experiment(tracker.experiment_id).tags
+    told = {key.removeprefix(prefix): value.partition(" ") for key, value in tags.items() if key.startswith(prefix)}
+    return {name: (int(number), label) for name, (number, _, label) in told.items()}
+
+
+def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
+    """What was tried on the question of a training (its tags) so far, with what was kept of it on the same data."""
+    tried = tried_on(tracker, training["family"], training["label"])
+    kept = kept_runs(tracker, training, tried.configurations - set(besides))
+    return replace(
+        tried,
+        forecasts={name: wide(forecasts_of(tracker, run)) for name, run in kept.items()},
+        skills={name: skills for name, run in kept.items() if (skills := skills_of(tracker, run)) is not None},
+    )
+
+
+def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
+    """How much was tried in a family, and what of it asked the question of this label."""
+    counted = trials_of(tracker, family)
+    return Tried(
+        trials=max((number for number, _ in counted.values()), default=PRIOR_TRIALS),
+        configurations=frozenset(name for name, (_, asked) in counted.items() if asked == label),
+    )
+
+
+def kept_runs(tracker: Tracker, training: Mapping[str, str], wanted: frozenset[str]) -> dict[str, str]:
+    """The newest finished run of each configuration wanted that answered the same question on the same data."""
+    if not wanted:
+        return {}
+    same = " and ".join(f"tags.{name} = '{training[name]}'" for name in ("family", "label", "snapshot"))
+    runs = tracker.client.search_runs([tracker.experiment_id], f"{same} and attributes.status = 'FINISHED'", max_results=1000)
+    found = {run.data.tags.get("configuration", ""): run.info.run_id for run in reversed(list(runs))}
+    return {name: run for name, run in found.items() if name in wanted}
+
+
+def wide(forecasts: pd.DataFrame) -> pd.DataFrame:
+    """Probabilities as days × horizons."""
+    return forecasts.pivot_table(index="as_of", columns="horizon", values="probability")
+
+
+def rotations_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
+    """What a run scored on every rotation: null, shift, horizon, skill, auc, brier; empty where it was never rotated."""
+    folder = tracker.client.get_run(run_id).info.artifact_uri
+    with fetched(folder, ROTATIONS_FILE, tracker.place.home, tracker.place.uri) as file:
+        return pd.read_parquet(file)
+
+
+def skills_of(tracker: Tracker, run_id: str) -> NDArray[np.float64] | None:
+    """Skill (S, K) of a run on every rotation of outcomes, the true dates first; None where it was never rotated."""
+    rotations = rotations_of(tracker, run_id)
+    shifts = rotations[rotations["null"] == "shift"]
+    return None if shifts.empty else shifts.pivot_table(index="shift", columns="horizon", values="skill").sort_index().to_numpy()
 
 
 def log_training(
@@ -299,7 +362,7 @@ def log_model_run(tracker: Tracker, parent: str, name: str, training: TrainingRe
     try:
         log_values(tracker, run_id, record.params, record.metrics)
         log_input(tracker, run_id, training)
-        log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts}, record)
+        log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
         registered = register(tracker, run_id, record)
         outcome = "FINISHED"
     finally:
@@ -344,6 +407,17 @@ def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame],
         tracker.client.log_artifacts(run_id, folder)
 
 
+def log_comparison(
+    tracker: Tracker, run_id: str, *, against: str, metrics: Mapping[str, float | None], draw: Callable[[Path], None]
+) -> None:
+    """What a run gained over another: metrics, a tag that names the other, a picture drawn by `draw`."""
+    log_values(tracker, run_id, {}, metrics)
+    tracker.client.set_tag(run_id, "compared_with", against)
+    with TemporaryDirectory() as folder:
+        draw(Path(folder) / f"against {against}.png")
+        tracker.client.log_artifacts(run_id, folder, "comparisons")
+
+
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """One table, in the format its name ends with."""
     if file.suffix == ".parquet":
@@ -353,12 +427,16 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 
 def write_figures(record: ModelRecord, folder: Path) -> None:
-    """Reliability, and the forecast over time."""
-    from training.figures import draw_history, draw_reliability
+    """The forecast over time and its reliability; of a model that isn't a baseline all there is."""
+    from training.figures import draw_history
+    from training.run_figures import draw_nulls, draw_panel, draw_reliability
 
-    title = f"{record.card.model} · {record.card.market} market"
-    draw_reliability(record.forecasts, f"{title}: reliability out of sample", folder / "reliability.png")
-    draw_history(record.forecasts, f"{title}: forecasts out of sample", folder / "forecasts.png")
+    model, about = record.card.model, f"{record.card.model} · {record.card.market} market"
+    draw_history(record.forecasts, f"{about}: forecasts out of sample", folder / "forecasts.png")
+    draw_reliability(record.judged, model, about, folder, seed=SEED)
+    if not MODELS[model].baseline:
+        draw_panel(record.judged, model, about, folder, seed=SEED)
+        draw_nulls(record.rotations, record.independent, about, folder)
 
 
 def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
@@ -413,6 +491,12 @@ def version_of(tracker: Tracker, run_id: str) -> Registered | None:
 def set_alias(tracker: Tracker, alias: str, registered: Registered) -> None:
     """Move an alias to a version."""
     tracker.client.set_registered_model_alias(REGISTERED_MODEL, alias, registered.version)
+
+
+def tag_version(tracker: Tracker, registered: Registered, tags: Mapping[str, str]) -> None:
+    """Leave tags on a version."""
+    for name, value in tags.items():
+        tracker.client.set_model_version_tag(REGISTERED_MODEL, registered.version, name, value)
 
 
 def forecasts_of(tracker: Tracker, run_id: str) -> pd.DataFrame:

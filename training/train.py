@@ -15,10 +15,13 @@ from models.hazard_table import hazard_table
 from sources.gates import freshness
 from sources.series import COIN_PRICE
 from sources.store import Store
+from training.best_of import Tried
 from training.bootstrap import WIDENING
+from training.chance import Chance, Walk, chances, configuration_of, with_chance
 from training.dataset import Dataset, prepare
+from training.judged import Judged, judged_horizons
 from training.promotion import settle
-from training.settings import TrainSettings, configuration
+from training.settings import TrainSettings, family
 from training.tracking import (
     ModelRecord,
     Registered,
@@ -30,8 +33,9 @@ from training.tracking import (
     count_trials,
     log_training,
     tracking,
+    tried_before,
 )
-from training.verify import Progress, judge, model_names, table, walk_all, with_nulls
+from training.verify import Progress, judge, model_names, table, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 JUDGED_DAYS = 60
@@ -67,14 +71,22 @@ class TrainReport:
 
 @dataclass(frozen=True)
 class Trained:
-    """One model: its walk-forward and forecasts, its fit on everything known, its rows of the verification."""
+    """One model: its walk-forward and forecasts, its fit on everything known, its rows of the verification, what chance does with
+    it, and by horizon the forecasts of all models it was judged beside."""
 
     name: str
     walk: WalkForward
     forecasts: pd.DataFrame
     final: HorizonModel
     rows: list[dict[str, Any]]
-    configuration: str
+    settings: TrainSettings
+    chance: Chance | None
+    judged: Mapping[int, Judged]
+
+    @property
+    def configuration(self) -> str:
+        """The hash that tells it from any other."""
+        return configuration_of(self.name, self.settings)
 
     @property
     def columns(self) -> list[str]:
@@ -110,8 +122,11 @@ def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: 
 def train_on(job: Job, place: TrackingPlace, progress: Progress) -> TrainReport:
     """Train on rows already prepared."""
     with tracking(place) as tracker:
-        trained = learn(job, names_to_train(job.settings, champion(tracker)), progress)
-        trials = count_trials(tracker, family(job.data), [model.configuration for model in trained])
+        names = names_to_train(job.settings, champion(tracker))
+        configurations = [configuration_of(name, job.settings) for name in names]
+        trials = count_trials(tracker, family(job.data.market), job.settings.label, configurations)
+        tried = tried_before(tracker, training_tags(job, max(trials.values())), besides=configurations)
+        trained = learn(job, names, tried, progress)
         return keep(tracker, job, trained, trials, progress)
 
 
@@ -144,19 +159,19 @@ def names_to_train(settings: TrainSettings, current: Registered | None) -> list[
     return names if current is not None or default in names else [default, *names]
 
 
-def learn(job: Job, names: Sequence[str], progress: Progress) -> list[Trained]:
+def learn(job: Job, names: Sequence[str], tried: Tried, progress: Progress) -> list[Trained]:
     """Walk forward and judge, then fit each model on every outcome known."""
     data, settings = job.data, job.settings
     walks = walk_all(data, settings, names, job.folds, progress, draws=Draws(settings.draws, settings.seed))
     forecasts = {name: walk.probabilities for name, walk in walks.items()}
-    rows = with_nulls(judge(forecasts, data, settings, names), data, settings, job.folds, (START_OF_TIME, data.until), progress)
+    found = chances(list(walks), Walk(data, settings, job.folds, (START_OF_TIME, data.until)), progress)
+    rows = with_chance(judge(forecasts, data, settings, names, tried), found, settings, tried)
+    judged = judged_horizons(forecasts, data.outcomes.events, settings.horizons)
     trained = []
     for done, name in enumerate(names):
         progress(f"final fit: {name}", done, len(names))
-        final = final_fit(name, data, settings)
-        own = [row for row in rows if row["model"] == name]
-        hashed = configuration(name, final.get_params(), MODELS[name].columns, settings)
-        trained.append(Trained(name, walks[name], table(forecasts, data, [name]), final, own, hashed))
+        final, own = final_fit(name, data, settings), [row for row in rows if row["model"] == name]
+        trained.append(Trained(name, walks[name], table(forecasts, data, [name]), final, own, settings, found.get(name), judged))
     return trained
 
 
@@ -165,11 +180,6 @@ def final_fit(name: str, data: Dataset, settings: TrainSettings) -> HorizonModel
     events = data.outcomes.events.dropna(how="all")
     inputs = data.X.loc[events.index, list(MODELS[name].columns)]
     return fitted(MODELS[name].make(settings.outcome, settings.rise), inputs, events, Draws(settings.draws, settings.seed))
-
-
-def family(data: Dataset) -> str:
-    """Models tried on the same market are tries at the same question."""
-    return f"altcoin-rally-{data.market}"
 
 
 def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecord:
@@ -191,7 +201,18 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         metrics={name: value for row in model.rows for name, value in row_metrics(row).items()},
         tags=tags,
         texts={"coefficients.txt": coefficients(job, model)} if model.name == "hazard" else {},
+        rotations=rotation_table(model.chance, job.settings.horizons),
+        independent=0 if model.chance is None or model.chance.shift is None else model.chance.shift.independent,
+        judged=model.judged,
     )
+
+
+def rotation_table(chance: Chance | None, horizons: Sequence[int]) -> pd.DataFrame:
+    """One row a null ("shift" or "claim"), rotation and horizon: skill, auc, brier; the true dates have a shift of 0."""
+    nulls = {} if chance is None else {"shift": chance.shift, "claim": chance.claim}
+    parts = [one.table(horizons).assign(null=name) for name, one in nulls.items() if one is not None]
+    columns = ["null", "shift", "horizon", "skill", "auc", "brier"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def coefficients(job: Job, model: Trained) -> str:
@@ -219,19 +240,24 @@ def training_record(job: Job, tried: int, trained: Sequence[Trained]) -> Trainin
             "seed": settings.seed,
             "widening": WIDENING,
         },
-        tags={
-            "family": family(data),
-            "trials": str(tried),
-            "label": settings.label,
-            "market": data.market,
-            "snapshot": data.snapshot,
-            "trained_as_of": f"{data.until:%Y-%m-%d}",
-            "code_version": code_version(),
-        },
+        tags=training_tags(job, tried),
         tables={"folds.csv": describe(job.folds, data.outcomes), "features.csv": job.catalogue},
         inputs=data.X,
         verification=[row for model in trained for row in model.rows],
     )
+
+
+def training_tags(job: Job, tried: int) -> dict[str, str]:
+    """What tells a training from others, as tags of its runs."""
+    return {
+        "family": family(job.data.market),
+        "trials": str(tried),
+        "label": job.settings.label,
+        "market": job.data.market,
+        "snapshot": job.data.snapshot,
+        "trained_as_of": f"{job.data.until:%Y-%m-%d}",
+        "code_version": code_version(),
+    }
 
 
 def make_card(job: Job, model: Trained, tried: int) -> Card:
@@ -240,7 +266,7 @@ def make_card(job: Job, model: Trained, tried: int) -> Card:
     ends = data.outcomes.label_end.loc[events.index].where(events.notna())
     return Card(
         model=model.name,
-        family=family(data),
+        family=family(data.market),
         market=data.market,
         outcome={"kind": job.settings.outcome, "threshold": job.settings.rise},
         horizons=list(job.settings.horizons),
@@ -253,7 +279,7 @@ def make_card(job: Job, model: Trained, tried: int) -> Card:
         base_rates=base_rates(events),
         folds=[fold_card(job, model, position) for position in range(len(job.folds))],
         means=means(data.X.loc[events.index, model.columns]),
-        skill=skill_card(model, tried),
+        skill=skill_card(model),
         draws=job.settings.draws,
         trials=tried,
     )
@@ -276,45 +302,51 @@ def means(inputs: pd.DataFrame) -> dict[str, Any]:
     return {str(name): None if pd.isna(mean) else float(mean) for name, mean in inputs.mean().items()}
 
 
-def skill_card(model: Trained, trials: int) -> dict[str, Any]:
+def skill_card(model: Trained) -> dict[str, Any]:
     """Skill at 60 days as the card tells it."""
     row = next((row for row in model.rows if row["horizon"] == JUDGED_DAYS), model.rows[-1])
     judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
     start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))
     against = row["skill_climatology"]
-    shown = skill_shown(row, None)
+    shown = skill_shown(row)
     return {
         "brier_skill_score": against["value"],
         "low": against["low"],
         "high": against["high"],
         "null_p": row["null_p"],
         "shown": shown,
-        "sentence": skill_sentence(row, start, end, shown=shown, trials=trials, best_of_n_p=None),
+        "sentence": skill_sentence(row, start, end, shown=shown),
         "start": start,
         "end": end,
     }
 
 
-def skill_shown(row: Mapping[str, Any], best_of_n_p: float | None) -> bool:
+def skill_shown(row: Mapping[str, Any]) -> bool:
     """The one rule (STATISTICS 8): intervals against all three baselines above zero, and the best-of-N p below 0.05."""
-    lows = [row[f"skill_{name}"]["low"] for name in BASELINE_WORDS]
-    return best_of_n_p is not None and best_of_n_p < LEVEL and all(low is not None and low > 0 for low in lows)
+    lows, best = [row[f"skill_{name}"]["low"] for name in BASELINE_WORDS], row["best_of_n_p"]
+    return best is not None and best < LEVEL and all(low is not None and low > 0 for low in lows)
 
 
-def skill_sentence(
-    row: Mapping[str, Any], start: str | None, end: str | None, *, shown: bool, trials: int, best_of_n_p: float | None
-) -> str:
+def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, *, shown: bool) -> str:
     """Skill in one sentence, the same wherever it is told: by what rule, over which span, against whom."""
     if row["n"] == 0 or start is None or end is None:
         return "Skill has not been shown: no forecast has been judged yet."
     verdict = "Skill has been shown" if shown else "Skill has not been shown"
     against = ", ".join(f"{worth(row[f'skill_{name}'])} against {words}" for name, words in BASELINE_WORDS.items())
-    chance = "not computed yet" if best_of_n_p is None else f"{best_of_n_p:.3f}"
     windows = f"about {row['n_effective']:.0f} independent windows{by_chance(row['null'])}"
     return (
         f"{verdict}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
-        f"(95 % intervals, {windows}; best of {trials} tries: p {chance})."
+        f"(95 % intervals, {windows}; {as_the_best(row)})."
     )
+
+
+def as_the_best(row: Mapping[str, Any]) -> str:
+    """What the p-value is as the best of all tries, or why there is none."""
+    why = (
+        f"not known, {row['unjudged']} of them weren't judged on these days" if row["unjudged"] else "not known, it wasn't refitted"
+    )
+    best = row["best_of_n_p"]
+    return f"best of {row['trials']} tries: p {why if best is None else f'{best:.3f}'}"
 
 
 def by_chance(null: Mapping[str, Any] | None) -> str:
@@ -346,6 +378,10 @@ def row_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
         f"skill_onset_{days}": row["onset"]["skill_climatology"],
         f"skill_climatology_{days}_null_p": row["null_p"],
         f"claim_{days}_null_p": row["claim_null_p"],
+        f"best_of_n_{days}_p": row["best_of_n_p"],
+        f"miscalibration_{days}": row["reliability"]["miscalibration"],
+        f"discrimination_{days}": row["reliability"]["discrimination"],
+        f"uncertainty_{days}": row["reliability"]["uncertainty"],
     }
     return plain | limits | apart
 

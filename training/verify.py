@@ -2,35 +2,37 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from models.base import BatchedModel, HorizonModel
-from models.catalog import MODELS, ModelSpec
+from models.catalog import MODELS, ModelSpec, default_model
 from sources.errors import BadInput, UnknownName
 from sources.gates import last_known
 from sources.store import Store
-from training.bootstrap import WIDENING, block_length, skill_interval, weeks_of
+from training.ablation import ablation
+from training.best_of import Tried, spa_p_values
+from training.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
+from training.chance import Walk, chances, with_chance
+from training.cycles import leave_one_cycle_out
 from training.dataset import Dataset, prepare
-from training.nulls import claim_null, shift_null
+from training.judged import CLIMATOLOGY, MOMENTUM, RANDOM_WALKS, Judged, judged_horizons
+from training.nulls import Span
+from training.panel import panel_of
+from training.plain import plain
 from training.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
 
 Progress = Callable[[str, int, int], None]
 
-CLIMATOLOGY = "climatology"
-RANDOM_WALKS = ("random_walk", "random_walk_fitted")
-MOMENTUM = "momentum"
 BASELINES = (CLIMATOLOGY, *RANDOM_WALKS, MOMENTUM)
 """Always forecast, whichever models are asked for: skill is measured against them."""
 
-REFITTED = "hazard"
-"""The model whose every rotation is refitted at once; the p-values of others take hours and are None."""
-
-NO_NULLS: dict[str, Any] = dict.fromkeys(("null_p", "null", "auc_null_p", "claim_null_p", "claim_null"))
+NOTHING_TRIED = Tried()
 
 ONSET_RISE = 0.30
 """An onset row isn't already this far above the index's lowest close of the past 90 days."""
@@ -53,10 +55,15 @@ def verify(
     end: pd.Timestamp | None = None,
     models: Sequence[str] | None = None,
     progress: Progress,
+    tried: Tried = NOTHING_TRIED,
+    kept: Path | None = None,
+    robust: bool = False,
 ) -> Verification:
     """Walk forward over the store and judge what was forecast from `start` to `end`.
 
-    Outcomes may be known later than `end`. Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
+    Outcomes may be known later than `end`. With a folder `kept` the models that can't be refitted in batches get their nulls too,
+    rotation by rotation, each remembered there; `robust` adds each cycle left out, and each block of the default model.
+    Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
     """
     chosen = replace(settings, models=None if models is None else tuple(models))
     names = model_names(chosen)
@@ -64,53 +71,54 @@ def verify(
     if first > last:
         raise BadInput(f"The first day to forecast ({first:%Y-%m-%d}) is after the last ({last:%Y-%m-%d}).")
     progress("building features", 0, 0)
-    return verify_on(prepare(store, chosen, last_known(store)), chosen, names, first, last, progress)
+    data = prepare(store, chosen, last_known(store))
+    return verify_on(data, chosen, names, first, last, progress, tried=tried, kept=kept, robust=robust)
 
 
 def verify_on(
-    data: Dataset, settings: TrainSettings, names: Sequence[str], first: pd.Timestamp, last: pd.Timestamp, progress: Progress
+    data: Dataset,
+    settings: TrainSettings,
+    names: Sequence[str],
+    first: pd.Timestamp,
+    last: pd.Timestamp,
+    progress: Progress,
+    *,
+    tried: Tried = NOTHING_TRIED,
+    kept: Path | None = None,
+    robust: bool = False,
 ) -> Verification:
     """Walk forward over rows already prepared and judge the forecasts of `first` to `last`."""
     folds = usable(quarters(first, last), data.outcomes)
     walks = walk_all(data, settings, names, folds, progress)
     spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
-    rows = with_nulls(judge(spans, data, settings, names), data, settings, folds, (first, last), progress)
+    found = chances(list(walks), Walk(data, settings, folds, (first, last)), progress, kept=kept)
+    rows = with_chance(judge(spans, data, settings, names, tried), found, settings, tried)
+    if robust:
+        rows = with_robustness(rows, data, settings, names, folds, (first, last), progress)
     return Verification(rows, table(spans, data, names), describe(folds, data.outcomes))
 
 
-def with_nulls(
-    rows: list[dict[str, Any]],
+def with_robustness(
+    rows: Sequence[dict[str, Any]],
     data: Dataset,
     settings: TrainSettings,
+    names: Sequence[str],
     folds: Sequence[Fold],
-    span: tuple[pd.Timestamp, pd.Timestamp],
+    span: Span,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    """The rows with p-values by refitting: of the hazard those of every rotation, of other models None."""
-    found: dict[int, dict[str, Any]] = {}
-    if any(row["model"] == REFITTED for row in rows):
-        progress("null by refitting", 0, 0)
-        found = dict(zip(settings.horizons, nulls(data, settings, folds, span), strict=False))
-    return [row | (NO_NULLS if row["model"] != REFITTED else found.get(row["horizon"], NO_NULLS)) for row in rows]
-
-
-def nulls(
-    data: Dataset, settings: TrainSettings, folds: Sequence[Fold], span: tuple[pd.Timestamp, pd.Timestamp]
-) -> list[dict[str, Any]]:
-    """Fields of each horizon; none where the rows are too few to rotate."""
-    spec = MODELS[REFITTED]
-    model, inputs = spec.make(settings.outcome, settings.rise), data.X[list(spec.columns)]
-    shift = shift_null(model, inputs, data.outcomes, folds, span)
-    claim = claim_null(model, inputs, data.outcomes, folds, span)
+    """Rows with what is left of a model when a cycle is left out of its training (None where none could be), and of the default
+    model when a block is."""
+    progress("leaving cycles out", 0, 0)
+    cycles = leave_one_cycle_out(data, settings, names)
+    progress("leaving blocks out", 0, 0)
+    blocks = ablation(data, settings, folds, span)
+    default = default_model(settings.outcome)
     return [
-        {
-            "null_p": skill.p,
-            "null": plain(asdict(skill)),
-            "auc_null_p": ranks.p,
-            "claim_null_p": added.p,
-            "claim_null": plain(asdict(added)),
-        }
-        for (skill, ranks), added in zip(shift, claim, strict=False)
+        row
+        | {"leave_one_cycle_out": [one.to_json() for one in cycles if (one.model, one.horizon) == (row["model"], row["horizon"])]}
+        | {"ablation": [one.to_json() for one in blocks if (default, one.horizon) == (row["model"], row["horizon"])]}
+        for row in rows
     ]
 
 
@@ -161,41 +169,33 @@ def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequenc
 
 
 def judge(
-    forecasts: Mapping[str, pd.DataFrame], data: Dataset, settings: TrainSettings, names: Sequence[str]
+    forecasts: Mapping[str, pd.DataFrame],
+    data: Dataset,
+    settings: TrainSettings,
+    names: Sequence[str],
+    tried: Tried = NOTHING_TRIED,
 ) -> list[dict[str, Any]]:
     """One row a model and horizon, on the days all models have forecast and whose outcome is known.
 
-    forecasts: days × horizons of every model and baseline.
+    forecasts: days × horizons of every model and baseline; the best of them is measured with what was `tried` before.
     """
-    return [row for days in settings.horizons for row in judge_horizon(forecasts, data, settings, names, days)]
+    panel = panel_of(forecasts, data, settings, names)
+    rows = []
+    for found in judged_horizons(forecasts, data.outcomes.events, settings.horizons).values():
+        references = {name: found.loss(model) for name, model in found.baselines.items()}
+        spa = spa_p_values(all_losses(found, tried.forecasts), references, found.horizon, seed=settings.seed)
+        onset = (data.X["rise_from_low"].reindex(found.days) < ONSET_RISE).to_numpy()
+        for name in names:
+            scores = scored(found.probabilities[name], found.outcome, references, onset, found.horizon, settings.seed)
+            rows.append({"model": name, "horizon": found.horizon, **scores, **panel[name, found.horizon], "spa_p": spa.get(name)})
+    return rows
 
 
-def judge_horizon(
-    forecasts: Mapping[str, pd.DataFrame], data: Dataset, settings: TrainSettings, names: Sequence[str], days: int
-) -> list[dict[str, Any]]:
-    """Rows of one horizon."""
-    together = pd.DataFrame({name: frame[days] for name, frame in forecasts.items()})
-    together["outcome"] = data.outcomes.events[days]
-    together = together.dropna()
-    outcome = together.pop("outcome").to_numpy()
-    probabilities = {name: together[name].to_numpy() for name in forecasts}
-    references = reference_losses(probabilities, outcome)
-    onset = (data.X["rise_from_low"].reindex(together.index) < ONSET_RISE).to_numpy()
-    return [
-        {"model": name, "horizon": days, **scored(probabilities[name], outcome, references, onset, days, settings.seed)}
-        for name in names
-    ]
-
-
-def reference_losses(probabilities: Mapping[str, Floats], outcome: Floats) -> dict[str, Floats]:
-    """Brier losses (n,) of the three baselines: the better of two random walks, climatology where there is none."""
-    walks = [brier_losses(probabilities[name], outcome) for name in RANDOM_WALKS if name in probabilities]
-    climatology = brier_losses(probabilities[CLIMATOLOGY], outcome)
-    return {
-        "climatology": climatology,
-        "random_walk": min(walks, key=np.sum, default=climatology),
-        "momentum": brier_losses(probabilities[MOMENTUM], outcome),
-    }
+def all_losses(found: Judged, earlier: Mapping[str, pd.DataFrame]) -> dict[str, Floats]:
+    """Brier losses of every model, and of the earlier configurations that forecast all of the same days."""
+    before = {name: frame[found.horizon].reindex(found.days).to_numpy() for name, frame in earlier.items()}
+    whole = {name: brier_losses(values, found.outcome) for name, values in before.items() if not np.isnan(values).any()}
+    return whole | {name: found.loss(name) for name in found.probabilities}
 
 
 def scored(
@@ -212,7 +212,9 @@ def scored(
         "log_score": plain(log_score(probability, outcome)),
         "auc": plain(auc(probability, outcome)),
         **skills,
+        "skill_climatology_stationary": plain(asdict(skill_interval(loss, climate, days, seed=seed, resample=stationary))),
         "block": block_length(climate - loss, days),
+        "block_automatic": plain(politis_white(climate - loss)),
         "widening": WIDENING,
         "non_overlapping": plain(non_overlapping(loss, climate, days)),
         "onset": plain({"n": int(onset.sum()), "skill_climatology": skill(loss[onset], climate[onset])}),
@@ -233,15 +235,6 @@ def non_overlapping(loss: Floats, reference: Floats, days: int) -> dict[str, flo
     if not known:
         return dict.fromkeys(("mean", "low", "high"), np.nan)
     return {"mean": float(np.mean(known)), "low": min(known), "high": max(known)}
-
-
-def plain(value: Any) -> Any:
-    """Numbers as Python's own, NaN as None, through any dict."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value
 
 
 def table(forecasts: Mapping[str, pd.DataFrame], data: Dataset, names: Sequence[str]) -> pd.DataFrame:

@@ -1,0 +1,181 @@
+"""What chance does with each model, and with the best of all of them: the null fields of verification rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.base import BatchedModel
+from models.catalog import MODELS
+from training.best_of import PRIOR_TRIALS, Tried, maximum_null_p_values
+from training.bootstrap import Floats
+from training.dataset import Dataset
+from training.nulls import Kept, Null, Rotated, Span, claim_null, shift_null
+from training.plain import plain
+from training.settings import TrainSettings, configuration
+from training.walk_forward import Fold
+
+SPACED = 39
+"""Rotations of a model that can't be refitted in batches (STATISTICS 12): its p-values are never below 1/40."""
+
+THREADS = 2
+NO_NULLS: dict[str, Any] = dict.fromkeys(("null_p", "null", "auc_null_p", "claim_null_p", "claim_null", "max_null_p"))
+
+
+@dataclass(frozen=True)
+class Chance:
+    """One model on every rotation of outcomes, and of the claim's inputs; None where it can't be rotated."""
+
+    shift: Rotated | None
+    claim: Rotated | None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The walk-forward whose forecasts are judged: its rows, settings, folds and the days judged."""
+
+    data: Dataset
+    settings: TrainSettings
+    folds: Sequence[Fold]
+    span: Span
+
+
+def chances(names: Sequence[str], walk: Walk, progress: Any, *, kept: Path | None = None) -> dict[str, Chance]:
+    """Every model refitted on every rotation.
+
+    Models that can't be refitted in batches are left out, or with a folder `kept` refitted on `SPACED` rotations, each remembered
+    there so that an interrupted job goes on where it was.
+    """
+    quick = [name for name in names if is_batched(name, walk.settings)]
+    slow = [name for name in names if name not in quick] if kept else []
+    found = {}
+    with ThreadPoolExecutor(THREADS) as pool:
+        jobs = {pool.submit(chance_of, name, walk): name for name in quick}
+        for done, job in enumerate(as_completed(jobs)):
+            progress(f"null by refitting: {jobs[job]}", done + 1, len(names))
+            found[jobs[job]] = job.result()
+    for done, name in enumerate(slow):
+        progress(f"null by refitting: {name}, {SPACED} rotations", len(quick) + done, len(names))
+        found[name] = chance_of(name, walk, kept=kept)
+    return {name: found[name] for name in names if name in found}
+
+
+def is_batched(name: str, settings: TrainSettings) -> bool:
+    """Whether every rotation of a model can be refitted at once."""
+    return isinstance(MODELS[name].make(settings.outcome, settings.rise), BatchedModel)
+
+
+def chance_of(name: str, walk: Walk, *, kept: Path | None = None) -> Chance:
+    """One model; thinned and remembered where `kept` is given."""
+    spec, data = MODELS[name], walk.data
+    make = partial(spec.make, walk.settings.outcome, walk.settings.rise)
+    job = (make, data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span)
+    if kept is None:
+        return Chance(shift_null(*job), claim_null(*job))
+    folder = kept / rotations_key(name, walk)
+    return Chance(
+        shift_null(*job, most=SPACED, kept=KeptFiles(folder / "outcomes")),
+        claim_null(*job, most=SPACED, kept=KeptFiles(folder / "claim")),
+    )
+
+
+def rotations_key(name: str, walk: Walk) -> str:
+    """Names a model, its data and its span: what was refitted for one says nothing of another."""
+    span = f"{walk.span[0]:%Y%m%d}-{walk.span[1]:%Y%m%d}"
+    return f"{name}-{configuration_of(name, walk.settings)}-{walk.data.snapshot}-{span}"
+
+
+def configuration_of(name: str, settings: TrainSettings) -> str:
+    """The hash of a model of the catalogue under these settings."""
+    spec = MODELS[name]
+    return configuration(name, spec.make(settings.outcome, settings.rise).get_params(), spec.columns, settings)
+
+
+class KeptFiles(Kept):
+    """Forecasts by shift, one file each, written whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, shift: int) -> Floats:
+        try:
+            return np.load(self._file(shift))
+        except (OSError, ValueError):
+            raise KeyError(shift) from None
+
+    def __setitem__(self, shift: int, forecasts: Floats) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        unfinished = self._file(shift).with_suffix(".new")
+        with unfinished.open("wb") as file:
+            np.save(file, forecasts)
+        unfinished.replace(self._file(shift))
+
+    def __delitem__(self, shift: int) -> None:
+        self._file(shift).unlink()
+
+    def __iter__(self) -> Iterator[int]:
+        return (int(file.stem) for file in self.folder.glob("*.npy"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _file(self, shift: int) -> Path:
+        return self.folder / f"{shift}.npy"
+
+
+def with_chance(
+    rows: Sequence[Mapping[str, Any]], found: Mapping[str, Chance], settings: TrainSettings, tried: Tried
+) -> list[dict[str, Any]]:
+    """Verification rows with the p-values of each model alone and as the best of all that was tried.
+
+    best_of_n_p is the larger of spa_p and max_null_p. It is None where one can't be had, and where a configuration that asked the
+    same question before wasn't judged together with these: it might have been the best.
+    """
+    names = dict.fromkeys(row["model"] for row in rows)
+    own = {configuration_of(name, settings) for name in [*names, *found]}
+    together = {"trials": max(tried.trials, PRIOR_TRIALS + len(own)), "unjudged": tried.unjudged(own)}
+    best = [best_on_rotations(found, tried.skills, k) for k in range(len(settings.horizons))]
+    return [judged_row({**row, **together}, found, settings.horizons.index(row["horizon"]), best) for row in rows]
+
+
+def judged_row(row: Mapping[str, Any], found: Mapping[str, Chance], k: int, best: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """One row with its nulls."""
+    chance = found.get(row["model"])
+    nulls = NO_NULLS | ({} if chance is None else null_fields(chance, k)) | {"max_null_p": best[k].get(row["model"])}
+    return {**row, **nulls, "best_of_n_p": best_of_n_p(row["spa_p"], nulls["max_null_p"], row["unjudged"])}
+
+
+def best_of_n_p(spa_p: float | None, max_null_p: float | None, unjudged: int) -> float | None:
+    """The larger of both, if all that was tried was judged together."""
+    return None if unjudged or spa_p is None or max_null_p is None else max(spa_p, max_null_p)
+
+
+def best_on_rotations(found: Mapping[str, Chance], earlier: Mapping[str, Floats], k: int) -> dict[str, float]:
+    """p-value of each model against the best of all on each rotation, of those that were rotated alike."""
+    full = {name: chance.shift for name, chance in found.items() if chance.shift is not None}
+    longest = max((len(one.shifts) for one in full.values()), default=0)
+    skills = {name: one.skill[:, k] for name, one in full.items() if len(one.shifts) == longest}
+    before = {name: skill[:, k] for name, skill in earlier.items() if len(skill) == longest}
+    return maximum_null_p_values(before | skills)
+
+
+def null_fields(chance: Chance, k: int) -> dict[str, Any]:
+    """Fields of one horizon."""
+    fields: dict[str, Any] = {}
+    if chance.shift is not None:
+        null = chance.shift.null(chance.shift.skill, k)
+        fields |= {"null_p": null.p, "null": told(null), "auc_null_p": chance.shift.null(chance.shift.auc, k).p}
+    if chance.claim is not None:
+        claim = chance.claim.null(chance.claim.skill, k)
+        fields |= {"claim_null_p": claim.p, "claim_null": told(claim)}
+    return fields
+
+
+def told(null: Null) -> dict[str, Any]:
+    """As plain numbers."""
+    fields: dict[str, Any] = plain(asdict(null))
+    return fields

@@ -1,0 +1,51 @@
+"""What is judged together: the forecasts of all models on the days every one of them has, and what came."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from training.scores import Floats, brier_losses, brier_score
+
+CLIMATOLOGY, MOMENTUM = "climatology", "momentum"
+RANDOM_WALKS = ("random_walk", "random_walk_fitted")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Forecasts (n,) of each model `horizon` days ahead, issued at the end of `days` (n,), and the outcome (n,), 0 or 1."""
+
+    horizon: int
+    days: pd.DatetimeIndex
+    probabilities: Mapping[str, Floats]
+    outcome: Floats
+
+    def loss(self, name: str) -> Floats:
+        """Brier losses (n,) of a model."""
+        return brier_losses(self.probabilities[name], self.outcome)
+
+    @property
+    def baselines(self) -> dict[str, str]:
+        """The three baselines and the model each stands for: of two random walks the better, climatology where there is none."""
+        walks = [name for name in RANDOM_WALKS if name in self.probabilities]
+        better = min(walks, key=lambda name: brier_score(self.probabilities[name], self.outcome), default=CLIMATOLOGY)
+        return {"climatology": CLIMATOLOGY, "random_walk": better, "momentum": MOMENTUM}
+
+    def weeks(self) -> np.ndarray:
+        """Weeks (n,) since the first day; rows may have gaps."""
+        return np.asarray((self.days - self.days[:1].min()) // pd.Timedelta(weeks=1)) if len(self.days) else np.empty(0, dtype=int)
+
+
+def judged(forecasts: Mapping[str, pd.DataFrame], events: pd.DataFrame, horizon: int) -> Judged:
+    """One horizon of the forecasts (days × horizons, a model each) where all have spoken and the outcome is known."""
+    together = pd.DataFrame({name: frame[horizon] for name, frame in forecasts.items()})
+    together["outcome"] = events[horizon]
+    together = together.dropna()
+    outcome = together.pop("outcome").to_numpy()
+    return Judged(horizon, pd.DatetimeIndex(together.index), {name: together[name].to_numpy() for name in forecasts}, outcome)
+
+
+def judged_horizons(forecasts: Mapping[str, pd.DataFrame], events: pd.DataFrame, horizons: Sequence[int]) -> dict[int, Judged]:
+    """Every horizon."""
+    return {days: judged(forecasts, events, days) for days in horizons}
