@@ -217,6 +217,28 @@ def report(
 
 
 @app.command()
+def power(
+    context: typer.Context,
+    markets: Annotated[int, typer.Option(metavar="N", help="Markets of each length and strength.")] = 20,
+    years: Annotated[list[int] | None, typer.Option(metavar="Y", help="Years of coins; may be repeated.  [default: 11]")] = None,
+    strength: Annotated[
+        list[float] | None, typer.Option(metavar="S", help="Of the cascade, 0 is none; may be repeated.  [default: 0 and 1]")
+    ] = None,
+    lag_weeks: Annotated[int, typer.Option(metavar="L", help="Weeks by which coins follow liquidity.")] = 8,
+    seed: Annotated[int, typer.Option(metavar="K", help="Which markets are drawn.")] = 7,
+    jobs: Annotated[int | None, typer.Option(metavar="J", min=1, help="Processes at once.  [default: one a core]")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where markets are kept.  [default: in the home]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask simulated markets how often skill is found.
+
+    Where there is none (size) and where there is (power). Finished markets are kept: the same command goes on after a stop."""
+    from altrally import jobs as work
+
+    work.power(home_of(context), markets, years or [11], strength or [0.0, 1.0], lag_weeks, seed, jobs, out, as_json=as_json)
+
+
+@app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
     """Say what is in the store, how fresh, and which champion."""
     from altrally import jobs

@@ -352,6 +352,35 @@ def champion_and_record(home: Home) -> tuple["Champion", "Kept"]:
     return champion, read_kept(home.tracking_uri, home.folder, champion.run_id)
 
 
+def power(
+    home: Home,
+    markets: int,
+    years: Sequence[int],
+    strengths: Sequence[float],
+    lag_weeks: int,
+    seed: int,
+    processes: int | None,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Judge simulated markets and say how often skill was found; the report covers all that the file of results holds."""
+    from training.power_report import report as reported
+    from training.power_study import Study, run_study
+
+    study = Study(markets, tuple(years), tuple(strengths), lag_weeks, seed)
+    file = out or home.folder / "power" / f"{study.configuration}.jsonl"
+    with progress_bar() as report:
+        found = reported(study, run_study(study, file, processes=processes, progress=report))
+    if as_json:
+        emit(found)
+        return
+    from altrally.power_page import power_page
+    from altrally.render import show
+
+    show(power_page(found))
+
+
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
     from sources.gates import freshness

@@ -12,8 +12,8 @@ from features.composites import LAG_LAST, WINDOW, composites, lagged
 from features.kernels import REACH_BACK, DayNumbers, Floats, carried, day_numbers
 from features.registry import FEATURES, Derived, Feature, Input
 from sources.errors import MissingData, RevisedWithoutVintages
+from sources.reading import Reader
 from sources.series import Panel, Series
-from sources.store import Store
 
 COMPOSITE_LOOKBACK = pd.Timedelta(days=2 * WINDOW + LAG_LAST)
 """A composite rests on this much of the grid before it: z-scores over three years, standardised over three more, and the lag."""
@@ -48,7 +48,7 @@ class Matrix:
     neutral: pd.DataFrame
 
 
-def build(store: Store, as_of: pd.Timestamp, *, start: pd.Timestamp) -> FeatureTable:
+def build(store: Reader, as_of: pd.Timestamp, *, start: pd.Timestamp) -> FeatureTable:
     """Every feature and composite on the days from `start` to `as_of`, from what the store knew by then.
 
     A composite needs `COMPOSITE_LOOKBACK` of days before it. Raises RevisedWithoutVintages.
@@ -69,7 +69,9 @@ def matrix(table: FeatureTable, days: pd.DatetimeIndex) -> Matrix:
     return Matrix(X=pd.concat([blocks.fillna(0.0), table.features.loc[days]], axis=1), neutral=blocks.isna())
 
 
-def load(store: Store, features: Iterable[Feature], as_of: pd.Timestamp, start: pd.Timestamp) -> dict[Series | Panel, pd.DataFrame]:
+def load(
+    store: Reader, features: Iterable[Feature], as_of: pd.Timestamp, start: pd.Timestamp
+) -> dict[Series | Panel, pd.DataFrame]:
     """Each input once, from as far before `start` as some formula reaches."""
     reach: dict[Series | Panel, list[int | None]] = {}
     for feature in features:
@@ -87,7 +89,7 @@ def _first_day(source: Series | Panel, start: pd.Timestamp, days: list[int | Non
     return start - pd.Timedelta(days=max(longest)) - source.stale_after - MARGIN
 
 
-def _load(store: Store, source: Series | Panel, as_of: pd.Timestamp, first: pd.Timestamp | None) -> pd.DataFrame:
+def _load(store: Reader, source: Series | Panel, as_of: pd.Timestamp, first: pd.Timestamp | None) -> pd.DataFrame:
     if isinstance(source, Panel):
         return store.read_panel(source, as_of, first)
     if source.revised and not store.has_vintages(source):

@@ -10,8 +10,8 @@ import pandas as pd
 
 from features.kernels import Floats, log_return
 from features.registry import Derived
+from sources.reading import Reader
 from sources.series import COIN_DOLLAR_VOLUME, COIN_MARKET_CAP, COIN_PRICE, QQQ
-from sources.store import Store
 
 TOP = 50
 WEIGHT_LIMIT = 0.25
@@ -48,7 +48,7 @@ def altcoin_index(price: pd.DataFrame, market_cap: pd.DataFrame, dollar_volume: 
     return AltcoinIndex(level, stopped, members.sort_values(["month_end", "symbol"], ignore_index=True))
 
 
-def load_index(store: Store, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> AltcoinIndex:
+def load_index(store: Reader, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> AltcoinIndex:
     """The index by observed day from what was known at the end of `as_of`; with `start`, of data observed since then."""
     price, market_cap, dollar_volume = (
         store.read_panel(panel, as_of, start) for panel in (COIN_PRICE, COIN_MARKET_CAP, COIN_DOLLAR_VOLUME)

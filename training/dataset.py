@@ -7,8 +7,8 @@ import pandas as pd
 from features.builder import COMPOSITE_LOOKBACK, build, matrix
 from features.index import load_index
 from sources.errors import MissingData
+from sources.reading import Reader
 from sources.series import BTC, COIN_PRICE
-from sources.store import Store
 from training.outcome import Outcomes, outcomes
 from training.settings import TrainSettings
 
@@ -30,7 +30,7 @@ class Dataset:
     until: pd.Timestamp
 
 
-def prepare(store: Store, settings: TrainSettings, until: pd.Timestamp) -> Dataset:
+def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Dataset:
     """Everything a training or a verification reads, as known at the end of `until`.
 
     Raises MissingData where the altcoin index is absent or too short.
@@ -61,7 +61,7 @@ def require_index(level: pd.Series) -> None:
 
 
 def index_outcomes(
-    store: Store, level: pd.Series, rows: pd.DatetimeIndex, settings: TrainSettings, until: pd.Timestamp
+    store: Reader, level: pd.Series, rows: pd.DatetimeIndex, settings: TrainSettings, until: pd.Timestamp
 ) -> Outcomes:
     """Outcomes of the altcoin index, known its release lag after they are over."""
     return outcomes(
@@ -76,7 +76,7 @@ def index_outcomes(
     )
 
 
-def bitcoin(store: Store, until: pd.Timestamp) -> pd.Series:
+def bitcoin(store: Reader, until: pd.Timestamp) -> pd.Series:
     """BTC closes by observed day, the latest version known."""
     versions = store.read(BTC, until)
     return versions.drop_duplicates("observed", keep="last").set_index("observed")["value"].sort_index()

@@ -1,0 +1,22 @@
+"""What features and outcomes ask of whatever holds the data: a store on disk, or a simulated market in memory."""
+
+from typing import Protocol
+
+import pandas as pd
+
+from sources.series import Panel, Series
+
+
+class Reader(Protocol):
+    """Answers as of a day; `sources.store.Store` says what each answer is."""
+
+    @property
+    def market(self) -> str | None: ...
+
+    def read(self, series: Series, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame: ...
+
+    def read_panel(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame: ...
+
+    def has_vintages(self, series: Series) -> bool: ...
+
+    def snapshot(self, as_of: pd.Timestamp) -> str: ...
