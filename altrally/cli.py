@@ -120,6 +120,22 @@ def score(
 
 
 @app.command()
+def ledger(
+    context: typer.Context,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write every line there, as JSON lines, to be published.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify the record of forecasts and score it.
+
+    Every score issued stands in it with what came of it; live ones are judged apart from backtests."""
+    from altrally import jobs
+
+    jobs.ledger(home_of(context), export, as_json=as_json)
+
+
+@app.command()
 def verify(
     context: typer.Context,
     start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="First day forecast.  [default: 2018-01-01]")] = None,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from altrally.issue import champion_of, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, NoChampion
+from sources.errors import BadInput, MissingData, NoChampion
 from sources.store import Store
 
 if TYPE_CHECKING:
+    from altrally.ledger import Entry
     from altrally.score import Score
-    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.tracking import TrackingPlace
@@ -79,12 +79,7 @@ def opened(home: Home, *, read_only: bool = True) -> Iterator[Store]:
 
 def last_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
     """The day a job stands at: as typed, if it is over; else the last one the store knows."""
-    from altrally.score import default_as_of, require_past
-
-    if typed is None:
-        return default_as_of(store, now())
-    require_past(typed, now())
-    return typed
+    return day_of(store, typed, now())
 
 
 def demo(home: Home) -> None:
@@ -168,29 +163,56 @@ def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> 
 
 def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> None:
     """Issue a forecast."""
-    issued = issue(home, day(as_of, "--as-of"), in_sample=in_sample)
+    issued, entry = issue_recorded(home, day(as_of, "--as-of"), in_sample=in_sample)
     if as_json:
         emit(issued.to_json())
         return
+    from altrally.ledger_page import entry_note
     from altrally.render import score_page, show
 
-    show(score_page(issued))
+    show(score_page(issued), entry_note(entry))
 
 
 def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Score":
-    """The champion's forecast at the end of a day. MLflow takes as long to import as the features to build: side by side."""
-    with opened(home) as store, ThreadPoolExecutor(1) as side:
-        loading = side.submit(champion_of, home)
-        from altrally.score import inputs_known, score
-
-        return score(inputs_known(store, last_day(store, as_of)), loading.result(), in_sample=in_sample)
+    """The champion's forecast at the end of a day, recorded in the ledger."""
+    return issue_recorded(home, as_of, in_sample=in_sample)[0]
 
 
-def champion_of(home: Home) -> "Champion":
-    """The model that scores."""
-    from models.registry import load_champion
+def issue_recorded(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "tuple[Score, Entry]":
+    """A forecast and the line of the ledger that holds it."""
+    from altrally.issue import issue as issued
 
-    return load_champion(home.tracking_uri, home.folder)
+    with opened(home) as store:
+        return issued(home, store, as_of, now(), in_sample=in_sample)
+
+
+def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
+    """Verify the chain, record what came, and tell the track record."""
+    facts = ledger_facts(home, export)
+    if as_json:
+        emit(facts)
+        return
+    from altrally.ledger_page import ledger_page
+    from altrally.render import show
+
+    show(ledger_page(facts))
+
+
+def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
+    """The track record as of now; `export` is written once the chain was found whole."""
+    from altrally.ledger import Ledger
+    from altrally.track_record import publish, resolve, told
+
+    with opened(home) as store:
+        if not home.ledger.exists():
+            raise MissingData("No forecast has been issued in this home yet. Run `altrally score` first.")
+        with Ledger.open(home.ledger) as book:
+            book.verify()
+            until = last_day(store, None)
+            resolved = resolve(book, store, until=until, now=now())
+            if export is not None:
+                publish(book, export)
+            return told(book, until) | {"market": store.market, "resolved_now": resolved}
 
 
 def verify(
