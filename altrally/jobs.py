@@ -11,7 +11,7 @@ import pandas as pd
 
 from altrally.issue import champion_of, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, MissingData, NoChampion
+from sources.errors import BadInput, GateClosed, MissingData, NoChampion
 from sources.store import Store
 
 if TYPE_CHECKING:
@@ -213,6 +213,40 @@ def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
             if export is not None:
                 publish(book, export)
             return told(book, until) | {"market": store.market, "resolved_now": resolved}
+
+
+def watch(
+    home: Home,
+    provider: str | None,
+    path: Path | None,
+    retrain_days: int,
+    webhook: str | None,
+    cross: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    """One round of the daily job; what went wrong is told last, as the error."""
+    from altrally.notices import crossing
+    from altrally.watch import Watch, alone, one_round
+
+    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text) for text in cross))
+    with alone(home):
+        with progress_bar() as report:
+            done = one_round(asked, now=now(), place=place_of(home), progress=report)
+        report_round(home)
+    if as_json:
+        emit(vars(done))
+    else:
+        from altrally.render import show
+        from altrally.watch_page import watch_page
+
+        show(watch_page(done))
+    if done.troubles:
+        raise GateClosed("; ".join(trouble.rstrip(".") for trouble in done.troubles) + ".")
+
+
+def report_round(home: Home) -> None:
+    """Write the report of a round: the one line to wire it in stands here, `write_report(home)` of `altrally.report`."""
 
 
 def verify(

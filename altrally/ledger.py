@@ -124,6 +124,7 @@ class Ledger:
             "kind": SCORE,
             "issued_at": moment(issued_at),
             "code_version": code_version,
+            "skill_shown": score.skill["shown"],
             "inputs": dict(inputs),
             "horizons": [asdict(horizon) for horizon in score.horizons],
             "drivers": [asdict(driver) for driver in score.drivers],
@@ -290,13 +291,18 @@ def head_file(path: Path) -> Path:
 
 
 def write_head(path: Path, head: Head) -> None:
-    """Put the head in its place whole, so that a kill leaves the former one or this."""
-    unfinished = path.with_suffix(".head.new")
+    """Keep the head."""
+    put_whole(head_file(path), canonical(head._asdict()) + "\n")
+
+
+def put_whole(path: Path, text: str) -> None:
+    """Write a small file and put it in its place at once, so that a kill leaves the former one or this."""
+    unfinished = path.with_name(path.name + ".new")
     with unfinished.open("w", encoding="utf-8") as file:
-        file.write(canonical(head._asdict()) + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(head_file(path))
+    unfinished.replace(path)
 
 
 def read_head(path: Path) -> Head:

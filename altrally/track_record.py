@@ -197,13 +197,10 @@ def against_base_rate(known: pd.DataFrame, days: int) -> list[float | None]:
     Calendar days are drawn in circular blocks as long as the horizon, days without a forecast among them and counting for nothing.
     """
     calendar = pd.date_range(known["as_of"].iloc[0], known["as_of"].iloc[-1])
-    event = known["event"].to_numpy()
-    mine, base = (
-        pd.Series(brier_losses(known[name].to_numpy(), event), known["as_of"])
-        .reindex(calendar, fill_value=0.0)
-        .to_numpy(dtype=np.float64)
-        for name in ("probability", "base_rate")
-    )
+    place, event = calendar.get_indexer(pd.Index(known["as_of"])), known["event"].to_numpy()
+    mine, base = np.zeros(len(calendar)), np.zeros(len(calendar))
+    mine[place] = brier_losses(known["probability"].to_numpy(), event)
+    base[place] = brier_losses(known["base_rate"].to_numpy(), event)
     starts = block_starts(len(calendar), days, DRAWS, np.random.default_rng(SEED))
     with np.errstate(invalid="ignore", divide="ignore"):
         drawn = 1 - block_sums(mine, starts, days) / block_sums(base, starts, days)
