@@ -257,7 +257,7 @@ def tell(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict
     state = replace(state, examined=len(lines), stale=" ".join(stale), pending=pending)
     write_state(at.home, state)
     if at.watch.webhook:
-        deliver(at, at.watch.webhook, state)
+        tried(at.troubles, None, deliver, at, at.watch.webhook, state)
     return notices
 
 
