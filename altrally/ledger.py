@@ -38,6 +38,14 @@ TABLES = (
 """INSERT OR REPLACE removes a line without firing the trigger on DELETE, hence the third."""
 
 
+AS_WRITTEN = """
+SELECT number, CAST(body AS BLOB), CAST(hash AS BLOB),
+    CASE WHEN json_valid(body) THEN (body ->> 'line') IS number AND (body ->> 'key') IS key ELSE 0 END
+FROM lines ORDER BY number
+"""
+"""Texts as they lie on the disk, because a damaged one may be text no more, and whether number and key are those the line gives."""
+
+
 class Entry(NamedTuple):
     """The line that holds what was said; `new` is False where it was said before and nothing was added."""
 
@@ -165,9 +173,8 @@ class Ledger:
 
     def _followed(self, head: Head) -> Head:
         last = Head(0, BEGINNING)
-        reader, columns = self._connection.cursor(), as_bytes("key", "body", "hash")
-        for number, key, body, digest in reader.execute(f"SELECT number, {columns} FROM lines ORDER BY number"):
-            why = flaw(last, number, key, body, digest)
+        for number, body, digest, filed in self._connection.cursor().execute(AS_WRITTEN):
+            why = flaw(last, number, body, digest, filed)
             if why:
                 raise broken(self.path, f"line {last.lines + 1} {why}")
             last = Head(number, digest.decode())
@@ -201,7 +208,7 @@ class Ledger:
         if found:
             return Entry(found[0], new=False)
         last = self._last()
-        text = canonical({**body, "line": last.lines + 1})
+        text = canonical({**body, "key": key, "line": last.lines + 1})
         row = (last.lines + 1, key, text, chained(last.hash, text.encode()))
         self._connection.execute("INSERT INTO lines VALUES (?, ?, ?, ?)", row)
         return Entry(row[0], new=True)
@@ -262,22 +269,13 @@ def identity(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(about).encode()).hexdigest()
 
 
-def as_bytes(*columns: str) -> str:
-    """Columns as they lie on the disk: a damaged one may not be text any more."""
-    return ", ".join(f"CAST({column} AS BLOB)" for column in columns)
-
-
-def flaw(last: Head, number: int, key: bytes, body: bytes, digest: bytes) -> str | None:
+def flaw(last: Head, number: int, body: bytes, digest: bytes, filed: int) -> str | None:
     """What is wrong with the line after `last`, None if it is as it was written."""
     if number != last.lines + 1:
         return "is missing"
     if digest != chained(last.hash, body).encode():
         return "isn't what was written"
-    try:
-        said = json.loads(body)
-        return None if said["line"] == number and key == identity(said).encode() else "isn't filed as it was written"
-    except (ValueError, KeyError, TypeError):
-        return "isn't a line of a ledger"
+    return None if filed else "isn't filed as it was written"
 
 
 def moment(when: pd.Timestamp) -> str:
