@@ -129,6 +129,46 @@ def score(
 
 
 @app.command()
+def ledger(
+    context: typer.Context,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write every line there, as JSON lines, to be published.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Verify the record of forecasts and score it.
+
+    Every score issued stands in it with what came of it; live ones are judged apart from backtests."""
+    from altrally import jobs
+
+    jobs.ledger(home_of(context), export, as_json=as_json)
+
+
+@app.command()
+def watch(
+    context: typer.Context,
+    provider: Annotated[
+        str | None, typer.Option(help="live, files or simulated.  [default: the one the home was filled by, else live]")
+    ] = None,
+    path: Annotated[Path | None, typer.Option(help="Folder of drop-in files, for --provider files.")] = None,
+    retrain_days: Annotated[
+        int, typer.Option(metavar="N", help="Train when the last training is older, or a quarter begins.")
+    ] = 90,
+    webhook: Annotated[str | None, typer.Option(metavar="URL", help="POST what is worth a word there, as JSON.")] = None,
+    cross: Annotated[
+        list[str] | None, typer.Option(metavar="P:DAYS", help="Tell when the probability of a horizon crosses P, as in 0.6:60.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do one round of the daily job.
+
+    Fetch, judge the data, forecast, train when due, resolve. Fails where data are stale, after doing what can be done."""
+    from altrally import jobs
+
+    jobs.watch(home_of(context), provider, path, retrain_days, webhook, cross or [], as_json=as_json)
+
+
+@app.command()
 def verify(
     context: typer.Context,
     start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="First day forecast.  [default: 2018-01-01]")] = None,

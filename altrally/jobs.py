@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from altrally.issue import champion_of, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, MissingData, NoChampion
+from sources.errors import BadInput, GateClosed, MissingData, NoChampion
 from sources.store import Store
 
 if TYPE_CHECKING:
-    from altrally.report.facts import Kept
+    from altrally.issue import Issued
     from altrally.report.page import Page
-    from altrally.score import Score
-    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.best_of import Tried
     from training.settings import TrainSettings
@@ -82,12 +80,7 @@ def opened(home: Home, *, read_only: bool = True) -> Iterator[Store]:
 
 def last_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
     """The day a job stands at: as typed, if it is over; else the last one the store knows."""
-    from altrally.score import default_as_of, require_past
-
-    if typed is None:
-        return default_as_of(store, now())
-    require_past(typed, now())
-    return typed
+    return day_of(store, typed, now())
 
 
 def demo(home: Home) -> None:
@@ -97,7 +90,7 @@ def demo(home: Home) -> None:
     show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
     report = learn(home, replace(settings_of("first_passage", None, None), draws=DEMO_DRAWS), None)
     show(training_page(report))
-    show(score_page(issue(home, None)), next_steps(home.folder))
+    show(score_page(issue(home, None).score), next_steps(home.folder))
 
 
 def fetch(home: Home, provider: str, path: Path | None) -> None:
@@ -173,27 +166,80 @@ def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> N
     """Issue a forecast."""
     issued = issue(home, day(as_of, "--as-of"), in_sample=in_sample)
     if as_json:
-        emit(issued.to_json())
+        emit(issued.score.to_json())
         return
+    from altrally.ledger_page import entry_note
     from altrally.render import score_page, show
 
-    show(score_page(issued))
+    show(score_page(issued.score), entry_note(issued.entry))
 
 
-def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Score":
-    """The champion's forecast at the end of a day. MLflow takes as long to import as the features to build: side by side."""
-    with opened(home) as store, ThreadPoolExecutor(1) as side:
-        loading = side.submit(champion_of, home)
-        from altrally.score import inputs_known, score
+def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Issued":
+    """The champion's forecast at the end of a day, recorded in the ledger."""
+    from altrally.issue import issue as issued
 
-        return score(inputs_known(store, last_day(store, as_of)), loading.result(), in_sample=in_sample)
+    with opened(home) as store:
+        return issued(home, store, as_of, now(), in_sample=in_sample)
 
 
-def champion_of(home: Home) -> "Champion":
-    """The model that scores."""
-    from models.registry import load_champion
+def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
+    """Verify the chain, record what came, and tell the track record."""
+    facts = ledger_facts(home, export)
+    if as_json:
+        emit(facts)
+        return
+    from altrally.ledger_page import ledger_page
+    from altrally.render import show
 
-    return load_champion(home.tracking_uri, home.folder)
+    show(ledger_page(facts))
+
+
+def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
+    """The track record as of now; `export` is written once the chain was found whole."""
+    from altrally.ledger import Ledger
+    from altrally.track_record import publish, resolve, told
+
+    with opened(home) as store:
+        if not home.ledger.exists():
+            raise MissingData("No forecast has been issued in this home yet. Run `altrally score` first.")
+        with Ledger.open(home.ledger) as book:
+            book.verify()
+            until = last_day(store, None)
+            resolved = resolve(book, store, until=until, now=now())
+            if export is not None:
+                publish(book, export)
+            return told(book, until) | {"market": store.market, "resolved_now": resolved}
+
+
+def watch(
+    home: Home,
+    provider: str | None,
+    path: Path | None,
+    retrain_days: int,
+    webhook: str | None,
+    cross: Sequence[str],
+    *,
+    as_json: bool,
+) -> None:
+    """One round of the daily job; what went wrong is told last, as the error."""
+    from altrally.notices import crossing
+    from altrally.watch import Watch, alone, one_round
+
+    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text) for text in cross))
+    with alone(home), progress_bar() as report:
+        done = one_round(asked, now=now(), place=place_of(home), progress=report)
+        if done.forecast is not None:
+            report("writing the page", 0, 0)
+            page_of(home, pd.Timestamp(done.as_of))
+    if as_json:
+        emit(vars(done))
+    else:
+        from altrally.render import show
+        from altrally.watch_page import watch_page
+
+        show(watch_page(done))
+    if done.troubles:
+        raise GateClosed("; ".join(trouble.rstrip(".") for trouble in done.troubles) + ".")
 
 
 @dataclass(frozen=True)
@@ -332,24 +378,31 @@ def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
 
 
 def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
-    """The page of a day, written under the home; its numbers are those of the score, issued on the way."""
-    with opened(home) as store, ThreadPoolExecutor(1) as side:
-        loading = side.submit(champion_and_record, home)
-        from altrally.report.facts import gather
-        from altrally.report.page import write_report
-        from altrally.score import inputs_known, score
+    """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues."""
+    from altrally.issue import issue as issued
+    from altrally.report.evidence import audited, followed, previous_of
+    from altrally.report.facts import gather, read_kept
+    from altrally.report.page import write_report
+    from training.tracking import log_page, tracking
 
-        inputs = inputs_known(store, last_day(store, as_of))
-        champion, kept = loading.result()
-        return write_report(home.reports, gather(store, champion, inputs, score(inputs, champion), kept))
-
-
-def champion_and_record(home: Home) -> tuple["Champion", "Kept"]:
-    """The model that scores, and what was kept of its training."""
-    from altrally.report.facts import read_kept
-
-    champion = champion_of(home)
-    return champion, read_kept(home.tracking_uri, home.folder, champion.run_id)
+    with opened(home) as store:
+        made = issued(home, store, as_of, now())
+        day = pd.Timestamp(made.score.as_of)
+        kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)
+        facts = gather(
+            store,
+            made.champion,
+            made.inputs,
+            made.score,
+            kept,
+            previous=previous_of(home, day),
+            audit=audited(store, day),
+            followed=followed(store, made.champion.card, kept.forecasts, day),
+        )
+    page = write_report(home.reports, facts)
+    with tracking(place_of(home)) as tracker:
+        log_page(tracker, made.champion.run_id, page.as_of, page.html)
+    return page
 
 
 def power(

@@ -1,6 +1,6 @@
 """What people see in a terminal. Numbers come in finished; nothing is computed here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from altrally.score import Score
+from altrally.score import HorizonForecast, Score
 from sources.fetch import FetchReport
 from training.train import TrainReport
 
@@ -37,18 +37,23 @@ def score_page(score: Score) -> Group:
     return Group(
         market_banner(score.market),
         Text.assemble((score.as_of, "bold"), f" · {about}"),
-        Text(OUTCOME_WORDS[score.outcome["kind"]].format(threshold=score.outcome["threshold"]), style="dim"),
-        probability_table(score),
+        outcome_text(score.outcome),
+        probability_table(score.horizons),
         Text(score.skill["sentence"]),
         driver_table(score),
         *notes(score),
     )
 
 
-def probability_table(score: Score) -> Table:
+def outcome_text(outcome: Mapping[str, Any]) -> Text:
+    """The event whose probability is told."""
+    return Text(OUTCOME_WORDS[outcome["kind"]].format(threshold=outcome["threshold"]), style="dim")
+
+
+def probability_table(horizons: Sequence[HorizonForecast]) -> Table:
     """One row a horizon on a scale from 0 to 1; the bar is the interval, ● the probability, │ the base rate."""
     table = Table("days", "probability", "90 % interval", "base rate", f"0{'':{SCALE_CELLS - 2}}1", box=None, pad_edge=False)
-    for row in score.horizons:
+    for row in horizons:
         scale = scale_text(row.probability, row.low, row.high, row.base_rate)
         table.add_row(str(row.days), f"{row.probability:.2f}", f"{row.low:.2f} – {row.high:.2f}", f"{row.base_rate:.2f}", scale)
     return table

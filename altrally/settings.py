@@ -28,6 +28,11 @@ class Home:
         return self.folder / "cache"
 
     @property
+    def ledger(self) -> Path:
+        """The SQLite file of every forecast issued."""
+        return self.folder / "ledger.db"
+
+    @property
     def artifacts(self) -> Path:
         """Where MLflow keeps models, forecasts and figures of runs tracked in this home."""
         return self.folder / "mlruns" / "artifacts"

@@ -56,3 +56,7 @@ class Refused(AltrallyError):
 
 class LeakFound(AltrallyError):
     """A model was about to learn from what its test days couldn't know."""
+
+
+class LedgerBroken(AltrallyError):
+    """The ledger isn't what was written: a line was changed, removed or put in."""

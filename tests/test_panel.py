@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from small_market import small_market
-from training.power import power
 
 from models.catalog import COMPOSITES
 from models.hazard import Hazard
@@ -15,6 +14,7 @@ from training.ablation import CLAIM, LEFT_OUT, Ablated, ablation
 from training.bootstrap import WIDENING, skill_interval
 from training.cumulative import cumulative_lead
 from training.cycles import CYCLES, LOOKBACK, forecast_cycle, leave_one_cycle_out, outside
+from training.detectable import power
 from training.judged import Judged, judged
 from training.panel import by_year, panel_of, sharpness
 from training.plain import plain

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
@@ -11,6 +12,8 @@ from training.judged import Judged
 from training.scores import Floats
 
 BAND = 0.90
+BIN_WIDTH = 0.1
+ROUNDING = 1e-9
 DRAWS = 1_000
 FEWER_DRAWS = 200
 """Enough for a mean and a 95th percentile beside every model of the ladder."""
@@ -129,3 +132,13 @@ def reliability_curve(found: Judged, name: str, *, seed: int, draws: int = DRAWS
         base_rate=float(found.outcome.mean()),
         reliability=reliability(found, name, seed=seed, draws=draws),
     )
+
+
+def reliability_bins(probability: Floats, outcome: Floats) -> pd.DataFrame:
+    """Mean forecast, share of events and count of rows in each tenth of the scale that holds any; indexed by its lower edge.
+
+    For records too short to recalibrate.
+    """
+    tenth = np.clip(np.floor(probability / BIN_WIDTH + ROUNDING), 0, round(1 / BIN_WIDTH) - 1) * BIN_WIDTH
+    grouped = pd.DataFrame({"probability": probability, "outcome": outcome}).groupby(tenth)
+    return grouped.agg(probability=("probability", "mean"), share=("outcome", "mean"), count=("outcome", "size"))

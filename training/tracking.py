@@ -418,6 +418,12 @@ def log_comparison(
         tracker.client.log_artifacts(run_id, folder, "comparisons")
 
 
+def log_page(tracker: Tracker, run_id: str, as_of: str, html: str) -> None:
+    """Keep the page of a day with the training the champion came from."""
+    training = tracker.client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
+    tracker.client.log_text(training, html, f"reports/{as_of}.html")
+
+
 def write_table(table: pd.DataFrame, file: Path) -> None:
     """One table, in the format its name ends with."""
     if file.suffix == ".parquet":

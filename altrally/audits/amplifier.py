@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from altrally.audits.facts import Facts
 from altrally.audits.verdicts import Evidence, Line, judged
 from features.kernels import log
-from training.bootstrap import Interval, block_sums, shared_starts, weeks_of, widened
+from training.bootstrap import Interval, circular, shared, weeks_of, widened
 from training.events import came, first_passage
 from training.nulls import LOOKBACK_WEEKS
 
@@ -123,11 +123,11 @@ def spells(days: pd.DatetimeIndex) -> int:
 def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draws: int) -> Interval:
     """Difference of the means over rows marked `after` and `otherwise`, all resampled together in blocks (n,)."""
     weights = after - otherwise
-    starts, block = shared_starts(response * weights, AHEAD, seed, draws)
+    resample = shared(response * weights, AHEAD, seed, draws, circular)
     value = float(response[after == 1].mean() - response[otherwise == 1].mean())
-    if starts is None:
+    if resample is None:
         return Interval(value, np.nan, np.nan)
-    sums = [block_sums(part, starts, block) for part in (response * after, after, response * otherwise, otherwise)]
+    sums = [resample(part) for part in (response * after, after, response * otherwise, otherwise)]
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = sums[0] / sums[1] - sums[2] / sums[3]
     both = resampled[np.isfinite(resampled)]  # a draw may hold no row of one kind

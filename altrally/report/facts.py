@@ -25,7 +25,7 @@ from altrally.report.contributions import (
 from altrally.report.moments import Likeness, likeness
 from altrally.report.record import Record, record
 from altrally.score import DRIVERS_AT_DAYS, Inputs, Score
-from features.builder import FeatureTable, build, matrix
+from features.builder import COMPOSITE_LOOKBACK, FeatureTable, build, matrix
 from features.composites import shares, trailing_z
 from features.index import AltcoinIndex, load_index
 from features.registry import BLOCKS, FEATURES
@@ -33,7 +33,7 @@ from models.registry import Champion, run_table, verification_beside
 from sources.errors import NoChampion, Refused
 from sources.series import COIN_PRICE
 from sources.store import Store
-from training.dataset import BEFORE_START, index_outcomes
+from training.dataset import index_outcomes
 from training.outcome import Outcomes
 from training.settings import TrainSettings
 
@@ -204,7 +204,7 @@ def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market
     sundays = pd.date_range(settings.start, as_of, freq="W-SUN")
     return Market(
         as_of=as_of,
-        table=build(store, as_of, start=settings.start - BEFORE_START),
+        table=build(store, as_of, start=settings.start - COMPOSITE_LOOKBACK),
         index=index,
         outcomes=index_outcomes(store, index.level.dropna(), sundays, settings, as_of),
     )

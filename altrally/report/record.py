@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.figures import reliability_bins
+from training.reliability import reliability_bins
 from training.train import BASELINE_WORDS
 
 Z90 = 1.6449

@@ -1,0 +1,68 @@
+"""Issue a forecast and record it: nothing is said that isn't in the ledger."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from altrally.ledger import Entry, Ledger
+from altrally.settings import Home
+from sources.store import Store
+
+if TYPE_CHECKING:
+    from altrally.score import Inputs, Score
+    from models.registry import Champion
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A forecast, the line of the ledger that holds it, and what it was made from."""
+
+    score: "Score"
+    entry: Entry
+    inputs: "Inputs"
+    champion: "Champion"
+
+
+def issue(home: Home, store: Store, typed: pd.Timestamp | None, now: pd.Timestamp, *, in_sample: bool = False) -> Issued:
+    """The champion's forecast at the end of a day (None: the last one known), recorded.
+
+    Raises StoreUnusable or LedgerBroken, and then no forecast is issued. The models' libraries take as long to import as the
+    features to build: side by side.
+    """
+    with ThreadPoolExecutor(1) as side:
+        loading = side.submit(champion_of, home)
+        from altrally.score import inputs_known, score
+
+        inputs = inputs_known(store, day_of(store, typed, now))
+        champion = loading.result()
+    issued = score(inputs, champion, in_sample=in_sample)
+    from training.tracking import code_version
+
+    read = inputs.row.X[champion.card.columns].iloc[0]
+    with Ledger.open(home.ledger) as ledger:
+        entry = ledger.append_score(
+            issued,
+            inputs={str(name): None if pd.isna(value) else float(value) for name, value in read.items()},
+            issued_at=now,
+            code_version=code_version(),
+        )
+    return Issued(issued, entry, inputs, champion)
+
+
+def champion_of(home: Home) -> "Champion":
+    """The model that scores."""
+    from models.registry import load_champion
+
+    return load_champion(home.tracking_uri, home.folder)
+
+
+def day_of(store: Store, typed: pd.Timestamp | None, now: pd.Timestamp) -> pd.Timestamp:
+    """The day a job stands at: as typed, if it is over; else the last one the store knows."""
+    from altrally.score import default_as_of, require_past
+
+    if typed is None:
+        return default_as_of(store, now)
+    require_past(typed, now)
+    return typed

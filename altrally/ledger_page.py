@@ -1,0 +1,71 @@
+"""The ledger as people see it in a terminal. Numbers come in finished; nothing is computed here."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from altrally.ledger import Entry
+from altrally.render import interval, market_banner, number
+
+RULE = "Windows of forecasts overlap: n counts days, windows those that don't. Nothing here makes skill shown: see docs/methods.md."
+
+
+def entry_note(entry: Entry) -> Text:
+    """Where a forecast is recorded."""
+    if entry.new:
+        return Text(f"Recorded as line {entry.number} of the ledger.", style="dim")
+    return Text(f"The same forecast is line {entry.number} of the ledger already; nothing was added.", style="dim")
+
+
+def ledger_page(facts: dict[str, Any]) -> Group:
+    """The track record: chain, counts, running scores and reliability, live before backtest."""
+    return Group(market_banner(facts["market"]), *chain_lines(facts), record_table(facts["records"]), *notes(facts["records"]))
+
+
+def chain_lines(facts: dict[str, Any]) -> Iterator[Text]:
+    """What the ledger holds and that its chain holds."""
+    yield Text.assemble((facts["ledger"], "bold"), f" · {facts['lines']} lines, chain whole · head {facts['head']}")
+    counts = facts["forecasts"]
+    yield Text(
+        f"{counts['live']} live forecasts (issued within 3 days of their day), {counts['backtest']} backtests, "
+        f"{counts['in_sample']} in sample, never judged; {counts['repeated']} more of a day that had one; "
+        f"{facts['outcomes']} outcomes, {facts['resolved_now']} of them recorded now."
+    )
+
+
+def record_table(records: Sequence[dict[str, Any]]) -> Table:
+    """One row a record, event and horizon."""
+    scores = ("Brier", "base rate's", "log", "skill against the base rate issued")
+    table = Table("record", "event", "days", "n", "pending", "windows", "came", "base rate", *scores, box=None, pad_edge=False)
+    for row in records:
+        event = f"{row['outcome']['kind']} {row['outcome']['threshold']:g}"
+        counts = (str(row["horizon"]), str(row["n"]), str(row["pending"]), str(row["windows"]))
+        shares = (number(row["event_rate"], ".2f"), number(row["base_rate"], ".2f"))
+        losses = (number(row["brier"], ".4f"), number(row["base_rate_brier"], ".4f"), number(row["log_score"], ".3f"))
+        table.add_row(row["record"], event, *counts, *shares, *losses, escape(row["note"] or interval(row["skill_base_rate"])))
+    return table
+
+
+def notes(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
+    """Reliability, what can't be resolved, and how to read it all."""
+    if any(row["reliability"] for row in records):
+        yield reliability_table(records)
+    stuck = sum(row["overdue"] for row in records)
+    if stuck:
+        yield Text(f"{stuck} forecasts are over and can't be resolved: the altcoin index is missing on a day they need.")
+    yield Text(RULE, style="dim")
+
+
+def reliability_table(records: Sequence[dict[str, Any]]) -> Table:
+    """One row a tenth of the scale that was forecast: how often it was, and how often the event came."""
+    table = Table("record", "days", "forecast", "n", "mean", "came", box=None, pad_edge=False)
+    for row in records:
+        for part in row["reliability"]:
+            span = f"{part['low']:.1f} – {part['low'] + 0.1:.1f}"
+            means = (f"{part['probability']:.2f}", f"{part['share']:.2f}")
+            table.add_row(row["record"], str(row["horizon"]), span, str(part["count"]), *means)
+    return table

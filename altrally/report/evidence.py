@@ -1,0 +1,75 @@
+"""What other parts of altrally have to say on the page: the last forecast issued, the audit, what following would have meant."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from altrally.audit import audit
+from altrally.ledger import Ledger
+from altrally.report.facts import Previous
+from altrally.report.words import percent, signed_percent
+from altrally.score import DRIVERS_AT_DAYS
+from altrally.settings import Home
+from features.index import load_index
+from models.card import Card
+from sources.errors import MissingData
+from sources.store import Store
+from training.dataset import bitcoin
+from training.following import CAVEAT, Following, following
+from training.settings import TrainSettings
+
+COLUMNS = ("", "growth a year", "worst fall", "share of days in altcoins", "switches", "lost to dealing")
+
+
+def previous_of(home: Home, day: pd.Timestamp) -> Previous | None:
+    """The last live forecast of an earlier day in the ledger; None where there is none."""
+    with Ledger.open(home.ledger) as ledger:
+        line = ledger.last_live(before=day)
+    return None if line is None else Previous.of(line.body)
+
+
+def audited(store: Store, day: pd.Timestamp) -> dict[str, Any]:
+    """The audit of the claim, as the page reads it."""
+    return audit(store, day).to_json()
+
+
+def followed(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestamp) -> Mapping[str, Any] | None:
+    """What following the champion's out-of-sample forecasts up to a day would have meant; None where nothing can be dealt.
+
+    forecasts: as_of, horizon, probability, climatology.
+    """
+    judged = forecasts[(forecasts["horizon"] == DRIVERS_AT_DAYS) & (forecasts["as_of"] <= day)].set_index("as_of")
+    try:
+        return told(
+            following(
+                judged["probability"],
+                judged["climatology"],
+                load_index(store, day).level.dropna(),
+                bitcoin(store, day),
+                model=card.model,
+                market=card.market,
+                horizon=DRIVERS_AT_DAYS,
+                trials=card.trials,
+                seed=TrainSettings().seed,
+            )
+        )
+    except MissingData:
+        return None
+
+
+def told(found: Following) -> dict[str, Any]:
+    """One row a holding; the sentence says what the lead is worth, the notes what it leaves out."""
+    rows = [
+        (
+            one.name,
+            signed_percent(one.growth),
+            percent(one.maximum_drawdown),
+            percent(one.exposure),
+            str(one.switches),
+            percent(one.costs),
+        )
+        for one in found.records
+    ]
+    span = f"From {found.first:%Y-%m} to {found.last:%Y-%m}, at {found.cost:.1%} for each purchase and sale."
+    return {"sentence": f"{span} {found.worth}", "columns": COLUMNS, "rows": rows, "notes": [CAVEAT]}

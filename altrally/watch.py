@@ -1,0 +1,290 @@
+"""One round of the daily job: fetch, judge the data, forecast, train when due, resolve, tell.
+
+Killed at any point, the next round finishes, for every step finds out by itself whether it is done already: the store knows its
+rows, the ledger its lines, MLflow its runs; what is left to tell is kept in `watch.json`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from altrally.issue import champion_of, issue
+from altrally.ledger import Ledger, Line, put_whole
+from altrally.notices import Crossing, crossed, stale_notice
+from altrally.score import default_as_of, last_complete_day
+from altrally.settings import Home
+from altrally.track_record import resolve
+from models.card import Card
+from models.catalog import MODELS
+from models.registry import list_runs
+from sources.errors import AltrallyError, BadInput, FetchFailed, NoChampion, StoreUnusable
+from sources.fetch import fetch
+from sources.gates import Freshness, freshness
+from sources.providers import provider_named
+from sources.series import COIN_PRICE
+from sources.store import Store
+from sources.webhook import post, require_address
+from training.settings import TrainSettings
+from training.tracking import TrackingPlace
+from training.train import MOST_MISSING, train
+
+Progress = Callable[[str, int, int], None]
+Result = TypeVar("Result")
+DEFAULT_PROVIDER = "live"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a round is asked to do. `provider` None: the one the home was filled by. Raises BadInput on what can't be asked."""
+
+    home: Home
+    provider: str | None = None
+    path: Path | None = None
+    retrain_days: int = 90
+    webhook: str | None = None
+    crossings: tuple[Crossing, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse before anything is done."""
+        if self.provider is not None:
+            provider_named(self.provider)
+        if self.retrain_days < 1:
+            raise BadInput(f"--retrain-days {self.retrain_days} is not a number of days of at least 1.")
+        if self.webhook is not None:
+            require_address(self.webhook)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a round did. `forecast` is its line in the ledger, None where none could be issued; `troubles` make the round fail."""
+
+    as_of: str
+    market: str | None
+    new_rows: int
+    forecast: dict[str, Any] | None
+    decisions: list[str]
+    resolved: int
+    notices: list[dict[str, Any]]
+    warnings: list[str]
+    troubles: list[str]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a round must know of earlier ones.
+
+    `trained_as_of`: the last training a round saw through; `examined`: the last line looked at for crossings, None before the first
+    round; `stale`: what was last told of old data; `pending`: notices no webhook has taken yet.
+    """
+
+    trained_as_of: str = ""
+    examined: int | None = None
+    stale: str = ""
+    pending: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def alone(home: Home) -> Iterator[None]:
+    """One round at a time in a home."""
+    home.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(home.folder / "watch.lock", timeout=0):
+            yield
+    except Timeout:
+        raise StoreUnusable(f"Another watch is running in {home.folder}; this one did nothing.") from None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a round stands: what it was asked, what it reads and writes, its day and moment; `troubles` gather what went wrong."""
+
+    watch: Watch
+    store: Store
+    ledger: Ledger
+    as_of: pd.Timestamp
+    now: pd.Timestamp
+    place: TrackingPlace
+    progress: Progress
+    troubles: list[str]
+
+    @property
+    def home(self) -> Home:
+        """The home it is done in."""
+        return self.watch.home
+
+
+def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress: Progress) -> Round:
+    """Do all that is due at the UTC moment `now`.
+
+    A step that fails is told and the next ones are done. Raises MissingData where the store is empty and LedgerBroken where nothing
+    may be added.
+    """
+    troubles: list[str] = []
+    new_rows, warnings = bring(watch, now, progress, troubles)
+    with Store.open(watch.home.store, read_only=True) as store, Ledger.open(watch.home.ledger) as ledger:
+        ledger.verify()
+        at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
+        learnt: list[str] = [] if trained_ever(watch.home) else tried(troubles, [], learn, at)
+        line = tried(troubles, None, forecast, at)
+        learnt = learnt or tried(troubles, [], learn_when_due, at)
+        resolved = tried(troubles, 0, lambda: resolve(ledger, store, until=at.as_of, now=now))
+        verdicts = freshness(store, last_complete_day(now))
+        stale = staleness(verdicts, line)
+        told: list[dict[str, Any]] = tried(troubles, [], tell, at, line, stale)
+        return Round(
+            as_of=f"{at.as_of:%Y-%m-%d}",
+            market=store.market,
+            new_rows=new_rows,
+            forecast=line.body if line else None,
+            decisions=learnt,
+            resolved=resolved,
+            notices=told,
+            warnings=warnings + too_old(verdicts),
+            troubles=list(dict.fromkeys([*troubles, *stale.values()])),
+        )
+
+
+def tried(troubles: list[str], otherwise: Result, step: Callable[..., Result], *words: Any) -> Result:
+    """What a step returns; where it fails that is told, and `otherwise` returned."""
+    try:
+        return step(*words)
+    except AltrallyError as error:
+        troubles.append(str(error))
+        return otherwise
+
+
+def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[str]) -> tuple[int, list[str]]:
+    """Fetch: how many rows were new, and what the provider had to skip. A source that fails leaves what is stored to be used."""
+    with Store.open(watch.home.store) as store:
+        provider = watch.provider or store.market or DEFAULT_PROVIDER
+        store.refuse_other_market(provider)
+        try:
+            report = fetch(store, provider, path=watch.path, today=now, progress=progress)
+        except (FetchFailed, BadInput) as error:
+            troubles.append(str(error))
+            return 0, []
+    return sum(line.new for line in report.lines), report.warnings
+
+
+def trained_ever(home: Home) -> bool:
+    """Whether there is a champion."""
+    try:
+        champion_of(home)
+    except NoChampion:
+        return False
+    return True
+
+
+def forecast(at: Standing) -> Line | None:
+    """The forecast of the day, issued unless the ledger holds one: one line a day, whatever was trained or fetched since."""
+    said = at.ledger.forecast_of(at.as_of)
+    if said is None:
+        at.progress("forecasting", 0, 0)
+        issue(at.home, at.store, at.as_of, at.now)
+    return said or at.ledger.forecast_of(at.as_of)
+
+
+def learn_when_due(at: Standing) -> list[str]:
+    """Train if the last training is too old or of an earlier quarter; what was decided about the champion."""
+    last = max(champion_of(at.home).card.trained_as_of, read_state(at.home).trained_as_of)
+    return learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else []
+
+
+def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
+    """More than `days` have passed since the last training, or a quarter has begun."""
+    return as_of - last > pd.Timedelta(days=days) or (as_of.year, as_of.quarter) > (last.year, last.quarter)
+
+
+def learn(at: Standing) -> list[str]:
+    """Train what was trained last. It is remembered only when all of it was done, aliases included."""
+    report = train(at.store, settings_of(at), until=at.as_of, place=at.place, progress=at.progress)
+    write_state(at.home, replace(read_state(at.home), trained_as_of=report.until))
+    return report.decisions
+
+
+def settings_of(at: Standing) -> TrainSettings:
+    """The champion's outcome, and the models that were trained beside it, so that no new configuration is tried unasked."""
+    try:
+        card = champion_of(at.home).card
+    except NoChampion:
+        return TrainSettings()
+    models = tuple(dict.fromkeys([card.model, *(name for name in last_models(at.place.uri, card) if name in MODELS)]))
+    return TrainSettings(outcome=card.outcome["kind"], threshold=card.outcome["threshold"], models=models, draws=card.draws)
+
+
+def last_models(tracking_uri: str, card: Card) -> list[str]:
+    """Names of the models of the newest finished training of what the champion forecasts."""
+    runs = list_runs(tracking_uri)
+    same = runs[(runs["tags.label"] == card.label) & (runs["tags.market"] == card.market) & (runs["status"] == "FINISHED")]
+    trainings = same[same["parent_id"].isna()]
+    return [] if trainings.empty else list(same.loc[same["parent_id"] == trainings["run_id"].iloc[0], "name"])[::-1]
+
+
+def staleness(verdicts: Sequence[Freshness], line: Line | None) -> dict[str, str]:
+    """Why today's data can't carry a forecast: each reason by what stays the same as long as it lasts; empty if they can."""
+    index = next(verdict for verdict in verdicts if verdict.series == COIN_PRICE.name)
+    reasons = {} if index.fresh else {f"{index.series} {index.observed}": index.message}
+    inputs = line.body["inputs"] if line else {}
+    missing = [name for name, value in inputs.items() if value is None or (line and name in line.body["neutral"])]
+    if len(missing) > MOST_MISSING * len(inputs):
+        reasons["inputs"] = f"{len(missing)} of {len(inputs)} inputs of the model are missing: {', '.join(missing)}"
+    return reasons
+
+
+def too_old(verdicts: Sequence[Freshness]) -> list[str]:
+    """One line on the series that quoted within a year and are too old or too thin now."""
+    names = [verdict.series for verdict in verdicts if verdict.observed is not None and not verdict.fresh]
+    return [f"{len(names)} series are too old or too thin: {', '.join(names)}"] if names else []
+
+
+def tell(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What is worth a word since the last round, sent to the webhook with all it hasn't taken yet.
+
+    Kept before it is sent and struck out after: a kill between the two sends it twice, never not at all.
+    """
+    state, lines = read_state(at.home), list(at.ledger.lines())
+    examined = state.examined if state.examined is not None else (line.number if line else len(lines) + 1) - 1
+    notices = crossed(lines, examined, at.watch.crossings)
+    if stale and state.stale != " ".join(stale):
+        notices.append(stale_notice(at.store.market, list(stale.values())))
+    pending = [*state.pending, *(notices if at.watch.webhook else [])]
+    state = replace(state, examined=len(lines), stale=" ".join(stale), pending=pending)
+    write_state(at.home, state)
+    if at.watch.webhook:
+        tried(at.troubles, None, deliver, at, at.watch.webhook, state)
+    return notices
+
+
+def deliver(at: Standing, webhook: str, state: State) -> None:
+    """Send what is pending, oldest first, until something isn't taken. Raises FetchFailed."""
+    for notice in state.pending:
+        at.progress("telling the webhook", 0, 0)
+        post(webhook, notice)
+        state = replace(state, pending=state.pending[1:])
+        write_state(at.home, state)
+
+
+def read_state(home: Home) -> State:
+    """What earlier rounds left; a first round finds nothing. Raises StoreUnusable where it is damaged."""
+    try:
+        return State(**json.loads(state_file(home).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return State()
+    except (ValueError, TypeError):
+        raise StoreUnusable(f"{state_file(home)} is damaged. Remove it: the next round begins anew from the ledger.") from None
+
+
+def write_state(home: Home, state: State) -> None:
+    """Leave it for the next round."""
+    put_whole(state_file(home), json.dumps(asdict(state), indent=2) + "\n")
+
+
+def state_file(home: Home) -> Path:
+    """Where it is left."""
+    return home.folder / "watch.json"
