@@ -18,8 +18,14 @@ def cell(skill: dict[str, float | None]) -> str:
 
 def line(row: dict[str, Any]) -> str:
     """One model."""
-    cells = (cell(row[f"skill_{name}"]) for name in BASELINES)
-    return f"| {row['model']} | {row['brier']:.4f} | {row['log_score']:.3f} | {row['auc']:.2f} | {' | '.join(cells)} |"
+    skills = (cell(row[f"skill_{name}"]) for name in BASELINES)
+    chance = (p_value(row[name]) for name in ("null_p", "claim_null_p", "best_of_n_p"))
+    return f"| {row['model']} | {row['brier']:.4f} | {row['auc']:.2f} | {' | '.join(skills)} | {' | '.join(chance)} |"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value, or a dash where it can't be had."""
+    return "–" if p is None else f"{p:.3f}"
 
 
 def main() -> None:
@@ -27,9 +33,9 @@ def main() -> None:
     rows = [row for row in json.load(sys.stdin) if row["horizon"] == DAYS]
     first = rows[0]
     windows = f"{first['n']} weeks, about {first['n_effective']:.0f} independent windows"
-    print(f"{windows}; a rally followed {first['base_rate']:.0%} of them.\n")
-    print("| model | Brier | log | AUC | skill against climatology | against the random walk | against momentum |")
-    print("|---|---|---|---|---|---|---|")
+    print(f"{windows}; a rally followed {first['base_rate']:.0%} of them. {first['trials']} tries were counted.\n")
+    print("| model | Brier | AUC | skill against climatology | random walk | momentum | null p | claim's p | best-of-N p |")
+    print("|---|---|---|---|---|---|---|---|---|")
     print("\n".join(line(row) for row in rows))
 
 

@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
+ABOUT = (
+    "The probability that altcoins rally within 30, 60 and 90 days. `champion` scores; `challenger` is the best other model of the "
+    "last training. A version tagged `unproven` has shown no skill."
+)
 SEED = 7
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
 URI_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
@@ -94,6 +98,7 @@ class ModelRecord:
     rotations: pd.DataFrame
     independent: int
     judged: Mapping[int, Judged]
+    description: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -109,6 +114,7 @@ class TrainingRecord:
     tags: Mapping[str, str]
     tables: Mapping[str, pd.DataFrame]
     inputs: pd.DataFrame
+    description: str = ""
     verification: Sequence[Mapping[str, Any]] = ()
 
 
@@ -331,7 +337,7 @@ def log_training(
 
     A failure leaves the parent FAILED; versions that were made stay without an alias.
     """
-    parent = start_run(tracker, training.name, training.tags)
+    parent = start_run(tracker, training.name, training.tags, training.description)
     outcome = "FAILED"
     try:
         log_values(tracker, parent, training.params, {})
@@ -348,16 +354,18 @@ def log_training(
     return parent, made
 
 
-def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> str:
     """A RUNNING run that says whose it is; its id."""
     process = {"pid": str(os.getpid()), "host": platform.node()}
+    told = {"mlflow.note.content": description, "mlflow.source.name": "altrally train"}
     family = {} if parent is None else {"mlflow.parentRunId": parent}
-    return str(tracker.client.create_run(tracker.experiment_id, tags={**tags, **process, **family}, run_name=name).info.run_id)
+    all_tags = {**tags, **process, **told, **family}
+    return str(tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name).info.run_id)
 
 
 def log_model_run(tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord) -> Registered:
     """The child run of one model."""
-    run_id = start_run(tracker, name, {**training.tags, **record.tags}, parent)
+    run_id = start_run(tracker, name, {**training.tags, **record.tags}, record.description, parent)
     outcome = "FAILED"
     try:
         log_values(tracker, run_id, record.params, record.metrics)
@@ -464,7 +472,9 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
     with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
         tags = {**record.tags, **named, "sha256": digest(file)}
     require_registered_model(tracker)
-    made = tracker.client.create_model_version(REGISTERED_MODEL, info.model_uri, run_id=run_id, tags=tags, model_id=info.model_id)
+    made = tracker.client.create_model_version(
+        REGISTERED_MODEL, info.model_uri, run_id=run_id, tags=tags, description=record.description, model_id=info.model_id
+    )
     return Registered(str(made.version), run_id, tags)
 
 
@@ -473,7 +483,7 @@ def require_registered_model(tracker: Tracker) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        tracker.client.create_registered_model(REGISTERED_MODEL)
+        tracker.client.create_registered_model(REGISTERED_MODEL, description=ABOUT)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -189,6 +189,7 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         "model": model.name,
         "configuration": model.configuration,
         "trial": str(trial),
+        f"skill_{JUDGED_DAYS}": worth(judged_row_of(model)["skill_climatology"]),
         "unproven": str(not card.skill["shown"]).lower(),
         "gates": "; ".join(closed_gates(job, model.columns)) or "pass",
     }
@@ -201,9 +202,23 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         metrics={name: value for row in model.rows for name, value in row_metrics(row).items()},
         tags=tags,
         texts={"coefficients.txt": coefficients(job, model)} if model.name == "hazard" else {},
+        description=description(job, model, card),
         rotations=rotation_table(model.chance, job.settings.horizons),
         independent=0 if model.chance is None or model.chance.shift is None else model.chance.shift.independent,
         judged=model.judged,
+    )
+
+
+def description(job: Job, model: Trained, card: Card) -> str:
+    """What a reader of MLflow must know of a model: what it is worth, what it was trained on, what it reads, its limits."""
+    span = f"{job.settings.start:%Y-%m-%d} to {card.last_label_end}"
+    return "\n\n".join(
+        [
+            f"{MODELS[model.name].description} {card.skill['sentence']}",
+            f"Forecasts {card.label} on the {card.market} market. Trained on outcomes from {span}, snapshot {card.snapshot}.",
+            f"Reads {', '.join(card.columns)}.",
+            "Intervals of its probabilities are parameter uncertainty only. Not investment advice.",
+        ]
     )
 
 
@@ -243,6 +258,7 @@ def training_record(job: Job, tried: int, trained: Sequence[Trained]) -> Trainin
         tags=training_tags(job, tried),
         tables={"folds.csv": describe(job.folds, data.outcomes), "features.csv": job.catalogue},
         inputs=data.X,
+        description=f"{len(trained)} models of {settings.label} on the {data.market} market; {tried} tries were counted so far.",
         verification=[row for model in trained for row in model.rows],
     )
 
@@ -302,9 +318,14 @@ def means(inputs: pd.DataFrame) -> dict[str, Any]:
     return {str(name): None if pd.isna(mean) else float(mean) for name, mean in inputs.mean().items()}
 
 
+def judged_row_of(model: Trained) -> dict[str, Any]:
+    """The row a model is judged by."""
+    return next((row for row in model.rows if row["horizon"] == JUDGED_DAYS), model.rows[-1])
+
+
 def skill_card(model: Trained) -> dict[str, Any]:
     """Skill at 60 days as the card tells it."""
-    row = next((row for row in model.rows if row["horizon"] == JUDGED_DAYS), model.rows[-1])
+    row = judged_row_of(model)
     judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
     start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))
     against = row["skill_climatology"]
