@@ -1,6 +1,7 @@
 """Our kernels beside what a user would write instead, in one run: `make bench`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from features.breadth import above_mean
 from sources.batches import Batch
 from sources.series import STOCK_PRICE
 from sources.store import Store
-from training.bootstrap import block_starts, block_sums
+from training.bootstrap import circular, stationary
 
 NAMES, SESSIONS = 1_000, 2_500
-DRAWS, ROWS, BLOCK = 2_000, 356, 9
+DRAWS, ROWS, BLOCK = 10_000, 356, 9
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +70,19 @@ def test_panel(benchmark: Callable[..., Any], stored: Path, price: pd.DataFrame,
     np.testing.assert_array_equal(benchmark(ours if how == "ours" else pivot), price.dropna(how="all"))
 
 
-@pytest.mark.benchmark(group="circular block bootstrap of a mean")
-@pytest.mark.parametrize("how", ["ours", "arch"])
+@pytest.mark.benchmark(group="10,000 circular block resamples of a skill score")
+@pytest.mark.parametrize("how", ["ours", "stationary, ours", "arch"])
 def test_bootstrap(benchmark: Callable[..., Any], how: str) -> None:
-    losses = np.random.default_rng(2).normal(size=ROWS)
+    rng = np.random.default_rng(2)
+    loss, reference = rng.random(ROWS), 0.5 + rng.random(ROWS)
 
-    def ours() -> np.ndarray:
-        starts = block_starts(ROWS, BLOCK, DRAWS, np.random.default_rng(3))
-        return block_sums(losses, starts, BLOCK) / ROWS
+    def ours(kind: Callable[..., Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
+        sums = kind(ROWS, BLOCK, DRAWS, 3)
+        return 1 - sums(loss) / sums(reference)
 
     def arch() -> np.ndarray:
-        return CircularBlockBootstrap(BLOCK, losses, seed=3).apply(np.mean, DRAWS)[:, 0]
+        bootstrap = CircularBlockBootstrap(BLOCK, loss, reference, seed=3)
+        return bootstrap.apply(lambda mine, theirs: np.array([1 - mine.sum() / theirs.sum()]), DRAWS)[:, 0]
 
-    means = benchmark(ours if how == "ours" else arch)
-    assert means.std() == pytest.approx(ours().std(), rel=0.15)
+    jobs = {"ours": partial(ours, circular), "stationary, ours": partial(ours, stationary), "arch": arch}
+    assert benchmark(jobs[how]).std() == pytest.approx(ours(circular).std(), rel=0.15)

@@ -97,3 +97,22 @@ def test_an_unpenalised_direction_without_a_maximum_is_an_error(y: np.ndarray) -
     X = np.column_stack([np.ones(20), np.arange(20.0)])
     with pytest.raises(ArithmeticError, match="penalty"):
         ridge_logit(X, y, np.ones((1, 20)), np.zeros(2))
+
+
+def test_an_offset_is_that_of_statsmodels() -> None:
+    import statsmodels.api as sm
+
+    X, y = problem()
+    offset = np.random.default_rng(9).normal(size=len(y))
+    ours = ridge_logit(X, y, np.ones((2, len(y))), np.zeros(6), offset=offset)
+    theirs = sm.GLM(y, X, family=sm.families.Binomial(), offset=offset).fit(tol=1e-14)
+    np.testing.assert_allclose(ours, np.tile(theirs.params, (2, 1)), atol=1e-8)
+
+
+def test_columns_of_their_own_give_each_problem_what_it_would_get_alone() -> None:
+    X, y = problem()
+    turned = np.stack([np.roll(X[:, 1:], shift, axis=0) for shift in range(4)])
+    penalty = np.array([INTERCEPT_PENALTY] + [3.0] * 5)
+    together = ridge_logit(X[:, :1], y, np.ones((4, len(y))), penalty, own=turned)
+    alone = [ridge_logit(np.hstack([X[:, :1], own]), y, np.ones((1, len(y))), penalty)[0] for own in turned]
+    np.testing.assert_allclose(together, alone, atol=1e-10)

@@ -174,7 +174,7 @@ def interval_refusals(difference: Interval, days: int) -> list[str]:
     if np.isnan(difference.low):
         return [f"{days} common days are too few for an interval"]
     shown = f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
-    return [f"its 60-day Brier score is better than the champion's by {shown} on {days} common days, which doesn't exclude zero"]
+    return [f"its 60-day Brier score gains {shown} on the champion's on {days} common days, which doesn't exclude zero"]
 
 
 def null_refusals(metrics: Mapping[str, float]) -> list[str]:
