@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from training.tracking import TrackingPlace
     from training.train import TrainReport
 
-DEMO_DRAWS = 100
-"""Half as many refits behind each interval as `train` makes: a demonstration should be over within a minute."""
+DEMO_DRAWS, DEMO_ROTATIONS = 100, 99
+"""Fewer refits behind each interval and each p-value than `train` makes: a demonstration should be over within a minute."""
 
 
 def now() -> pd.Timestamp:
@@ -88,7 +88,7 @@ def demo(home: Home) -> None:
     from altrally.render import fetch_table, market_banner, next_steps, score_page, show, training_page
 
     show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
-    report = learn(home, replace(settings_of("first_passage", None, None), draws=DEMO_DRAWS), None)
+    report = learn(home, replace(settings_of("first_passage", None, None), draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
     show(score_page(issue(home, None).score), next_steps(home.folder))
 

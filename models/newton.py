@@ -88,7 +88,7 @@ def ridge_logit(
     own: Floats | None = None,
     offset: Floats | float = 0.0,
     start: Floats | None = None,
-    tolerance: float = 1e-10,
+    tolerance: float = 1e-7,
     max_iterations: int = 500,
 ) -> Floats:
     """Coefficients that maximise Σ wᵢ [yᵢ ηᵢ − ln(1 + exp ηᵢ)] − ½ Σ penaltyⱼ βⱼ², with η = offset + Xβ, for each of B problems.
@@ -97,7 +97,7 @@ def ridge_logit(
     out; penalty (p,) or (B, p), 0 leaves a coefficient free; own (B, n, r): r more columns, of which each problem has its own, with
     coefficients and penalties after the others; offset: log-odds (n,) or (B, n) known beforehand; start (p,) or (B, p), else the
     solution of all problems pooled (zero with columns of their own); tolerance: largest last Newton step, against 1 or the largest
-    coefficient.
+    coefficient; what is left after it is about its square.
     Returns (B, p). The same as scikit-learn's LogisticRegression with C = 1 / penalty.
     Raises ArithmeticError where an unpenalised direction has no finite maximum (separable or empty problems).
     """

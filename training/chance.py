@@ -75,7 +75,8 @@ def chance_of(name: str, walk: Walk, *, kept: Path | None = None) -> Chance:
     make = partial(spec.make, walk.settings.outcome, walk.settings.rise)
     job = (make, data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span)
     if kept is None:
-        return Chance(shift_null(*job), claim_null(*job))
+        most = walk.settings.rotations
+        return Chance(shift_null(*job, most=most), claim_null(*job, most=most))
     folder = kept / rotations_key(name, walk)
     return Chance(
         shift_null(*job, most=SPACED, kept=KeptFiles(folder / "outcomes")),

@@ -22,7 +22,8 @@ class TrainSettings:
     """What to forecast, with which models, on which rows.
 
     `threshold` is a share (0.3 is 30 %), None the default of the outcome; `horizons` are calendar days; `models` None means all
-    that can forecast the outcome; `draws` refits lie behind the interval of a probability. Raises BadInput on anything else.
+    that can forecast the outcome; `draws` refits lie behind the interval of a probability; `rotations` thins those of the
+    nulls evenly to that many (None: all). Raises BadInput on anything else.
     """
 
     outcome: str = "first_passage"
@@ -32,6 +33,7 @@ class TrainSettings:
     first_test: pd.Timestamp = FIRST_TEST
     models: tuple[str, ...] | None = None
     draws: int = 200
+    rotations: int | None = None
     seed: int = 7
 
     def __post_init__(self) -> None:

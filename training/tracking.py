@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from models.card import Card
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
+WORTH_TWO_PROCESSES = 4
 ABOUT = (
     "The probability that altcoins rally within 30, 60 and 90 days. `champion` scores; `challenger` is the best other model of the "
     "last training. A version tagged `unproven` has shown no skill."
@@ -345,9 +347,12 @@ def log_training(
         log_files(tracker, parent, training.tables)
         tracker.client.log_dict(parent, [dict(row) for row in training.verification], VERIFICATION_FILE)
         made = {}
-        for done, (name, record) in enumerate(models.items()):
-            progress(f"tracking: {name}", done, len(models))
-            made[name] = log_model_run(tracker, parent, name, training, record)
+        with TemporaryDirectory() as folder:
+            progress("drawing", 0, 0)
+            pictures = draw_all(models, Path(folder))
+            for done, (name, record) in enumerate(models.items()):
+                progress(f"tracking: {name}", done, len(models))
+                made[name] = log_model_run(tracker, parent, name, training, record, pictures[name])
         outcome = "FINISHED"
     finally:
         tracker.client.set_terminated(parent, outcome)
@@ -363,7 +368,17 @@ def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description:
     return str(tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name).info.run_id)
 
 
-def log_model_run(tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord) -> Registered:
+def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]:
+    """The pictures of every model, each in a folder of its own; many are drawn by two processes."""
+    places = {name: folder / str(number) for number, name in enumerate(models)}
+    jobs = (delayed(write_figures)(replace(record, forecaster=Forecaster()), places[name]) for name, record in models.items())
+    Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1)(jobs)
+    return places
+
+
+def log_model_run(
+    tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord, pictures: Path
+) -> Registered:
     """The child run of one model."""
     run_id = start_run(tracker, name, {**training.tags, **record.tags}, record.description, parent)
     outcome = "FAILED"
@@ -371,6 +386,7 @@ def log_model_run(tracker: Tracker, parent: str, name: str, training: TrainingRe
         log_values(tracker, run_id, record.params, record.metrics)
         log_input(tracker, run_id, training)
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
+        tracker.client.log_artifacts(run_id, str(pictures))
         registered = register(tracker, run_id, record)
         outcome = "FINISHED"
     finally:
@@ -403,12 +419,11 @@ def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
 
 
 def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame], record: ModelRecord | None = None) -> None:
-    """Tables by the name of their file (Parquet or CSV); of a model also its card, figures and texts."""
+    """Tables by the name of their file (Parquet or CSV); of a model also its card and texts."""
     with TemporaryDirectory() as folder:
         for name, table in tables.items():
             write_table(table, Path(folder) / name)
         if record is not None:
-            write_figures(record, Path(folder))
             for name, text in record.texts.items():
                 (Path(folder) / name).write_text(text, encoding="utf-8")
             tracker.client.log_dict(run_id, record.card.to_json(), "card.json")
@@ -442,6 +457,7 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 def write_figures(record: ModelRecord, folder: Path) -> None:
     """The forecast over time and its reliability; of a model that isn't a baseline all there is."""
+    folder.mkdir()
     from training.figures import draw_history
     from training.run_figures import draw_nulls, draw_panel, draw_reliability
 
