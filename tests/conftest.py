@@ -1,8 +1,10 @@
 """Homes that many tests read: fetched once a session, never written to afterwards."""
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +32,14 @@ def fetched_home(tmp_path_factory: pytest.TempPathFactory, name: str, provider: 
                 fetch(store, provider, path=path, today=TODAY, progress=lambda label, done, total: None)
             (home / "done").touch()
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_address_left_behind() -> Iterator[None]:
+    """MLflow keeps its address in the environment: left there, it would send every later home and child process elsewhere."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    assert os.environ.get("MLFLOW_TRACKING_URI") == before
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ from models.registry import (
 )
 from models.saving import TRUSTED_TYPES, digest, load
 from sources.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
+from training.tracking import pointed_at
 
 CARD = Card(
     model="hazard",
@@ -219,27 +220,20 @@ def log_champion(home: Path) -> None:
     client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     (home / "mlruns" / "artifacts").mkdir()
     experiment = client.create_experiment("altrally", artifact_location=str(home / "mlruns" / "artifacts"))
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
-    try:
-        with mlflow.start_run(experiment_id=experiment, run_name="training"):
-            with mlflow.start_run(experiment_id=experiment, run_name="hazard", nested=True):
-                mlflow.log_params({"model": "hazard"})
-                mlflow.log_metrics({"brier_60": 0.21})
-                mlflow.set_tags({"family": "logit"})
-                mlflow.log_dict(CARD.to_json(), "card.json")
-                info = mlflow.sklearn.log_model(
-                    forecaster(),
-                    name="model",
-                    serialization_format="skops",
-                    skops_trusted_types=TRUSTED_TYPES,
-                    pip_requirements=["scikit-learn"],
-                )
-            version = mlflow.register_model(info.model_uri, "altrally").version
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+    with pointed_at(uri), mlflow.start_run(experiment_id=experiment, run_name="training"):
+        with mlflow.start_run(experiment_id=experiment, run_name="hazard", nested=True):
+            mlflow.log_params({"model": "hazard"})
+            mlflow.log_metrics({"brier_60": 0.21})
+            mlflow.set_tags({"family": "logit"})
+            mlflow.log_dict(CARD.to_json(), "card.json")
+            info = mlflow.sklearn.log_model(
+                forecaster(),
+                name="model",
+                serialization_format="skops",
+                skops_trusted_types=TRUSTED_TYPES,
+                pip_requirements=["scikit-learn"],
+            )
+        version = mlflow.register_model(info.model_uri, "altrally").version
     client.set_model_version_tag("altrally", version, "sha256", digest(Path(info.artifact_path) / "model.skops"))
     client.set_registered_model_alias("altrally", "champion", version)
 
