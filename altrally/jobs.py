@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from training.tracking import TrackingPlace
     from training.train import TrainReport
 
-DEMO_DRAWS, DEMO_ROTATIONS = 100, 99
-"""Fewer refits behind each interval and each p-value than `train` makes: a demonstration should be over within a minute."""
+DEMO_DRAWS, DEMO_ROTATIONS = 60, 99
+"""Fewer refits behind each interval and each p-value than `train` makes, and no trees: a demonstration is over within a minute."""
+
+SLOW = "boosted"
 
 
 def now() -> pd.Timestamp:
@@ -86,9 +88,12 @@ def last_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
 def demo(home: Home) -> None:
     """The whole job on a simulated market: fetch, train, score, and what to do next."""
     from altrally.render import fetch_table, market_banner, next_steps, score_page, show, training_page
+    from training.verify import model_names
 
     show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
-    report = learn(home, replace(settings_of("first_passage", None, None), draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
+    settings = settings_of("first_passage", None, None)
+    quick = tuple(name for name in model_names(settings) if name != SLOW)
+    report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
     show(score_page(issue(home, None).score), next_steps(home.folder))
 

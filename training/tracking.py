@@ -18,7 +18,6 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from models.card import Card
-from models.catalog import MODELS
 from models.forecaster import Forecaster
 from models.registry import (
     EXPERIMENT,
@@ -87,7 +86,8 @@ class ModelRecord:
     """One model of a training, to be logged as a child run and registered as a version.
 
     `inputs` are rows it can read; `rotations` what it scored on every rotation, about `independent` of which are; `judged` the
-    forecasts of all models by horizon; `texts` go to files of their names.
+    forecasts of all models by horizon; `every_picture` asks for more than the forecasts and their reliability; `texts` go to files
+    of their names.
     """
 
     card: Card
@@ -100,6 +100,7 @@ class ModelRecord:
     rotations: pd.DataFrame
     independent: int
     judged: Mapping[int, Judged]
+    every_picture: bool = False
     description: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
 
@@ -456,7 +457,7 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 
 def write_figures(record: ModelRecord, folder: Path) -> None:
-    """The forecast over time and its reliability; of a model that isn't a baseline all there is."""
+    """The forecast over time and its reliability; where asked for, all there is."""
     folder.mkdir()
     from training.figures import draw_history
     from training.run_figures import draw_nulls, draw_panel, draw_reliability
@@ -464,7 +465,7 @@ def write_figures(record: ModelRecord, folder: Path) -> None:
     model, about = record.card.model, f"{record.card.model} · {record.card.market} market"
     draw_history(record.forecasts, f"{about}: forecasts out of sample", folder / "forecasts.png")
     draw_reliability(record.judged, model, about, folder, seed=SEED)
-    if not MODELS[model].baseline:
+    if record.every_picture:
         draw_panel(record.judged, model, about, folder, seed=SEED)
         draw_nulls(record.rotations, record.independent, about, folder)
 

@@ -1,9 +1,10 @@
 """Train: walk forward, judge, fit on everything known, track, and settle who is champion."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from features.catalogue import catalogue
@@ -133,7 +134,11 @@ def train_on(job: Job, place: TrackingPlace, progress: Progress) -> TrainReport:
 def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping[str, int], progress: Progress) -> TrainReport:
     """Track what was trained and settle the aliases."""
     tried, default = max(trials.values()), default_model(job.settings.outcome)
-    records = {model.name: model_record(job, model, trials[model.configuration], tried) for model in trained}
+    seen = pictured(trained, default)
+    records = {
+        model.name: replace(model_record(job, model, trials[model.configuration], tried), every_picture=model.name in seen)
+        for model in trained
+    }
     run_id, made = log_training(tracker, training_record(job, tried, trained), records, progress)
     decisions = settle(tracker, default, made, records)
     told = records.get(default, next(iter(records.values())))
@@ -150,6 +155,13 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
         rows=sorted((row for model in trained for row in model.rows), key=lambda row: row["horizon"]),
         folds=describe(job.folds, job.data.outcomes),
     )
+
+
+def pictured(trained: Sequence[Trained], default: str) -> set[str]:
+    """The models people will look at: the default one, and the best of the others that isn't a baseline."""
+    others = [model for model in trained if model.name != default and not MODELS[model.name].baseline]
+    best = sorted(others, key=lambda model: judged_row_of(model)["brier"] or np.inf)[:1]
+    return {default, *(model.name for model in best)}
 
 
 def names_to_train(settings: TrainSettings, current: Registered | None) -> list[str]:
