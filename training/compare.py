@@ -12,7 +12,7 @@ from models.registry import find_run, list_runs
 from sources.errors import NoChampion, Refused
 from training.bootstrap import difference_interval, skill_interval
 from training.cumulative import cumulative_lead
-from training.judged import Judged
+from training.judged import JUDGED_DAYS, Judged
 from training.paired import diebold_mariano_p, paired_null_p
 from training.plain import plain
 from training.scores import auc, brier_losses, brier_score, log_losses, log_score
@@ -28,7 +28,6 @@ from training.tracking import (
 )
 
 SEED = 7
-JUDGED_DAYS = 60
 NOTHING_PAIRED = dict.fromkeys(("against", "brier_difference", "log_difference", "diebold_mariano_p", "shift_null_p"))
 
 

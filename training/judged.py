@@ -10,6 +10,8 @@ from training.scores import Floats, brier_losses, brier_score
 
 CLIMATOLOGY, MOMENTUM = "climatology", "momentum"
 RANDOM_WALKS = ("random_walk", "random_walk_fitted")
+JUDGED_DAYS, LEVEL = 60, 0.05
+"""The horizon by which skill is judged, and below which a p-value counts (STATISTICS 8); all else is descriptive."""
 
 
 @dataclass(frozen=True)

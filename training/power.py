@@ -20,12 +20,12 @@ from sources.memory import Memory, hold
 from sources.simulated import simulate
 from training.bootstrap import block_length
 from training.dataset import Dataset, prepare
-from training.judged import judged
+from training.judged import JUDGED_DAYS, judged
 from training.nulls import CLAIM, Null, claim_null, shift_null
 from training.plain import plain
 from training.scores import Floats, brier_losses
 from training.settings import TrainSettings
-from training.train import JUDGED_DAYS, skill_shown
+from training.train import skill_shown
 from training.usual_tests import auc_p, diebold_mariano_p, slope_p_values
 from training.verify import scored, walk, walk_all
 from training.walk_forward import Fold, quarters, usable

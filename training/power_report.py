@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from models.catalog import COMPOSITES
+from training.judged import LEVEL
 from training.power import CLAIM_BLOCKS, COINS, SHIFTS, STOCKS
 from training.power_study import Line, Study
-from training.train import LEVEL
 
 COVERAGE = 0.95
 POWER = 0.8

@@ -9,6 +9,7 @@ from models.catalog import MODELS
 from models.registry import find_run, list_runs
 from sources.errors import AltrallyError, BadInput, NoChampion, Refused
 from training.bootstrap import Interval, difference_interval
+from training.judged import JUDGED_DAYS, LEVEL
 from training.scores import brier_losses
 from training.tracking import (
     ModelRecord,
@@ -25,8 +26,6 @@ from training.tracking import (
 )
 
 AGREEMENT = 1e-9
-JUDGED_DAYS = 60
-LEVEL = 0.05
 SEED = 7
 NULLS = {
     "skill_climatology_60_null_p": "circular-shift null p-value",

@@ -8,12 +8,11 @@ import pandas as pd
 from training import panel_figures as figures
 from training.cumulative import cumulative_lead
 from training.decision_value import murphy, value_curve
-from training.judged import Judged
+from training.judged import JUDGED_DAYS, Judged
 from training.nulls import null_of
 from training.panel import by_year, sharpness
 from training.reliability import reliability_curve
 
-JUDGED_DAYS = 60
 STATISTICS = {"shift": "Brier skill against climatology", "claim": "Brier skill added to crypto's own state"}
 
 

@@ -20,7 +20,7 @@ from training.best_of import Tried
 from training.bootstrap import WIDENING
 from training.chance import Chance, Walk, chances, configuration_of, with_chance
 from training.dataset import Dataset, prepare
-from training.judged import Judged, judged_horizons
+from training.judged import JUDGED_DAYS, LEVEL, Judged, judged_horizons
 from training.promotion import settle
 from training.settings import TrainSettings, family
 from training.tracking import (
@@ -39,8 +39,6 @@ from training.tracking import (
 from training.verify import Progress, judge, model_names, table, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
-JUDGED_DAYS = 60
-LEVEL = 0.05
 MOST_MISSING = 0.5
 START_OF_TIME = pd.Timestamp("1900-01-01")
 BASELINE_WORDS = {"climatology": "climatology", "random_walk": "the random walk", "momentum": "momentum"}
