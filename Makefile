@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench faults clean
 
 demo: $(READY)  ## the whole job on the embedded simulated market
 	$(BIN)/altrally --home .demo demo
@@ -16,8 +16,10 @@ check: $(READY)  ## style, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)  ## timings side by side, and the long perturbation tests
+bench: $(READY)  ## timings side by side
 	$(BIN)/python -m pytest benchmarks
+
+faults: $(READY)  ## every long test: faults, perturbations, damage, ten simulated years
 	$(BIN)/python -m pytest -m long
 
 $(READY): pyproject.toml requirements.lock
