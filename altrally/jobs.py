@@ -13,6 +13,7 @@ from altrally.issue import champion_of, day_of
 from altrally.settings import Home
 from sources.errors import BadInput, GateClosed, MissingData, NoChampion
 from sources.store import Store
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.issue import Issued
@@ -91,28 +92,37 @@ def demo(home: Home) -> None:
     from training.verify import model_names
 
     show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
-    settings = settings_of("first_passage", None, None)
+    settings = settings_of(ALTCOINS, None)
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
     show(score_page(issue(home, None).score), next_steps(home.folder))
 
 
-def fetch(home: Home, provider: str, path: Path | None) -> None:
+def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
+    """The target of a file, the built-in one without, asked for another outcome or threshold where they are given."""
+    if file is None:
+        return ALTCOINS.asking(outcome, threshold)
+    from sources.target_file import read_target
+
+    return read_target(file).asking(outcome, threshold)
+
+
+def fetch(home: Home, provider: str, path: Path | None, target: Target) -> None:
     """Bring what is new into the store, and say line by line what came and what was dropped."""
     from altrally.render import fetch_table, show
 
-    show(fetch_table(bring(home, provider, path)))
+    show(fetch_table(bring(home, provider, path, target)))
 
 
-def bring(home: Home, provider: str, path: Path | None) -> "FetchReport":
+def bring(home: Home, provider: str, path: Path | None, target: Target = ALTCOINS) -> "FetchReport":
     """Fetch under a progress bar. A mistyped provider creates no home."""
     from sources.fetch import fetch as into
     from sources.providers import provider_named
 
     provider_named(provider)
     with opened(home, read_only=False) as store, progress_bar() as report:
-        return into(store, provider, path=path, today=now(), progress=report)
+        return into(store, provider, path=path, today=now(), progress=report, target=target)
 
 
 def features(home: Home, *, as_json: bool) -> None:
@@ -129,12 +139,12 @@ def features(home: Home, *, as_json: bool) -> None:
         show(market_banner(market), feature_list(listed))
 
 
-def settings_of(outcome: str, threshold: float | None, models: Sequence[str] | None) -> "TrainSettings":
+def settings_of(target: Target, models: Sequence[str] | None) -> "TrainSettings":
     """What was asked for, checked before anything is read."""
     from training.settings import TrainSettings
     from training.verify import model_names
 
-    settings = TrainSettings(outcome=outcome, threshold=threshold, models=tuple(models) if models else None)
+    settings = TrainSettings(target, models=tuple(models) if models else None)
     model_names(settings)
     return settings
 
@@ -146,11 +156,9 @@ def place_of(home: Home) -> "TrackingPlace":
     return TrackingPlace(home.tracking_uri, None if home.tracking_server else home.artifacts, home.folder)
 
 
-def train(
-    home: Home, until: str | None, models: Sequence[str] | None, outcome: str, threshold: float | None, *, as_json: bool
-) -> None:
+def train(home: Home, until: str | None, models: Sequence[str] | None, target: Target, *, as_json: bool) -> None:
     """Train, judge and track."""
-    report = learn(home, settings_of(outcome, threshold, models), day(until, "--until"))
+    report = learn(home, settings_of(target, models), day(until, "--until"))
     if as_json:
         emit(report.to_json())
         return
@@ -167,9 +175,9 @@ def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> 
         return learned(store, settings, until=last_day(store, until), place=place_of(home), progress=report)
 
 
-def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> None:
+def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_json: bool) -> None:
     """Issue a forecast."""
-    issued = issue(home, day(as_of, "--as-of"), in_sample=in_sample)
+    issued = issue(home, day(as_of, "--as-of"), target, in_sample=in_sample)
     if as_json:
         emit(issued.score.to_json())
         return
@@ -179,12 +187,12 @@ def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> N
     show(score_page(issued.score), entry_note(issued.entry))
 
 
-def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Issued":
-    """The champion's forecast at the end of a day, recorded in the ledger."""
+def issue(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS, *, in_sample: bool = False) -> "Issued":
+    """The forecast of a target's champion at the end of a day, recorded in the ledger."""
     from altrally.issue import issue as issued
 
     with opened(home) as store:
-        return issued(home, store, as_of, now(), in_sample=in_sample)
+        return issued(home, store, as_of, now(), target, in_sample=in_sample)
 
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
@@ -223,6 +231,7 @@ def watch(
     retrain_days: int,
     webhook: str | None,
     cross: Sequence[str],
+    target: Target,
     *,
     as_json: bool,
 ) -> None:
@@ -230,12 +239,12 @@ def watch(
     from altrally.notices import crossing
     from altrally.watch import Watch, alone, one_round
 
-    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text) for text in cross))
+    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text, target) for text in cross), target)
     with alone(home), progress_bar() as report:
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
         if done.forecast is not None:
             report("writing the page", 0, 0)
-            page_of(home, pd.Timestamp(done.as_of))
+            page_of(home, pd.Timestamp(done.as_of), target)
     if as_json:
         emit(vars(done))
     else:
@@ -254,8 +263,7 @@ class Verification:
     start: str | None
     end: str | None
     models: Sequence[str] | None
-    outcome: str
-    threshold: float | None
+    target: Target
     forecasts: Path | None
     full_nulls: bool
     panel: bool
@@ -266,7 +274,7 @@ def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
     from training.verify import verify as judged
 
     span = day(asked.start, "--from"), day(asked.end, "--to")
-    settings = settings_of(asked.outcome, asked.threshold, asked.models)
+    settings = settings_of(asked.target, asked.models)
     with opened(home) as store, progress_bar() as report:
         verification = judged(
             store,
@@ -298,8 +306,9 @@ def counted(home: Home, settings: "TrainSettings", market: str) -> "Tried":
     from training.verify import model_names
 
     with tracking(place_of(home)) as tracker:
-        count_trials(tracker, family(market), settings.label, [configuration_of(name, settings) for name in model_names(settings)])
-        return tried_on(tracker, family(market), settings.label)
+        own = family(market, settings.target)
+        count_trials(tracker, own, settings.label, [configuration_of(name, settings) for name in model_names(settings)])
+        return tried_on(tracker, own, settings.label)
 
 
 def write(frame: pd.DataFrame, file: Path) -> None:
@@ -341,12 +350,12 @@ def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
         return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
-def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
+def compare(home: Home, runs: Sequence[str], target: Target, *, as_json: bool) -> None:
     """Tracked runs beside each other, on the same days."""
     from training.compare import compare as paired
 
     require_trained(home)
-    rows = paired(place_of(home), runs)
+    rows = paired(place_of(home), runs, target)
     if as_json:
         emit(rows)
         return
@@ -370,9 +379,9 @@ def require_trained(home: Home) -> None:
         raise NoChampion("Nothing has been trained in this home yet. Run `altrally train` first.")
 
 
-def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
+def report(home: Home, as_of: str | None, target: Target, *, as_json: bool) -> None:
     """Write the page of a day and say where it is."""
-    page = page_of(home, day(as_of, "--as-of"))
+    page = page_of(home, day(as_of, "--as-of"), target)
     if as_json:
         emit(page.to_json())
         return
@@ -382,7 +391,7 @@ def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
     print(page.path)  # noqa: T201  (bare: a path must not be wrapped)
 
 
-def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
+def page_of(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS) -> "Page":
     """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues."""
     from altrally.issue import issue as issued
     from altrally.report.evidence import audited, followed, previous_of
@@ -391,7 +400,7 @@ def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
     from training.tracking import log_page, tracking
 
     with opened(home) as store:
-        made = issued(home, store, as_of, now())
+        made = issued(home, store, as_of, now(), target)
         day = pd.Timestamp(made.score.as_of)
         kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)
         facts = gather(
@@ -400,11 +409,11 @@ def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
             made.inputs,
             made.score,
             kept,
-            previous=previous_of(home, day),
-            audit=audited(store, day),
+            previous=previous_of(home, day, target),
+            audit=audited(store, day, target),
             followed=followed(store, made.champion.card, kept.forecasts, day),
         )
-    page = write_report(home.reports, facts)
+    page = write_report(home.reports(target), facts)
     with tracking(place_of(home)) as tracker:
         log_page(tracker, made.champion.run_id, page.as_of, page.html)
     return page
