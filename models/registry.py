@@ -91,7 +91,7 @@ def champion_place(tracking_uri: str, name: str) -> ChampionPlace:
     return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri, name)
 
 
-def champion_rows(database: Path, name: str) -> list[tuple[Any, ...]]:
+def champion_rows(database: Path, name: str = ALTCOINS.registered_model) -> list[tuple[Any, ...]]:
     """The champion's rows joined; nothing where there is none or the tables aren't those of the MLflow we know."""
     from sqlite3 import Error, connect
 
@@ -102,7 +102,7 @@ def champion_rows(database: Path, name: str) -> list[tuple[Any, ...]]:
         return []
 
 
-def champion_by_client(tracking_uri: str, name: str) -> ChampionPlace:
+def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept, as MLflow says."""
     with connected(tracking_uri) as client:
         version = champion_version(client, name)
