@@ -23,7 +23,6 @@ from training.plain import plain
 from training.scores import auc, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.verify import (
-    ONSET_RISE,
     Verification,
     model_names,
     non_overlapping,
@@ -202,7 +201,7 @@ def test_non_overlapping_rows_are_judged_from_every_start() -> None:
 def test_onset_rows_are_those_not_in_a_rally_yet(judged: Verification) -> None:
     data = small_market(SETTINGS)
     here = judged.forecasts.query("model == 'hazard' and horizon == 60").dropna().set_index("as_of")
-    onset = here[data.X["rise_from_low"].reindex(here.index) < ONSET_RISE]
+    onset = here[data.X["rise_from_low"].reindex(here.index) < ALTCOINS.under_way]
     row = next(row for row in judged.rows if (row["model"], row["horizon"]) == ("hazard", 60))
     ratio = ((onset["probability"] - onset["outcome"]) ** 2).sum() / ((onset["climatology"] - onset["outcome"]) ** 2).sum()
     assert 0 < len(onset) < len(here)
