@@ -10,9 +10,8 @@ from altrally.render import interval, market_banner, number
 
 def sweep_page(found: dict[str, Any]) -> Group:
     """What was searched, which configuration won, and whether that means anything."""
-    header = Text.assemble(
-        (found["target"], "bold"), f" · {found['market']} market · snapshot {found['snapshot']} · {found['label']}"
-    )
+    about = f" · {found['market']} market · snapshot {found['snapshot']} · {found['label']}"
+    header = Text.assemble((found["target"], "bold"), about)
     return Group(market_banner(found["market"]), header, *(Text(line) for line in lines(found)))
 
 

@@ -108,14 +108,14 @@ class Sweep:
         return Candidate(self.models[model], columns, self.prior_sd[prior], self.targets[target])
 
     def label(self, target: Target) -> str:
-        """What a trial is counted as: the question itself where the search looks at days `train` judges by, else a search before."""
+        """What a trial is counted as: the question itself where the search looks at days that `train` judges, else a search."""
         searched = f"{target.label}, searched before {self.first_test:%Y-%m-%d}"
         return target.label if self.first_test > FIRST_TEST else searched
 
 
 @dataclass(frozen=True)
 class Question:
-    """One target's outcomes and all their rotations (S, n, K), the true dates first, and climatology's losses (S,) in the search."""
+    """One target's outcomes, all their rotations (S, n, K), the true dates first, and climatology's losses (S,) searched."""
 
     data: Dataset
     ring: Ring
@@ -125,7 +125,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Arena:
-    """Where candidates are tried: the search in two parts (`early`, `late`), the test after it, and the `horizon` judged (number k)."""
+    """Where candidates are tried: the search in two parts (`early`, `late`), then the test; the horizon judged is number `k`."""
 
     questions: Mapping[Target, Question]
     columns: list[str]
@@ -220,19 +220,24 @@ def arena_of(store: Store, asked: Sweep, until: pd.Timestamp) -> Arena:
     settings = TrainSettings(target, first_test=asked.first_test)
     data = prepare(store, settings, until)
     level = load_target_index(store, until, target).level.dropna()
-    columns, horizon = list(asked.columns), judged_horizon(target.horizons)
-    k = target.horizons.index(horizon)
     made = {
         one: replace(data, outcomes=index_outcomes(store, level, pd.DatetimeIndex(data.X.index), one, until))
         for one in asked.targets
     }
+    return arena_on(made, asked)
+
+
+def arena_on(made: Mapping[Target, Dataset], asked: Sweep) -> Arena:
+    """As `arena_of`, of rows already prepared, with the outcomes of every target."""
+    target = asked.targets[0]
+    columns, k, data = list(asked.columns), target.horizons.index(judged_horizon(target.horizons)), made[target]
     rings = {one: ring_of(own.X[columns], own.outcomes) for one, own in made.items()}
     ring = rings[target]
     shifts = [0, *ring.outcome_shifts(ROTATIONS)]
     if len(shifts) == 1:
         raise MissingData(f"{len(ring.days)} weeks with known outcomes allow no rotation; a sweep needs more of them.")
     early, late = searched_places(data, ring, asked.first_test, k)
-    test = place_of(ring, usable(quarters(asked.first_test, until), data.outcomes), (asked.first_test, until))
+    test = place_of(ring, usable(quarters(asked.first_test, data.until), data.outcomes), (asked.first_test, data.until))
     questions = {}
     for one in asked.targets:
         events = rotated(rings[one].events, shifts)
@@ -299,8 +304,8 @@ def search(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], study: "
     """Every candidate's tally, those kept in the study as they are."""
     kept = {int(one.user_attrs["number"]): read_tally(one.user_attrs) for one in study.get_trials(deepcopy=False)}
     for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):
-        bar = np.median([kept[one].half for one in range(FIRST_JUDGED_WHOLE)], axis=0) if numbers.start else None
         todo = [number for number in numbers if number not in kept]
+        bar = np.median([kept[one].half for one in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
         with ThreadPoolExecutor(2) as pool:
             found = pool.map(lambda number, bar=bar: arena.tried(candidates[number], bar), todo)
             for number, tally in zip(todo, found, strict=True):
@@ -315,7 +320,7 @@ def as_trial(asked: Sweep, number: int, candidate: Candidate, tally: Tally) -> "
     from optuna.distributions import CategoricalDistribution
     from optuna.trial import TrialState, create_trial
 
-    choices = {
+    choices: dict[str, tuple[Any, tuple[Any, ...]]] = {
         "model": (candidate.model, asked.models),
         "prior_sd": (candidate.prior_sd, asked.prior_sd),
         "move": (candidate.target.threshold, tuple(target.threshold for target in asked.targets)),
