@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sources import coins, fred, yahoo
+from sources import coins, fred, yahoo, yahoo_client
 from sources.batches import Deliveries
 from sources.http import Patience, Site
 from sources.store import Store
@@ -22,7 +22,7 @@ class Endpoints:
     fred: str = "https://fred.stlouisfed.org"
     alfred: str = "https://api.stlouisfed.org"
     coins: str = "https://community-api.coinmetrics.io/v4"
-    yahoo: str = yahoo.ADDRESS
+    yahoo: str = yahoo_client.ADDRESS
 
 
 def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
