@@ -28,6 +28,9 @@ DEMO_DRAWS, DEMO_ROTATIONS = 60, 99
 
 SLOW = "boosted"
 
+REMEMBERED = pd.Timedelta(days=365)
+"""How long `status` lists what a source rewrote."""
+
 
 def now() -> pd.Timestamp:
     """The clock, read once here and passed in everywhere else. UTC, without a zone."""
@@ -442,23 +445,26 @@ def power(
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
     from sources.gates import freshness
+    from sources.rewritten import rewritten
 
     with opened(home) as store:
         as_of = last_day(store, None)
-        facts = {
+        facts: dict[str, Any] = {
             "home": str(home.folder),
             "market": store.market,
             "as_of": f"{as_of:%Y-%m-%d}",
             "snapshot": store.snapshot(as_of),
             "champion": champion_facts(home),
             "series": [line.to_json() for line in freshness(store, as_of)],
+            "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
         }
     if as_json:
         emit(facts)
         return
     from altrally.render import show, status_page
+    from altrally.rewritten_page import rewritten_part
 
-    show(status_page(facts))
+    show(status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
 
 
 def champion_facts(home: Home) -> dict[str, Any] | None:

@@ -57,15 +57,38 @@ WITH stored AS (
     SELECT series, observed, known, value, version FROM observations
     WHERE source = 'alfred' AND series IN (SELECT DISTINCT series FROM incoming)
 ), last AS (SELECT series, observed, max(version) AS version FROM stored GROUP BY ALL
+), met AS (
+    SELECT i.series, i.observed::DATE AS observed, i.known::DATE AS known, i.value,
+        coalesce(bool_or(s.known = i.known::DATE AND s.value IS NOT DISTINCT FROM i.value), false) AS told,
+        coalesce(bool_or(s.known = i.known::DATE AND s.value IS DISTINCT FROM i.value), false) AS rewritten,
+        coalesce(bool_or(s.known > i.known::DATE AND s.value IS NOT DISTINCT FROM i.value), false) AS told_later
+    FROM incoming i LEFT JOIN stored s ON s.series = i.series AND s.observed = i.observed::DATE GROUP BY ALL
 ), changed AS (
-    SELECT series, observed::DATE AS observed, known::DATE AS known, value FROM incoming i
-    WHERE NOT EXISTS (SELECT 1 FROM stored s WHERE s.series = i.series AND s.observed = i.observed::DATE
-        AND s.known = i.known::DATE AND s.value IS NOT DISTINCT FROM i.value)
+    SELECT series, observed, CASE WHEN rewritten THEN greatest(known, $today) ELSE known END AS known, value FROM met
+    WHERE NOT told AND NOT (rewritten AND told_later)
 )
 SELECT c.series, c.observed, c.known, c.value, $source, $fetched_at,
     coalesce(l.version, -1) + row_number() OVER (PARTITION BY c.series, c.observed ORDER BY c.known),
     md5_number_lower(concat_ws('|', 'vintage', c.series, c.observed, c.known, coalesce(c.value::VARCHAR, '')))
 FROM changed c LEFT JOIN last l ON l.series = c.series AND l.observed = c.observed
+"""
+
+REWRITTEN = f"""
+WITH later AS (SELECT DISTINCT symbol_id, observed FROM bars WHERE version > 0 AND known >= $since
+), told AS (
+    SELECT NULL AS universe, series AS code, 'value' AS field, observed, known, source, fetched_at, value,
+        lag(value) OVER (PARTITION BY series, source = 'alfred', observed ORDER BY known, version) AS before FROM observations
+    UNION ALL
+    SELECT universe, symbol, field, observed, known, source, fetched_at, value,
+        lag(value) OVER (PARTITION BY symbol_id, field, observed ORDER BY version)
+    FROM (SELECT bars.* FROM bars JOIN later USING (symbol_id, observed))
+        UNPIVOT INCLUDE NULLS (value FOR field IN ({", ".join(BAR_FIELDS)})) JOIN symbols ON symbols.id = symbol_id
+)
+SELECT universe, code, source, fetched_at, known, string_agg(DISTINCT field, ', ' ORDER BY field) AS fields,
+    count(DISTINCT observed) AS days, min(observed) AS first, max(observed) AS last,
+    max(abs(value / nullif(before, 0) - 1)) AS largest
+FROM told WHERE before IS NOT NULL AND value IS DISTINCT FROM before AND known >= $since
+GROUP BY universe, code, source, fetched_at, known ORDER BY known DESC, universe NULLS FIRST, code
 """
 
 
@@ -134,7 +157,8 @@ class Store:
         """Store what `batch` says that isn't stored yet; returns the number of new rows.
 
         A first version keeps the batch's `known`. A value that differs from the latest stored version becomes a new version,
-        known on the day of `fetched_at`; the older one stays. Appending the same batch again stores nothing.
+        known on the day of `fetched_at`; the older one stays. So does a vintage whose value is rewritten under its old day.
+        Appending the same batch again stores nothing.
         """
         if batch.frame.empty:
             return 0
@@ -243,6 +267,15 @@ class Store:
         parts = [bars[["universe", "code", "asset_class"]].assign(field=name, **_renamed(bars, name)) for name in BAR_FIELDS]
         return pd.concat([*parts, observations.assign(field="value")], ignore_index=True).query("rows > 0")
 
+    def rewritten(self, since: pd.Timestamp) -> pd.DataFrame:
+        """Stored values that their source changed, known on `since` or later; the newest first, one row a series or symbol and day.
+
+        universe (None for macro series), code, source, fetched_at, known, fields, days (how many changed), first, last (observed),
+        largest (relative change, missing where a value was withdrawn or was 0).
+        """
+        rows = self._run(REWRITTEN, since=_day(since)).df()
+        return rows.astype({"known": DAY, "first": DAY, "last": DAY, "fetched_at": DAY})
+
     def inventory(self, as_of: pd.Timestamp) -> pd.DataFrame:
         """One row for each declared series and panel: name, first, last (observed), known_last, rows, symbols."""
         rows = [_summary(declared, chosen) for declared, chosen in by_declaration(self.extent(as_of))]
@@ -270,7 +303,7 @@ class Store:
         stamp = {"source": batch.source, "fetched_at": fetched_at.to_pydatetime()}
         if batch.source == VINTAGES:
             _refuse_duplicates(batch, incoming[["series", "observed", "known"]])
-            return self._insert(NEW_VINTAGES, incoming, **stamp)
+            return self._insert(NEW_VINTAGES, incoming, today=_day(fetched_at), **stamp)
         _refuse_duplicates(batch, incoming[["series", "observed"]])
         return self._insert(NEW_OBSERVATIONS, incoming, today=_day(fetched_at), **stamp)
 
