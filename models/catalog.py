@@ -12,6 +12,7 @@ from models.hazard import Hazard
 from models.hazard_beyond_volatility import HazardBeyondVolatility
 from models.hazard_signed import SignedHazard
 from models.logit import RidgeLogit
+from models.probit import Probit
 from models.random_walk import RandomWalk
 from models.random_walk_fitted import RandomWalkFitted
 from sources.errors import Refused, UnknownName
@@ -185,6 +186,14 @@ MODELS: dict[str, ModelSpec] = {
             False,
             ANY_KIND,
             "Ridge logit on the composites, one a horizon.",
+        ),
+        ModelSpec(
+            "probit",
+            COMPOSITES,
+            lambda kind, threshold: Probit(ordered=nested(kind)),
+            False,
+            ANY_KIND,
+            "Probit on the composites without a prior, one a horizon, as recessions are forecast.",
         ),
     )
 }
