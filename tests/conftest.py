@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from filelock import FileLock
+from listening import Listener, listening
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "data"
 TODAY = pd.Timestamp("2025-01-01")
@@ -76,3 +77,10 @@ def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated home in which the default model and the baselines were trained once."""
     return made_once(tmp_path_factory, "trained_home", lambda home: train_in(home, simulated_home))
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A server that hears what a webhook is told."""
+    with listening() as server:
+        yield server
