@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from models.base import BatchedModel, HorizonModel
+from models.catalog import CLAIM, LAGGED_LIQUIDITY
 from models.climatology import Climatology
 from training.bootstrap import weeks_of
 from training.outcome import Outcomes
@@ -26,8 +27,8 @@ Kept = MutableMapping[int, Floats]
 
 LOOKBACK_WEEKS = 36  # 252 days, the longest a feature of the index reaches back: a closer rotation would hold the outcome itself
 LEVELS = (0.05, 0.95)
-CLAIM = ("breadth", "breakout", "volume", "liquidity", "liquidity_lagged", "ladder")
-"""The inputs that are the claim's; what is left is crypto's own state."""
+CLAIMED = frozenset({*CLAIM, *LAGGED_LIQUIDITY} - {"crypto_state"})
+"""Columns that are the claim's; what is left is crypto's own state."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ def claim_null(
 
     It asks what small caps, volume and liquidity add to what crypto already shows. None where a model reads only one of the two.
     """
-    ring, own = ring_of(X, outcomes), ~X.columns.isin(CLAIM)
+    ring, own = ring_of(X, outcomes), ~X.columns.isin(CLAIMED)
     shifts, place = ring.claim_shifts(most), place_of(ring, folds, span)
     if not shifts or not place.judged.any() or own.all() or not own.any():
         return None
