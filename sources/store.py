@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from sources.batches import BAR_FIELDS, Batch
 from sources.errors import BadInput, MissingData, StoreUnusable
@@ -19,6 +20,7 @@ from sources.series import PANELS, SERIES, Panel, Series
 MARKETS = ("live", "files", "simulated")
 VINTAGES = "alfred"
 LAYOUT = "1"
+LOCK_SECONDS = 30
 UNIVERSE_WIDTH = 1_000_000
 DAY = "datetime64[us]"
 
@@ -110,10 +112,13 @@ class Store:
         if read_only and not path.exists():
             raise nothing
         with _clear_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _create(path)
+            if not path.stat().st_size:
+                raise _unreadable(path, "it is empty.")
             store = cls(path, duckdb.connect(str(path), read_only=read_only, config={"preserve_insertion_order": "false"}))
         try:
-            store._check_layout(read_only)
+            store._check_layout()
             if read_only and store.market is None:
                 raise nothing
         except BaseException:
@@ -342,13 +347,10 @@ class Store:
         ).fetchall()
         return pd.Series([symbol for _, symbol in rows], index=pd.Index([id_ for id_, _ in rows], dtype="int64"), dtype="str")
 
-    def _check_layout(self, read_only: bool) -> None:
-        """Create the tables of a new file; refuse a file that is someone else's."""
+    def _check_layout(self) -> None:
+        """Refuse a file that is someone else's."""
         names = {name for (name,) in self._run("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if not names and not read_only:
-            with self._transaction():
-                self._run(TABLES)
-        elif not {"meta", "symbols", "observations", "bars"} <= names:
+        if not {"meta", "symbols", "observations", "bars"} <= names:
             raise StoreUnusable(f"{self.path} is a DuckDB file but not a store of altrally; name another --home.")
 
     @contextmanager
@@ -374,6 +376,20 @@ class Store:
             return self._connection.cursor().execute(sql, values or None)
 
 
+def _create(path: Path) -> None:
+    """Make a store beside its place and move it there whole, one process at a time: a kill leaves none or a sound one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".new")
+    with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+        if path.exists():
+            return
+        for left in path.parent.glob(f"{unfinished.name}*"):
+            left.unlink()
+        with closing(duckdb.connect(str(unfinished))) as connection:
+            connection.execute(TABLES)
+        unfinished.replace(path)
+
+
 @contextmanager
 def _clear_errors(path: Path) -> Iterator[None]:
     """Turn what DuckDB says about a locked or broken file into one line that tells what to do."""
@@ -383,7 +399,7 @@ def _clear_errors(path: Path) -> Iterator[None]:
         raise
     except (duckdb.Error, OSError) as error:
         why = str(error).splitlines()[0]
-        if isinstance(error, duckdb.ConnectionException) or "Could not set lock" in why:
+        if isinstance(error, duckdb.ConnectionException | TimeoutError) or "Could not set lock" in why:
             raise StoreUnusable(f"{path} is in use by another altrally process; try again when it has finished.") from error
         raise _unreadable(path, why) from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from faulting import World, make_world
 from filelock import FileLock
 from listening import Listener, listening
 
@@ -71,6 +72,12 @@ def reference_home(reference: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home into which the simulated market was fetched."""
     return made_once(tmp_path_factory, "simulated_home", lambda home: fetch_into(home, "simulated"))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The small market and its homes that faults are put upon copies of."""
+    return World(made_once(tmp_path_factory, "world", make_world))
 
 
 @pytest.fixture(scope="session")
