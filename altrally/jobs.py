@@ -442,6 +442,7 @@ def power(
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
     from sources.gates import freshness
+    from sources.membership import sentence
 
     with opened(home) as store:
         as_of = last_day(store, None)
@@ -451,6 +452,7 @@ def status(home: Home, *, as_json: bool) -> None:
             "as_of": f"{as_of:%Y-%m-%d}",
             "snapshot": store.snapshot(as_of),
             "champion": champion_facts(home),
+            "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
         }
     if as_json:

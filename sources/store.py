@@ -14,6 +14,7 @@ import pandas as pd
 
 from sources.batches import BAR_FIELDS, Batch
 from sources.errors import BadInput, MissingData, StoreUnusable
+from sources.membership import PREFIX, members_only
 from sources.series import PANELS, SERIES, Panel, Series
 
 MARKETS = ("live", "files", "simulated")
@@ -21,6 +22,7 @@ VINTAGES = "alfred"
 LAYOUT = "1"
 UNIVERSE_WIDTH = 1_000_000
 DAY = "datetime64[us]"
+NO_STAYS = pd.DataFrame()
 
 TABLES = f"""
 CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
@@ -164,8 +166,27 @@ class Store:
     def read_panel(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame:
         """Latest values of `panel` known by `as_of`: float64, observed days x symbols, both sorted; missing is NaN.
 
-        `start` limits observed days. Only symbols and days with at least one value appear.
+        `start` limits observed days. Only symbols and days with at least one value appear. Where it is known when each constituent
+        was a member, other days of it are missing.
         """
+        wide = self._read_wide(panel, as_of, start)
+        stays = self.stays(as_of) if panel.universe == "stock" else NO_STAYS
+        return members_only(wide, stays) if len(stays) else wide
+
+    def stays(self, as_of: pd.Timestamp) -> pd.DataFrame:
+        """When constituents were members, as known by `as_of`: ticker, from, to (NaT while it lasts). Empty where nobody knows."""
+        rows = self._read(
+            """SELECT substr(series, $length + 1) AS ticker, observed AS "from", arg_max(value, version) AS lasted FROM observations
+               WHERE starts_with(series, $prefix) AND known <= $as_of GROUP BY series, observed ORDER BY ticker, "from" """,
+            length=len(PREFIX),
+            prefix=PREFIX,
+            as_of=_day(as_of),
+        ).df()
+        began = rows["from"].astype("datetime64[us]")
+        ended = began + pd.to_timedelta(rows["lasted"] - 1, unit="D").astype("timedelta64[us]")
+        return pd.DataFrame({"ticker": rows["ticker"].astype("str"), "from": began, "to": ended.where(rows["lasted"] > 0)})
+
+    def _read_wide(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None) -> pd.DataFrame:
         members = self._members(panel)
         if members.empty:
             return _wide(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), members)
