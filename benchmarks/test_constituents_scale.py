@@ -104,7 +104,7 @@ def measured(file: Path, first: pd.Timestamp, rounds: int) -> dict[str, Any]:
 def test_from_the_store_to_breadth(stores: Callable[[int, int], Path]) -> None:
     found = measured(stores(NAMES, YEARS), LAST - pd.DateOffset(years=YEARS), 5)
     assert found["peak_gib"] <= 1.0
-    assert found["wall"][0] <= 2.0
+    assert found["cpu"][0] <= 2.0, "of both threads together: an idle machine needs less"
 
 
 def test_ten_times_as_many_names_cost_at_most_eleven_times_as_much(stores: Callable[[int, int], Path]) -> None:
