@@ -93,6 +93,26 @@ def features(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def leakcheck(
+    context: typer.Context,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PLACE", help="Check the features this Python file or module declares. Runs its code."),
+    ] = None,
+    cuts: Annotated[int, typer.Option(metavar="N", help="Random days to cut at, besides every refit date.")] = 200,
+    seed: Annotated[int, typer.Option(metavar="K", help="Which days are drawn.")] = 7,
+    whole: Annotated[bool, typer.Option("--whole", help="Read every name of wide panels, not 300 of them: slower.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for the future in every feature and in the score.
+
+    Cuts the data on many days, spoils all that came later and compares bit for bit; exit code 1 if anything moved."""
+    from altrally import jobs
+
+    jobs.leakcheck(home_of(context), own or [], cuts, seed, whole=whole, as_json=as_json)
+
+
+@app.command()
 def train(
     context: typer.Context,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Use only what was known by then.  [default: all]")] = None,

@@ -11,12 +11,13 @@ import pandas as pd
 
 from altrally.issue import champion_of, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, GateClosed, MissingData, NoChampion
+from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion
 from sources.store import Store
 
 if TYPE_CHECKING:
     from altrally.issue import Issued
     from altrally.report.page import Page
+    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.best_of import Tried
     from training.settings import TrainSettings
@@ -130,6 +131,33 @@ def features(home: Home, *, as_json: bool) -> None:
         emit(listed.to_dict("records"))
     else:
         show(market_banner(market), feature_list(listed))
+
+
+def leakcheck(home: Home, own: Sequence[str], cuts: int, seed: int, *, whole: bool, as_json: bool) -> None:
+    """Look for the future; what was found is told last, as the error."""
+    from altrally.leakcheck import Check
+    from altrally.leakcheck import leakcheck as checked
+
+    check = Check(tuple(own), cuts, seed, whole)
+    with opened(home) as store, progress_bar() as report:
+        found = checked(store, check, last_day(store, None), None if own else champion_or_none(home), report)
+    if as_json:
+        emit(found.to_json())
+    else:
+        from altrally.leakcheck_page import leakcheck_page
+        from altrally.render import show
+
+        show(leakcheck_page(found))
+    if found.leaking:
+        raise LeakFound(f"{len(found.leaking)} didn't pass: {', '.join(found.leaking)}.")
+
+
+def champion_or_none(home: Home) -> "Champion | None":
+    """The model that scores, where one was trained."""
+    try:
+        return champion_of(home)
+    except NoChampion:
+        return None
 
 
 def settings_of(outcome: str, threshold: float | None, models: Sequence[str] | None) -> "TrainSettings":
@@ -471,9 +499,8 @@ def status(home: Home, *, as_json: bool) -> None:
 
 def champion_facts(home: Home) -> dict[str, Any] | None:
     """The champion in brief, None where nothing was trained yet."""
-    try:
-        champion = champion_of(home)
-    except NoChampion:
+    champion = champion_or_none(home)
+    if champion is None:
         return None
     card = champion.card
     told = {"label": card.label, "trained_as_of": card.trained_as_of, "trials": card.trials, "sentence": card.skill["sentence"]}
