@@ -1,4 +1,4 @@
-"""The five calls: the commands go through them, importing them costs nothing, and the notebook that shows them runs to its picture."""
+"""The five calls: commands go through them, importing costs nothing, and the notebook that shows them runs to its picture."""
 
 import base64
 import inspect
