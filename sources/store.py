@@ -38,8 +38,8 @@ INSERT INTO meta VALUES ('layout', '{LAYOUT}');
 BARS = "bars AS rows JOIN symbols ON symbols.id = rows.symbol_id"
 BAR_DIGEST = f"""md5_number_lower(concat_ws('|', universe, symbol, coalesce(asset_class, ''), rows.observed, rows.known,
     {", ".join(f"coalesce(rows.{name}::VARCHAR, '')" for name in BAR_FIELDS)}))"""
-OBSERVATION_DIGEST = f"""md5_number_lower(concat_ws('|', CASE WHEN source = '{VINTAGES}' THEN 'vintage' END, series, observed, known,
-    coalesce(value::VARCHAR, '')))"""
+OBSERVATION_DIGEST = f"""md5_number_lower(concat_ws('|', CASE WHEN source = '{VINTAGES}' THEN 'vintage' END,
+    series, observed, known, coalesce(value::VARCHAR, '')))"""
 
 NEW_OBSERVATIONS = """
 INSERT INTO observations

@@ -43,8 +43,9 @@ ROUNDS = {
     "damage": (24, 200),
     "disk full": (2, 12),
     "disk full while logging": (2, 12),
+    "soak": (5, 521),
 }
-"""How often each fault is put upon it: quick, and under `-m long`."""
+"""How often each fault is put upon it: quick, and under `-m long`; of the soak, how many rounds are lived."""
 
 LAST = pd.Timestamp("2018-06-30")
 SETTINGS = TrainSettings(models=("hazard",), draws=2, rotations=5)
@@ -55,10 +56,13 @@ PARTS = {
     "ledger.head",
     "ledger.jsonl",
     "ledger.lock",
+    "store.duckdb.damaged",
+    "ledger.db.damaged",
     "watch.json",
     "watch.lock",
     "mlruns/mlflow.copy",
     "mlruns/mlflow.db",
+    "mlruns/mlflow.db.damaged",
     "mlruns/mlflow.lock",
 }
 FOREVER = pd.Timestamp("2100-01-01")
