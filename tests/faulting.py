@@ -216,7 +216,7 @@ def learn_and_keep(learnt: Path, learn: Callable[..., list[Trained]], job: Job, 
     return trained
 
 
-def log(home: Home, learnt: Path, step: str, reached: Any) -> None:
+def log(home: Home, learnt: Path, step: str = "settle", reached: Any = None) -> None:
     """The part of a training after all was learnt; the event `reached` is set as the function `step` of it begins."""
     import training.train
 
@@ -268,7 +268,8 @@ def fill_and_do(ballast: Path, kilobytes: int, step: Callable[..., Any], *words:
 
 def tell_and_do(reached: Any, step: Callable[..., Any], *words: Any) -> Any:
     """Do a step after saying that it begins."""
-    reached.set()
+    if reached is not None:
+        reached.set()
     return step(*words)
 
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from faulting import World, begun, champions, command, content, log, orphans, rounds, spoken, statuses, warm
+from faulting import World, begun, champions, command, content, log, orphans, rounds, spoken, statuses
 
 from altrally.settings import Home
 
@@ -31,7 +31,7 @@ def test_eight_first_trainings_at_once_make_one_champion(world: World, tmp_path:
     for turn in range(count):
         home = Home(tmp_path / f"home{turn}")
         shutil.copytree(world.fetched.folder, home.folder)
-        children = [begun(log, home, world.learnt, "log_training", warm().Event()) for _ in range(EIGHT)]
+        children = [begun(log, home, world.learnt) for _ in range(EIGHT)]
         for child in children:
             child.join()
         assert [child.exitcode for child in children] == [0] * EIGHT

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from faulting import LAST, World, begun, champions, content, log, place_of, quiet, rounds, spoken, warm
+from faulting import LAST, World, begun, champions, content, log, place_of, quiet, rounds, spoken
 from issued import made_score, put
 
 from altrally.ledger import Ledger
@@ -147,7 +147,7 @@ def refetch(world: World, home: Home) -> None:
 
 def train_again(world: World, home: Home, file: Path) -> None:
     """What `altrally train` does, and by force where the champion's own forecasts are gone."""
-    child = begun(log, home, world.learnt, "settle", warm().Event())
+    child = begun(log, home, world.learnt)
     child.join()
     assert child.exitcode == 0
     if file.name == FORECASTS_FILE:
