@@ -19,6 +19,8 @@ from sources.errors import Refused, UnknownName
 
 FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS = ("first_passage", "terminal", "relative")
 COMPOSITES = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
+CLAIM = tuple(block for block in COMPOSITES if block != "crypto_state")
+"""The blocks the claim speaks of; crypto's own state isn't one."""
 LAGGED_LIQUIDITY = tuple("liquidity_lagged" if name == "liquidity" else name for name in COMPOSITES)
 RISEN = 0.30
 BREAKOUT_DAYS = 90

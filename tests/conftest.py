@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from faulting import World, make_world
 from filelock import FileLock
+from listening import Listener, listening
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "data"
 TODAY = pd.Timestamp("2025-01-01")
@@ -80,6 +81,28 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds a small simulated market of seven years: quick to compute again and again."""
+    from sources.layout import batches
+    from sources.simulated import simulate
+    from sources.store import Store
+
+    home = tmp_path_factory.mktemp("small")
+    with Store.open(home / "store.duckdb") as store:
+        store.claim_market("simulated")
+        for batch in batches(simulate(seed=3, start="2014-01-01", end="2020-12-31", stocks=12, coins=60), "simulated"):
+            store.append(batch, pd.Timestamp("2021-02-01"))
+    return home
+
+
+@pytest.fixture(scope="session")
 def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated home in which the default model and the baselines were trained once."""
     return made_once(tmp_path_factory, "trained_home", lambda home: train_in(home, simulated_home))
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A server that hears what a webhook is told."""
+    with listening() as server:
+        yield server

@@ -417,10 +417,10 @@ def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description:
 
 
 def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]:
-    """The pictures of every model, each in a folder of its own; many are drawn by two processes."""
+    """The pictures of every model, each in a folder of its own; many are drawn by two processes, which see the same disk."""
     places = {name: folder / str(number) for number, name in enumerate(models)}
     jobs = (delayed(write_figures)(replace(record, forecaster=Forecaster()), places[name]) for name, record in models.items())
-    Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1)(jobs)
+    Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
     return places
 
 
