@@ -203,6 +203,16 @@ def watch(
 
 
 @app.command()
+def repair(context: typer.Context, as_json: AsJson = False) -> None:
+    """Look for damaged files and mend what can be mended.
+
+    Names each and says what was done; fails where a command is left to run, and says which."""
+    from altrally import jobs
+
+    jobs.repair(home_of(context), as_json=as_json)
+
+
+@app.command()
 def verify(
     context: typer.Context,
     start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="First day forecast.  [default: 2018-01-01]")] = None,

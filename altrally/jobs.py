@@ -14,7 +14,7 @@ from altrally.api import opened, place_of
 from altrally.clock import now
 from altrally.issue import champion_of, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion
+from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
 from sources.store import Store
 
 if TYPE_CHECKING:
@@ -247,6 +247,21 @@ def watch(
         show(watch_page(done))
     if done.troubles:
         raise GateClosed("; ".join(trouble.rstrip(".") for trouble in done.troubles) + ".")
+
+
+def repair(home: Home, *, as_json: bool) -> None:
+    """Check every file of a home; what is left to do is told last, as the error."""
+    from altrally.repair import repair as repaired
+    from altrally.repair import told
+
+    findings = repaired(home)
+    if as_json:
+        emit([finding.to_json() for finding in findings])
+    else:
+        print(told(findings))  # noqa: T201  (bare: a path must not be wrapped)
+    left = [finding for finding in findings if finding.next]
+    if left:
+        raise StoreUnusable("; ".join(f"{finding.file}: {finding.next}" for finding in left))
 
 
 @dataclass(frozen=True)

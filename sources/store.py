@@ -40,6 +40,12 @@ CREATE TABLE bars (symbol_id INTEGER NOT NULL, observed DATE NOT NULL, known DAT
 INSERT INTO meta VALUES ('layout', '{LAYOUT}');
 """
 
+BARS = "bars AS rows JOIN symbols ON symbols.id = rows.symbol_id"
+BAR_DIGEST = f"""md5_number_lower(concat_ws('|', universe, symbol, coalesce(asset_class, ''), rows.observed, rows.known,
+    {", ".join(f"coalesce(rows.{name}::VARCHAR, '')" for name in BAR_FIELDS)}))"""
+OBSERVATION_DIGEST = f"""md5_number_lower(concat_ws('|', CASE WHEN source = '{VINTAGES}' THEN 'vintage' END,
+    series, observed, known, coalesce(value::VARCHAR, '')))"""
+
 NEW_OBSERVATIONS = """
 INSERT INTO observations
 WITH stored AS (
@@ -278,6 +284,16 @@ class Store:
         ).fetchone()
         return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
 
+    def damage(self) -> str | None:
+        """What is wrong with the rows, None if each says what was stored: all are read, and their digests computed again."""
+        for table, digest in (("observations AS rows", OBSERVATION_DIGEST), (BARS, BAR_DIGEST)):
+            found = self._run(
+                f"SELECT count(*) FILTER (digest IS DISTINCT FROM {digest}), bit_xor(hash(rows)) FROM {table}"
+            ).fetchone()
+            if found and found[0]:
+                return f"{found[0]} rows of {table.split()[0]} aren't what was stored"
+        return None
+
     def extent(self, as_of: pd.Timestamp, since: pd.Timestamp | None = None) -> pd.DataFrame:
         """What is known by `as_of` of days since `since`, one row a symbol (or series) and field: rows, first, last, known_last."""
         days = {"as_of": _day(as_of), "since": _day(since)}
@@ -450,7 +466,6 @@ def _new_bars(fields: list[str]) -> str:
     """SQL that inserts the rows of `incoming` that are new or differ from the latest stored version in one of `fields`."""
     merged = ", ".join(f"i.{name}::DOUBLE AS {name}" if name in fields else f"s.{name} AS {name}" for name in BAR_FIELDS)
     differs = " OR ".join(f"i.{name}::DOUBLE IS DISTINCT FROM s.{name}" for name in fields) or "false"
-    content = ", ".join(f"coalesce(c.{name}::VARCHAR, '')" for name in BAR_FIELDS)
     return f"""
 INSERT INTO bars
 WITH stored AS (
@@ -463,9 +478,9 @@ WITH stored AS (
     FROM incoming i LEFT JOIN stored s ON s.symbol_id = i.symbol_id AND s.observed = i.observed::DATE
     WHERE s.symbol_id IS NULL OR {differs}
 )
-SELECT c.symbol_id, c.observed, c.known, {", ".join(f"c.{name}" for name in BAR_FIELDS)}, $source, $fetched_at, c.version,
-    md5_number_lower(concat_ws('|', universe, symbol, coalesce(asset_class, ''), c.observed, c.known, {content}))
-FROM changed c JOIN symbols ON symbols.id = c.symbol_id
+SELECT rows.symbol_id, rows.observed, rows.known, {", ".join(f"rows.{name}" for name in BAR_FIELDS)}, $source, $fetched_at,
+    rows.version, {BAR_DIGEST}
+FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id
 """
 
 

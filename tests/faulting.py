@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache, partial
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from time import perf_counter
@@ -40,26 +41,12 @@ ROUNDS = {
     "first starts at once": (1, 20),
     "trainings at once": (1, 20),
     "damage": (24, 200),
+    "disk full": (2, 12),
+    "disk full while logging": (2, 12),
+    "soak": (5, 521),
 }
-"""How often each fault is put upon it: quick, and under `-m long`."""
+"""How often each fault is put upon it: quick, and under `-m long`; of the soak, how many rounds are lived."""
 
-PRELOADED = (
-    "altrally.cli",
-    "altrally.jobs",
-    "altrally.render",
-    "altrally.watch",
-    "altrally.score",
-    "arch.bootstrap",
-    "matplotlib.backends.backend_agg",
-    "mlflow.sklearn",
-    "mlflow.data",
-    "mlflow.store.model_registry.sqlalchemy_store",
-    "mlflow.store.tracking.sqlalchemy_store",
-    "models.drivers",
-    "skops.io",
-    "sources.files",
-    "training.train",
-)
 LAST = pd.Timestamp("2018-06-30")
 SETTINGS = TrainSettings(models=("hazard",), draws=2, rotations=5)
 PARTS = {
@@ -67,10 +54,15 @@ PARTS = {
     "store.lock",
     "ledger.db",
     "ledger.head",
+    "ledger.jsonl",
     "ledger.lock",
+    "store.duckdb.damaged",
+    "ledger.db.damaged",
     "watch.json",
     "watch.lock",
+    "mlruns/mlflow.copy",
     "mlruns/mlflow.db",
+    "mlruns/mlflow.db.damaged",
     "mlruns/mlflow.lock",
 }
 FOREVER = pd.Timestamp("2100-01-01")
@@ -86,9 +78,12 @@ def rounds(fault: str) -> pytest.MarkDecorator:
 @cache
 def warm() -> ForkServerContext:
     """What children are forked from."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context.set_forkserver_preload(["warmed"])
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        environment.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
     return context
 
 
@@ -195,18 +190,23 @@ def make_world(folder: Path) -> None:
 
 
 def train(home: Home, learnt: Path | None = None) -> None:
-    """A small training through what `altrally train` calls, with one picture a model instead of twelve: they take most of it.
-
-    What it learns is left in the file `learnt`, if there is to be one.
-    """
-    import training.tracking
+    """A small training through what `altrally train` calls; what it learns is left in the file `learnt`, if there is to be one."""
     import training.train
     from altrally.jobs import learn
 
-    training.tracking.write_figures = one_picture
+    cheapen()
     if learnt is not None:
         training.train.learn = partial(learn_and_keep, learnt, training.train.learn)
     learn(home, SETTINGS, None)
+
+
+def cheapen() -> None:
+    """One picture a model instead of twelve, and few resamples: together they take most of a small training."""
+    import training.best_of
+    import training.tracking
+
+    training.tracking.write_figures = one_picture
+    training.best_of.RESAMPLES = 20
 
 
 def learn_and_keep(learnt: Path, learn: Callable[..., list[Trained]], job: Job, *words: Any) -> list[Trained]:
@@ -216,21 +216,60 @@ def learn_and_keep(learnt: Path, learn: Callable[..., list[Trained]], job: Job, 
     return trained
 
 
-def log(home: Home, learnt: Path, step: str, reached: Any) -> None:
+def log(home: Home, learnt: Path, step: str = "settle", reached: Any = None) -> None:
     """The part of a training after all was learnt; the event `reached` is set as the function `step` of it begins."""
-    import training.tracking
     import training.train
 
+    cheapen()
     job, trained = pickle.loads(learnt.read_bytes())
-    training.tracking.write_figures = one_picture
     training.train.learn = lambda *words: trained
     setattr(training.train, step, partial(tell_and_do, reached, getattr(training.train, step)))
     training.train.train_on(job, place_of(home), quiet)
 
 
+def train_on_the_command_line(out: Path, learnt: Path, home: Home, reached: Any) -> None:
+    """`altrally train`, with what is learnt taken from a file; `reached` is set once it is about to be logged."""
+    import training.train
+
+    training.train.log_training = partial(tell_and_do, reached, training.train.log_training)
+    typed(out, learnt, "--home", home.folder, "train")
+
+
+def typed(out: Path, learnt: Path, *words: object, filled: tuple[Path, int] | None = None) -> None:
+    """The command line, with a training's settings small and what it learns taken from a file.
+
+    `filled` names a file that takes all of its disk but so many KB as soon as logging begins.
+    """
+    import altrally.jobs
+    import training.train
+
+    cheapen()
+    altrally.jobs.settings_of = lambda *words: SETTINGS
+    training.train.learn = lambda *words: pickle.loads(learnt.read_bytes())[1]
+    if filled is not None:
+        training.train.log_training = partial(fill_and_do, *filled, training.train.log_training)
+    command(out, *words)
+
+
+def said_by(out: Path, world: World, *words: object, filled: tuple[Path, int] | None = None) -> tuple[int, str]:
+    """Exit code and output of a command in a child of its own."""
+    child = warm().Process(target=typed, args=(out, world.learnt, *words), kwargs={"filled": filled})
+    child.start()
+    child.join()
+    return int(child.exitcode or 0), out.read_text(encoding="utf-8")
+
+
+def fill_and_do(ballast: Path, kilobytes: int, step: Callable[..., Any], *words: Any) -> Any:
+    """Do a step with hardly any room left on the disk."""
+    free = shutil.disk_usage(ballast.parent).free
+    ballast.write_bytes(bytes(max(0, free - kilobytes * 1024)))
+    return step(*words)
+
+
 def tell_and_do(reached: Any, step: Callable[..., Any], *words: Any) -> Any:
     """Do a step after saying that it begins."""
-    reached.set()
+    if reached is not None:
+        reached.set()
     return step(*words)
 
 
