@@ -33,8 +33,18 @@ class Nulls(StrEnum):
     FULL = "full"
 
 
+class EngineName(StrEnum):
+    """Who does the work that falls into equal parts."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be given several times.")]
+
+Engine = Annotated[EngineName, typer.Option(help="Where refits of trees and simulated markets are spread: local or dask.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The scheduler of a dask cluster, as tcp://host:8786.")]
 
 
 @app.callback()
@@ -121,14 +131,18 @@ def train(
     threshold: Annotated[
         float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share: 0.3 is 30 %.")
     ] = None,
+    engine: Engine = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the models and judge them out of sample.
 
     Every run is tracked in MLflow; the first training makes a champion, later ones refresh it or propose a challenger."""
     from altrally import jobs
+    from models.engine import engine as spread_by
 
-    jobs.train(home_of(context), until, model, outcome, threshold, as_json=as_json)
+    with spread_by(engine, scheduler):
+        jobs.train(home_of(context), until, model, outcome, threshold, as_json=as_json)
 
 
 @app.command()
@@ -205,15 +219,19 @@ def verify(
         Nulls, typer.Option(help="full also refits, on 39 rotations, models that take minutes; it may be interrupted.")
     ] = Nulls.QUICK,
     panel: Annotated[bool, typer.Option("--panel", help="Also leave each cycle out, and each block.")] = False,
+    engine: Engine = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge out-of-sample forecasts of the store.
 
     Purged walk-forward, refitted each quarter: one row a model and horizon. A look is a try: what is judged is counted."""
     from altrally import jobs
+    from models.engine import engine as spread_by
 
     asked = jobs.Verification(start, end, model, outcome, threshold, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel)
-    jobs.verify(home_of(context), asked, as_json=as_json)
+    with spread_by(engine, scheduler):
+        jobs.verify(home_of(context), asked, as_json=as_json)
 
 
 @app.command()
@@ -288,14 +306,18 @@ def power(
     seed: Annotated[int, typer.Option(metavar="K", help="Which markets are drawn.")] = 7,
     jobs: Annotated[int | None, typer.Option(metavar="J", min=1, help="Processes at once.  [default: one a core]")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where markets are kept.  [default: in the home]")] = None,
+    engine: Engine = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask simulated markets how often skill is found.
 
     Where there is none (size) and where there is (power). Finished markets are kept: the same command goes on after a stop."""
     from altrally import jobs as work
+    from models.engine import engine as spread_by
 
-    work.power(home_of(context), markets, years or [11], strength or [0.0, 1.0], lag_weeks, seed, jobs, out, as_json=as_json)
+    with spread_by(engine, scheduler):
+        work.power(home_of(context), markets, years or [11], strength or [0.0, 1.0], lag_weeks, seed, jobs, out, as_json=as_json)
 
 
 @app.command()

@@ -35,6 +35,7 @@ from models.saving import TRUSTED_TYPES, digest
 from sources.errors import NoChampion, StoreUnusable
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
+from training.scratch import clear, is_left, room
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,11 +75,12 @@ class TrackingPlace:
 
 @dataclass(frozen=True)
 class Tracker:
-    """An open place: its client and the experiment all runs belong to."""
+    """An open place: its client, the experiment all runs belong to, and the room this process works in."""
 
     client: "MlflowClient"
     experiment_id: str
     place: TrackingPlace
+    room: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,10 @@ def tracking(place: TrackingPlace) -> Iterator[Tracker]:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with pointed_at(place.uri):
+        with pointed_at(place.uri), room(place.home) as name:
             with alone(place):
                 create_database(place)
-                tracker = connect(place)
+                tracker = replace(connect(place), room=name)
             sweep(tracker)
             yield tracker
     except (MlflowException, SQLAlchemyError) as error:
@@ -200,7 +202,8 @@ def create_database(place: TrackingPlace) -> None:
     from mlflow import MlflowClient
 
     unfinished = file.with_suffix(".new")
-    unfinished.unlink(missing_ok=True)
+    for left in file.parent.glob(f"{unfinished.name}*"):
+        left.unlink()
     MlflowClient(tracking_uri=f"{SQLITE}{unfinished}").search_experiments(max_results=1)
     unfinished.replace(file)
 
@@ -233,19 +236,35 @@ def relocate(place: TrackingPlace, old: str, new: str) -> None:
 
 
 def sweep(tracker: Tracker) -> int:
-    """Mark runs KILLED whose process died while they were RUNNING; how many."""
+    """Clear up after dead processes: mark KILLED their runs still RUNNING and FAILED their half-saved models; how many runs."""
+    home = tracker.place.home
     running = tracker.client.search_runs([tracker.experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
-    dead = [run.info.run_id for run in running if is_dead(run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
+    dead = [run.info.run_id for run in running if is_dead(home, run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
+    if dead:
+        fail_models(tracker, dead)
     for run_id in dead:
         tracker.client.set_terminated(run_id, "KILLED")
+    clear(home)
     return len(dead)
 
 
-def is_dead(tags: Mapping[str, str], started: pd.Timestamp) -> bool:
-    """Its process is gone from this machine, or it has been running for longer than any training does."""
+def fail_models(tracker: Tracker, runs: Sequence[str]) -> None:
+    """Models that runs were saving when they died."""
+    for model in tracker.client.search_logged_models([tracker.experiment_id], max_results=50):
+        if model.source_run_id in runs and model.status == "PENDING":
+            tracker.client.finalize_logged_model(model.model_id, "FAILED")
+
+
+def is_dead(home: Path, tags: Mapping[str, str], started: pd.Timestamp) -> bool:
+    """Its process is gone from this machine, or it has been running for longer than any training does.
+
+    A number may have been given to another process since, but nobody else keeps its room.
+    """
     if pd.Timestamp.now("UTC").tz_localize(None) - started > DEAD_AFTER:
         return True
-    return tags.get("host") == platform.node() and not is_alive(int(tags.get("pid", 0)))
+    if tags.get("host") != platform.node():
+        return False
+    return not is_alive(int(tags.get("pid", 0))) or is_left(home, tags.get("room", ""))
 
 
 def is_alive(pid: int) -> bool:
@@ -362,7 +381,7 @@ def log_training(
 
 def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> str:
     """A RUNNING run that says whose it is; its id."""
-    process = {"pid": str(os.getpid()), "host": platform.node()}
+    process = {"pid": str(os.getpid()), "host": platform.node(), "room": tracker.room}
     told = {"mlflow.note.content": description, "mlflow.source.name": "altrally train"}
     family = {} if parent is None else {"mlflow.parentRunId": parent}
     all_tags = {**tags, **process, **told, **family}
@@ -370,10 +389,10 @@ def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description:
 
 
 def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]:
-    """The pictures of every model, each in a folder of its own; many are drawn by two processes."""
+    """The pictures of every model, each in a folder of its own; many are drawn by two processes, which see the same disk."""
     places = {name: folder / str(number) for number, name in enumerate(models)}
     jobs = (delayed(write_figures)(replace(record, forecaster=Forecaster()), places[name]) for name, record in models.items())
-    Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1)(jobs)
+    Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
     return places
 
 

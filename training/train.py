@@ -29,6 +29,7 @@ from training.tracking import (
     Tracker,
     TrackingPlace,
     TrainingRecord,
+    alone,
     champion,
     code_version,
     count_trials,
@@ -138,7 +139,8 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
         for model in trained
     }
     run_id, made = log_training(tracker, training_record(job, tried, trained), records, progress)
-    decisions = settle(tracker, default, made, records)
+    with alone(tracker.place):
+        decisions = settle(tracker, default, made, records)
     told = records.get(default, next(iter(records.values())))
     return TrainReport(
         until=f"{job.data.until:%Y-%m-%d}",
