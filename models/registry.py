@@ -39,6 +39,7 @@ JOIN logged_models AS models ON 'models:/' || models.model_id = versions.source
 JOIN runs ON runs.run_uuid = versions.run_id
 WHERE aliases.workspace = 'default' AND aliases.name = ? AND aliases.alias = ? AND tags.key = 'sha256'
 """
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
 
 
@@ -191,9 +192,14 @@ def champion_version(client: "MlflowClient") -> Any:
     try:
         return client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code not in NOT_THERE and not is_hidden(client, error.error_code):
             raise
         raise NoChampion(NOT_TRAINED) from None
+
+
+def is_hidden(client: "MlflowClient", error_code: str) -> bool:
+    """Whether a server with accounts said "denied" of a model that isn't there, which it tells nobody apart."""
+    return error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name = '{REGISTERED_MODEL}'")
 
 
 @contextmanager
