@@ -16,6 +16,7 @@ from altrally.issue import champion_of, day_of
 from altrally.settings import Home
 from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
 from sources.store import Store
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.issue import Issued
@@ -82,24 +83,33 @@ def demo(home: Home) -> None:
     from training.verify import model_names
 
     show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
-    settings = settings_of("first_passage", None, None)
+    settings = settings_of(ALTCOINS, None)
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
     show(score_page(issue(home, None).score), next_steps(home.folder))
 
 
-def fetch(home: Home, provider: str, path: Path | None) -> None:
+def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
+    """The target of a file, the built-in one without, asked for another outcome or threshold where they are given."""
+    if file is None:
+        return ALTCOINS.asking(outcome, threshold)
+    from sources.target_file import read_target
+
+    return read_target(file).asking(outcome, threshold)
+
+
+def fetch(home: Home, provider: str, path: Path | None, target: Target) -> None:
     """Bring what is new into the store, and say line by line what came and what was dropped."""
     from altrally.render import fetch_table, show
 
-    show(fetch_table(bring(home, provider, path)))
+    show(fetch_table(bring(home, provider, path, target)))
 
 
-def bring(home: Home, provider: str, path: Path | None) -> "FetchReport":
+def bring(home: Home, provider: str, path: Path | None, target: Target = ALTCOINS) -> "FetchReport":
     """Fetch under a progress bar."""
     with progress_bar() as report:
-        return api.fetch(home, provider, path=path, progress=report, now=now())
+        return api.fetch(home, provider, path=path, target=target, progress=report, now=now())
 
 
 def features(home: Home, *, as_json: bool) -> None:
@@ -143,21 +153,19 @@ def champion_or_none(home: Home) -> "Champion | None":
         return None
 
 
-def settings_of(outcome: str, threshold: float | None, models: Sequence[str] | None) -> "TrainSettings":
+def settings_of(target: Target, models: Sequence[str] | None) -> "TrainSettings":
     """What was asked for, checked before anything is read."""
     from training.settings import TrainSettings
     from training.verify import model_names
 
-    settings = TrainSettings(outcome=outcome, threshold=threshold, models=tuple(models) if models else None)
+    settings = TrainSettings(target, models=tuple(models) if models else None)
     model_names(settings)
     return settings
 
 
-def train(
-    home: Home, until: str | None, models: Sequence[str] | None, outcome: str, threshold: float | None, *, as_json: bool
-) -> None:
+def train(home: Home, until: str | None, models: Sequence[str] | None, target: Target, *, as_json: bool) -> None:
     """Train, judge and track."""
-    report = learn(home, settings_of(outcome, threshold, models), day(until, "--until"))
+    report = learn(home, settings_of(target, models), day(until, "--until"))
     if as_json:
         emit(report.to_json())
         return
@@ -172,9 +180,9 @@ def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> 
         return api.train(home, settings, until=until, progress=report, now=now())
 
 
-def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> None:
+def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_json: bool) -> None:
     """Issue a forecast."""
-    issued = issue(home, day(as_of, "--as-of"), in_sample=in_sample)
+    issued = issue(home, day(as_of, "--as-of"), target, in_sample=in_sample)
     if as_json:
         emit(issued.score.to_json())
         return
@@ -184,9 +192,9 @@ def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> N
     show(score_page(issued.score), entry_note(issued.entry))
 
 
-def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Issued":
-    """The champion's forecast at the end of a day, recorded in the ledger."""
-    return api.score(home, as_of, in_sample=in_sample, now=now())
+def issue(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS, *, in_sample: bool = False) -> "Issued":
+    """The forecast of a target's champion at the end of a day, recorded in the ledger."""
+    return api.score(home, as_of, target, in_sample=in_sample, now=now())
 
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
@@ -225,6 +233,7 @@ def watch(
     retrain_days: int,
     webhook: str | None,
     cross: Sequence[str],
+    target: Target,
     *,
     as_json: bool,
 ) -> None:
@@ -232,12 +241,12 @@ def watch(
     from altrally.notices import crossing
     from altrally.watch import Watch, alone, one_round
 
-    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text) for text in cross))
+    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text, target) for text in cross), target)
     with alone(home), progress_bar() as report:
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
         if done.forecast is not None:
             report("writing the page", 0, 0)
-            page_of(home, pd.Timestamp(done.as_of))
+            page_of(home, pd.Timestamp(done.as_of), target)
     if as_json:
         emit(vars(done))
     else:
@@ -271,8 +280,7 @@ class Verification:
     start: str | None
     end: str | None
     models: Sequence[str] | None
-    outcome: str
-    threshold: float | None
+    target: Target
     forecasts: Path | None
     full_nulls: bool
     panel: bool
@@ -281,7 +289,7 @@ class Verification:
 def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
     """Judge out-of-sample forecasts of the store; of this only the number of tries is tracked."""
     span = day(asked.start, "--from"), day(asked.end, "--to")
-    settings = settings_of(asked.outcome, asked.threshold, asked.models)
+    settings = settings_of(asked.target, asked.models)
     with progress_bar() as report:
         verification = api.verify(
             home, settings, start=span[0], end=span[1], full_nulls=asked.full_nulls, panel=asked.panel, progress=report
@@ -335,12 +343,12 @@ def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
         return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
-def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
+def compare(home: Home, runs: Sequence[str], target: Target, *, as_json: bool) -> None:
     """Tracked runs beside each other, on the same days."""
     from training.compare import compare as paired
 
     require_trained(home)
-    rows = paired(place_of(home), runs)
+    rows = paired(place_of(home), runs, target)
     if as_json:
         emit(rows)
         return
@@ -364,9 +372,9 @@ def require_trained(home: Home) -> None:
         raise NoChampion("Nothing has been trained in this home yet. Run `altrally train` first.")
 
 
-def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
+def report(home: Home, as_of: str | None, target: Target, *, as_json: bool) -> None:
     """Write the page of a day and say where it is."""
-    page = page_of(home, day(as_of, "--as-of"))
+    page = page_of(home, day(as_of, "--as-of"), target)
     if as_json:
         emit(page.to_json())
         return
@@ -376,9 +384,9 @@ def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
     print(page.path)  # noqa: T201  (bare: a path must not be wrapped)
 
 
-def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
+def page_of(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS) -> "Page":
     """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues."""
-    return api.report(home, as_of, now=now())
+    return api.report(home, as_of, target, now=now())
 
 
 def power(

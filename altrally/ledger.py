@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from altrally.mirror import follow, mirror, mirrored
 from sources.copies import set_aside
 from sources.errors import LedgerBroken, StoreUnusable
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.score import Score
@@ -79,6 +80,10 @@ class Line:
     def as_of(self) -> pd.Timestamp:
         """The day at whose end the forecast stands."""
         return pd.Timestamp(self.body["as_of"])
+
+    def is_of(self, target: Target) -> bool:
+        """Whether it speaks of what a target asks about; outcome, threshold and horizons may differ."""
+        return bool(self.body["outcome"].get("target") == target.told.get("target"))
 
     @property
     def record(self) -> str:
@@ -153,15 +158,16 @@ class Ledger:
         """Every line, oldest first."""
         return self._lines("ORDER BY number")
 
-    def last_live(self, before: pd.Timestamp | None = None) -> Line | None:
-        """The newest live forecast, of a day before `before` where that is given; None where there is none."""
-        newest_first = (line for line in self._lines("ORDER BY number DESC") if line.kind == SCORE and line.record == LIVE)
+    def last_live(self, before: pd.Timestamp | None = None, target: Target = ALTCOINS) -> Line | None:
+        """The newest live forecast of a target, of a day before `before` where that is given; None where there is none."""
+        newest = (line for line in self._lines("ORDER BY number DESC") if line.kind == SCORE and line.record == LIVE)
+        newest_first = (line for line in newest if line.is_of(target))
         return next((line for line in newest_first if before is None or line.as_of < before), None)
 
-    def forecast_of(self, as_of: pd.Timestamp) -> Line | None:
-        """The first forecast issued for a day, in-sample answers aside: the one that counts; None where there is none."""
+    def forecast_of(self, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Line | None:
+        """The first forecast of a target for a day, in-sample answers aside: the one that counts; None where there is none."""
         scores = (line for line in self._lines("ORDER BY number") if line.kind == SCORE and line.as_of == as_of)
-        return next((line for line in scores if line.record != IN_SAMPLE), None)
+        return next((line for line in scores if line.record != IN_SAMPLE and line.is_of(target)), None)
 
     def verify(self) -> Head:
         """Follow the chain from the first line to the last. Raises LedgerBroken, naming the first line that isn't as written."""

@@ -1,18 +1,18 @@
 """Go through a home file by file: what is damaged is named, what can be brought back is, and for the rest the command is said."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from shutil import rmtree
 from typing import Any
 
 from altrally.ledger import Ledger, head_file, rebuild
 from altrally.mirror import mirror
 from altrally.settings import Home
-from altrally.watch import read_state, state_file
-from models.registry import champion_place, damaged_figures, damaged_files
+from altrally.watch import state_in
+from models.registry import champion_names, champion_place, damaged_figures, damaged_files
 from sources.copies import bring_back, damage, set_aside
-from sources.errors import AltrallyError, MissingData, NoChampion
+from sources.errors import AltrallyError, MissingData
 from sources.store import Store
 from training.scratch import clear
 from training.spool import damaged_works
@@ -108,18 +108,18 @@ def damage_of_runs(home: Home) -> str | None:
 
 
 def require_champion(home: Home) -> None:
-    """The champion can be looked up; whether its files are whole is asked later."""
-    with suppress(NoChampion):
-        champion_place(home.tracking_uri)
+    """Each target's champion can be looked up; whether its files are whole is asked later."""
+    for name in champion_names(home.database):
+        champion_place(home.tracking_uri, name)
 
 
 def artifacts(home: Home) -> Iterator[Finding]:
-    """Every file of a run is the one that was logged. One that isn't matters for the champion alone."""
+    """Every file of a run is the one that was logged. One that isn't matters for champions alone."""
     if home.tracking_server or not home.database.exists():
         return
-    champion = champion_place(home.tracking_uri).run_id
+    champions = {champion_place(home.tracking_uri, name).run_id for name in champion_names(home.database)}
     for run, file in damaged_files(home.database, home.artifacts):
-        yield Finding(str(file), f"it isn't what run {run} logged", "there is no other copy", AGAIN if run == champion else None)
+        yield Finding(str(file), f"it isn't what run {run} logged", "there is no other copy", AGAIN if run in champions else None)
 
 
 def works(home: Home) -> Iterator[Finding]:
@@ -151,10 +151,11 @@ def check_ledger(home: Home) -> None:
 
 def state(home: Home) -> Iterator[Finding]:
     """What the last watch left can be read."""
-    why = failure(lambda: read_state(home))
-    if why is not None:
-        state_file(home).unlink()
-        yield Finding(str(state_file(home)), why, "removed: the next watch begins anew from the ledger", None)
+    for file in sorted(home.folder.glob("watch*.json")):
+        why = failure(partial(state_in, file))
+        if why is not None:
+            file.unlink()
+            yield Finding(str(file), why, "removed: the next watch begins anew from the ledger", None)
 
 
 def failure(step: Callable[[], object]) -> str | None:

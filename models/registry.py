@@ -16,12 +16,12 @@ from models.card import Card, read_card
 from models.forecaster import Forecaster
 from models.saving import digest, load
 from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-REGISTERED_MODEL = "altrally"
 EXPERIMENT = "altrally"
 CHAMPION = "champion"
 MODEL_FILE = "model.skops"
@@ -41,6 +41,7 @@ JOIN runs ON runs.run_uuid = versions.run_id
 LEFT JOIN tags AS files ON files.run_uuid = versions.run_id AND files.key = 'files'
 WHERE aliases.workspace = 'default' AND aliases.name = ? AND aliases.alias = ? AND tags.key = 'sha256'
 """
+NAMES = "SELECT name FROM registered_model_aliases WHERE workspace = 'default' AND alias = ? ORDER BY name"
 TELLING = (
     "family",
     "label",
@@ -63,6 +64,7 @@ FIGURES = (
 
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
+NO_SUCH_CHAMPION = "No {name} has been trained in this home yet. Run `altrally train --target FILE` first."
 
 
 @dataclass(frozen=True)
@@ -76,20 +78,25 @@ class Champion:
     run_id: str
 
 
-def load_champion(tracking_uri: str, home: Path) -> Champion:
-    """The registered model with the alias `champion`.
+def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Champion:
+    """The registered model of a target with the alias `champion`.
 
     Files are looked for under `home` first, because MLflow stores absolute paths and a home can move. Raises NoChampion where there
-    is none, Refused where its file isn't the one registered or holds types that aren't ours, StoreUnusable where the database
-    can't be read.
+    is none, Refused where its file isn't the one registered, holds types that aren't ours or answers another question than `target`
+    asks (any outcome and threshold will do for the default one), StoreUnusable where the database can't be read.
     """
-    place = champion_place(tracking_uri)
+    place = champion_place(tracking_uri, target.registered_model)
     with fetched(place.model_folder, MODEL_FILE, home, tracking_uri) as file:
         forecaster = load(file, place.sha256)
     with fetched(place.run_folder, CARD_FILE, home, tracking_uri) as file:
         require_sum(file, place.files)
         card = read_card(file.read_text(encoding="utf-8"))
-    return Champion(forecaster, card, REGISTERED_MODEL, place.version, place.run_id)
+    if target != ALTCOINS and card.target.label != target.label:
+        raise Refused(
+            f"The champion of {target.name!r} answers {card.label}, not {target.label}. "
+            "Run `altrally train` with this file, or bring the former file back."
+        )
+    return Champion(forecaster, card, target.registered_model, place.version, place.run_id)
 
 
 def require_sum(file: Path, files: str) -> None:
@@ -110,28 +117,39 @@ class ChampionPlace(NamedTuple):
     files: str
 
 
-def champion_place(tracking_uri: str) -> ChampionPlace:
+def champion_place(tracking_uri: str, name: str) -> ChampionPlace:
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
-    found = champion_rows(Path(tracking_uri.removeprefix(SQLITE))) if tracking_uri.startswith(SQLITE) else []
-    return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri)
+    found = champion_rows(Path(tracking_uri.removeprefix(SQLITE)), name) if tracking_uri.startswith(SQLITE) else []
+    return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri, name)
 
 
-def champion_rows(database: Path) -> list[tuple[Any, ...]]:
+def champion_rows(database: Path, name: str = ALTCOINS.registered_model) -> list[tuple[Any, ...]]:
     """The champion's rows joined; nothing where there is none or the tables aren't those of the MLflow we know."""
     from sqlite3 import Error, connect
 
     try:
         with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(CHAMPION_ROWS, (REGISTERED_MODEL, CHAMPION)).fetchall()
+            return connection.execute(CHAMPION_ROWS, (name, CHAMPION)).fetchall()
     except Error:
         return []
 
 
-def champion_by_client(tracking_uri: str) -> ChampionPlace:
+def champion_names(database: Path) -> list[str]:
+    """The registered models that have a champion; none where the tables aren't those of the MLflow we know."""
+    from sqlite3 import Error, connect
+
+    try:
+        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return [name for (name,) in connection.execute(NAMES, (CHAMPION,)).fetchall()]
+    except Error:
+        return []
+
+
+def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept, as MLflow says."""
     with connected(tracking_uri) as client:
-        version = champion_version(client)
+        version = champion_version(client, name)
         run = client.get_run(version.run_id)
         return ChampionPlace(
             version=str(version.version),
@@ -143,13 +161,13 @@ def champion_by_client(tracking_uri: str) -> ChampionPlace:
         )
 
 
-def aliases(tracking_uri: str) -> dict[str, str]:
-    """Alias -> version of the registered model; empty where nothing is registered."""
+def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
+    """Alias -> version of the registered model of a target; empty where nothing is registered."""
     with connected(tracking_uri) as client:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = client.get_registered_model(REGISTERED_MODEL).aliases
+            found = client.get_registered_model(target.registered_model).aliases
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -226,21 +244,21 @@ def require_database(tracking_uri: str) -> None:
             raise StoreUnusable(f"{file} isn't a database of runs. Move it away and run `altrally train`.")
 
 
-def champion_version(client: "MlflowClient") -> Any:
+def champion_version(client: "MlflowClient", name: str) -> Any:
     """The registered version that has the alias."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
+        return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
-        if error.error_code not in NOT_THERE and not is_hidden(client, error.error_code):
+        if error.error_code not in NOT_THERE and not is_hidden(client, name, error.error_code):
             raise
-        raise NoChampion(NOT_TRAINED) from None
+        raise NoChampion(NOT_TRAINED if name == ALTCOINS.registered_model else NO_SUCH_CHAMPION.format(name=name)) from None
 
 
-def is_hidden(client: "MlflowClient", error_code: str) -> bool:
+def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
     """Whether a server with accounts said "denied" of a model that isn't there, which it tells nobody apart."""
-    return error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    return error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name = '{name}'")
 
 
 @contextmanager

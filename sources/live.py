@@ -4,7 +4,7 @@ Small caps come where the home lists them (`sources.constituents`).
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,15 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: C
     """Everything declared, from a little before what is stored. `path` is not looked at; FRED_API_KEY brings revised series."""
     key = os.environ.get("FRED_API_KEY", "").strip()
     return deliveries(store, today=today, progress=progress, endpoints=endpoints_of(os.environ), key=key, patience=Patience())
+
+
+def funds_named(
+    store: Store, tickers: Sequence[str], *, today: pd.Timestamp, progress: Callable[[str, int, int], None]
+) -> Deliveries:
+    """Bars of funds and indices that no declared series names; each continues where the store ends."""
+    site = Site("Yahoo", endpoints_of(os.environ).yahoo, Patience())
+    asked = [yahoo.Asked(ticker, ticker) for ticker in dict.fromkeys(tickers)]
+    yield from yahoo.deliveries(yahoo.Shelf(store, "fund", FUNDS_LABEL, today), asked, site, progress)
 
 
 def deliveries(

@@ -171,7 +171,7 @@ def read_sound(folder: Path, sums: Mapping[str, str]) -> Work:
     models = {
         name: ModelRecord(
             **{field: fields[field] for field in PLAIN},
-            **{frame: pd.read_parquet(folder / f"{number}.{frame}.parquet") for frame in FRAMES},
+            **read_frames(folder, number),
             card=read_card(json.dumps(fields["card"])),
             forecaster=load(folder / f"{number}.skops", sums[f"{number}.skops"]),
             judged=judged,
@@ -181,6 +181,11 @@ def read_sound(folder: Path, sums: Mapping[str, str]) -> Work:
     tables = {name: pd.read_csv(StringIO(text), dtype="str", keep_default_na=False) for name, text in plain["tables"].items()}
     same = {field: plain[field] for field in ("name", "params", "tags", "description", "verification")}
     return Work(TrainingRecord(**same, tables=tables, inputs=pd.read_parquet(folder / "inputs.parquet")), models, plain["default"])
+
+
+def read_frames(folder: Path, number: int) -> dict[str, Any]:
+    """The tables of one model."""
+    return {frame: pd.read_parquet(folder / f"{number}.{frame}.parquet") for frame in FRAMES}
 
 
 def judged_table(judged: Mapping[int, Judged]) -> pd.DataFrame:

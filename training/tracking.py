@@ -24,7 +24,6 @@ from models.registry import (
     EXPERIMENT,
     FORECASTS_FILE,
     MODEL_FILE,
-    REGISTERED_MODEL,
     ROTATIONS_FILE,
     SQLITE,
     VERIFICATION_FILE,
@@ -38,8 +37,10 @@ from models.registry import (
 from models.saving import TRUSTED_TYPES, digest
 from sources.copies import damage, keep_copy
 from sources.errors import NoChampion, StoreUnusable
+from sources.target import ALTCOINS, Target
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
+from training.scores import Floats
 from training.scratch import clear, is_left, room
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 WORTH_TWO_PROCESSES = 4
 ABOUT = (
-    "The probability that altcoins rally within 30, 60 and 90 days. `champion` scores; `challenger` is the best other model of the "
+    "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
     "last training. A version tagged `unproven` has shown no skill."
 )
 SEED = 7
@@ -130,11 +131,12 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of the registered model and the run that made it."""
+    """A version of a registered model, one a target, and the run that made it."""
 
     version: str
     run_id: str
     tags: Mapping[str, str]
+    name: str = ALTCOINS.registered_model
 
 
 @contextmanager
@@ -332,7 +334,8 @@ def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
 def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
     """What was tried on the question of a training (its tags) so far, with what was kept of it on the same data."""
     tried = tried_on(tracker, training["family"], training["label"])
-    forecasts, skills = {}, {}
+    forecasts: dict[str, pd.DataFrame] = {}
+    skills: dict[str, Floats] = {}
     for name, run in kept_runs(tracker, training, tried.configurations - set(besides)).items():
         with suppress(StoreUnusable):  # what is damaged counts as never judged
             forecasts[name] = wide(forecasts_of(tracker, run))
@@ -550,48 +553,63 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
     named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
     with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
         tags = {**record.tags, **named, "sha256": digest(file)}
-    require_registered_model(tracker)
+    require_registered_model(tracker, card.target)
     made = tracker.client.create_model_version(
-        REGISTERED_MODEL, info.model_uri, run_id=run_id, tags=tags, description=record.description, model_id=info.model_id
+        card.target.registered_model,
+        info.model_uri,
+        run_id=run_id,
+        tags=tags,
+        description=record.description,
+        model_id=info.model_id,
     )
-    return Registered(str(made.version), run_id, tags)
+    return Registered(str(made.version), run_id, tags, made.name)
 
 
-def require_registered_model(tracker: Tracker) -> None:
-    """Create the registered model where it isn't there yet."""
+def require_registered_model(tracker: Tracker, target: Target) -> None:
+    """Create the registered model of a target where it isn't there yet."""
     from mlflow.exceptions import MlflowException
 
     try:
-        tracker.client.create_registered_model(REGISTERED_MODEL, description=ABOUT)
+        about = ABOUT.format(name=target.name, days=", ".join(map(str, target.horizons)))
+        tracker.client.create_registered_model(target.registered_model, description=about)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
 
 
-def champion(tracker: Tracker) -> Registered | None:
-    """The version that has the alias, None in an empty home."""
+def champion(tracker: Tracker, target: Target) -> Registered | None:
+    """The version that scores a target, None where it has none."""
+    return champion_named(tracker, target.registered_model)
+
+
+def champion_named(tracker: Tracker, name: str) -> Registered | None:
+    """The version of a registered model that has the alias, None where there is none."""
     try:
-        found = champion_version(tracker.client)
+        return registered(champion_version(tracker.client, name))
     except NoChampion:
         return None
-    return Registered(str(found.version), found.run_id, dict(found.tags))
+
+
+def registered(version: Any) -> Registered:
+    """A version as MLflow hands it out."""
+    return Registered(str(version.version), version.run_id, dict(version.tags), version.name)
 
 
 def version_of(tracker: Tracker, run_id: str) -> Registered | None:
     """The version a run registered."""
-    found = tracker.client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
-    return Registered(str(found[0].version), run_id, dict(found[0].tags)) if found else None
+    found = tracker.client.search_model_versions(f"run_id = '{run_id}'")
+    return registered(found[0]) if found else None
 
 
-def set_alias(tracker: Tracker, alias: str, registered: Registered) -> None:
+def set_alias(tracker: Tracker, alias: str, version: Registered) -> None:
     """Move an alias to a version."""
-    tracker.client.set_registered_model_alias(REGISTERED_MODEL, alias, registered.version)
+    tracker.client.set_registered_model_alias(version.name, alias, version.version)
 
 
-def tag_version(tracker: Tracker, registered: Registered, tags: Mapping[str, str]) -> None:
+def tag_version(tracker: Tracker, version: Registered, tags: Mapping[str, str]) -> None:
     """Leave tags on a version."""
     for name, value in tags.items():
-        tracker.client.set_model_version_tag(REGISTERED_MODEL, registered.version, name, value)
+        tracker.client.set_model_version_tag(version.name, version.version, name, value)
 
 
 def forecasts_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
