@@ -33,7 +33,7 @@ from sources.target import ALTCOINS, Target
 from sources.webhook import post, require_address
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
-from training.train import MOST_MISSING, train
+from training.train import MOST_MISSING, make_good, train
 
 Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
@@ -198,9 +198,13 @@ def forecast(at: Standing) -> Line | None:
 
 
 def learn_when_due(at: Standing) -> list[str]:
-    """Train if the last training is too old or of an earlier quarter; what was decided about the champion."""
+    """Train if the last training is too old or of an earlier quarter; what was decided about the champion.
+
+    A training that learnt and couldn't be logged is logged first, and counts.
+    """
+    late = make_good(at.place, at.progress)
     last = max(champion_of(at.home, at.target).card.trained_as_of, read_state(at.home, at.target).trained_as_of)
-    return learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else []
+    return late + (learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 
 
 def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
@@ -279,14 +283,17 @@ def deliver(at: Standing, webhook: str, state: State) -> None:
 
 def read_state(home: Home, target: Target = ALTCOINS) -> State:
     """What earlier rounds left; a first round finds nothing. Raises StoreUnusable where it is damaged."""
+    return state_in(state_file(home, target))
+
+
+def state_in(file: Path) -> State:
+    """What a file says of earlier rounds. Raises StoreUnusable."""
     try:
-        return State(**json.loads(state_file(home, target).read_text(encoding="utf-8")))
+        return State(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return State()
     except (ValueError, TypeError):
-        raise StoreUnusable(
-            f"{state_file(home, target)} is damaged. Remove it: the next round begins anew from the ledger."
-        ) from None
+        raise StoreUnusable(f"{file} is damaged. Remove it: the next round begins anew from the ledger.") from None
 
 
 def write_state(home: Home, target: Target, state: State) -> None:

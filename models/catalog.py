@@ -12,6 +12,7 @@ from models.hazard import Hazard
 from models.hazard_beyond_volatility import HazardBeyondVolatility
 from models.hazard_signed import SignedHazard
 from models.logit import RidgeLogit
+from models.probit import Probit
 from models.random_walk import RandomWalk
 from models.random_walk_fitted import RandomWalkFitted
 from sources.errors import Refused, UnknownName
@@ -19,6 +20,8 @@ from sources.errors import Refused, UnknownName
 FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS = ("first_passage", "terminal", "relative")
 HORIZONS = (30, 60, 90)
 COMPOSITES = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
+CLAIM = tuple(block for block in COMPOSITES if block != "crypto_state")
+"""The blocks the claim speaks of; crypto's own state isn't one."""
 LAGGED_LIQUIDITY = tuple("liquidity_lagged" if name == "liquidity" else name for name in COMPOSITES)
 RISEN = 0.30
 BREAKOUT_DAYS = 90
@@ -186,6 +189,14 @@ MODELS: dict[str, ModelSpec] = {
             False,
             ANY_KIND,
             "Ridge logit on the composites, one a horizon.",
+        ),
+        ModelSpec(
+            "probit",
+            COMPOSITES,
+            lambda kind, threshold, horizons: Probit(ordered=nested(kind)),
+            False,
+            ANY_KIND,
+            "Probit on the composites without a prior, one a horizon, as recessions are forecast.",
         ),
     )
 }

@@ -17,6 +17,7 @@ TRUSTED_TYPES: list[str] = [
     "models.hazard_beyond_volatility.HazardBeyondVolatility",
     "models.hazard_signed.SignedHazard",
     "models.logit.RidgeLogit",
+    "models.probit.Probit",
     "models.random_walk.RandomWalk",
     "models.random_walk_fitted.RandomWalkFitted",
 ]

@@ -12,6 +12,7 @@ import pandas as pd
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import BadInput, FetchFailed
 from sources.providers import provider_named
+from sources.rewritten import rewritten, told
 from sources.schemas import check_batch
 from sources.store import Store
 from sources.target import ALTCOINS, Leader, Target
@@ -70,6 +71,7 @@ def fetch(
         progress(delivery.label, done[delivery.label], delivery.of)
     if not any(line.received for line in lines.values()):
         raise FetchFailed(f"{provider!r} delivered nothing. " + (" ".join(warnings[:3]) or "Check the network and try again."))
+    warnings += told(rewritten(store, today.normalize(), fetched_at=today))
     return FetchReport(list(lines.values()), warnings)
 
 

@@ -4,34 +4,46 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from faulting import World, make_world
 from filelock import FileLock
+from listening import Listener, listening
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "data"
 TODAY = pd.Timestamp("2025-01-01")
 
 
-def fetched_home(tmp_path_factory: pytest.TempPathFactory, name: str, provider: str, path: Path | None = None) -> Path:
-    """A home holding one market; shared between the workers of a session."""
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A home made by the first worker of a session that asks for it, and shared by all."""
+    base = tmp_path_factory.getbasetemp()
+    home = base.parent / name if "gw" in base.name else base / name
+    home.mkdir(exist_ok=True)
+    with FileLock(home / "made.lock"):
+        if not (home / "made").exists():
+            make(home)
+            (home / "made").touch()
+    return home
+
+
+def fetch_into(home: Path, provider: str, path: Path | None = None) -> None:
+    """Fetch one market."""
     from sources.fetch import fetch
     from sources.store import Store
 
-    home = (
-        tmp_path_factory.getbasetemp().parent / name
-        if "gw" in tmp_path_factory.getbasetemp().name
-        else tmp_path_factory.mktemp(name)
-    )
-    home.mkdir(exist_ok=True)
-    with FileLock(home / "fetch.lock"):
-        if not (home / "done").exists():
-            with Store.open(home / "store.duckdb") as store:
-                fetch(store, provider, path=path, today=TODAY, progress=lambda label, done, total: None)
-            (home / "done").touch()
-    return home
+    with Store.open(home / "store.duckdb") as store:
+        fetch(store, provider, path=path, today=TODAY, progress=lambda label, done, total: None)
+
+
+def train_in(home: Path, fetched: Path) -> None:
+    """Train the default model and the baselines, by the command a user types."""
+    shutil.copy(fetched / "store.duckdb", home)
+    script = Path(sys.executable).with_name("altrally")
+    done = subprocess.run([script, "--home", home, "train", "--model", "hazard"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(autouse=True)
@@ -53,21 +65,44 @@ def reference() -> Path:
 @pytest.fixture(scope="session")
 def reference_home(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home into which the reference market was fetched."""
-    return fetched_home(tmp_path_factory, "reference_home", "files", reference)
+    return made_once(tmp_path_factory, "reference_home", lambda home: fetch_into(home, "files", reference))
 
 
 @pytest.fixture(scope="session")
 def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home into which the simulated market was fetched."""
-    return fetched_home(tmp_path_factory, "simulated_home", "simulated")
+    return made_once(tmp_path_factory, "simulated_home", lambda home: fetch_into(home, "simulated"))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The small market and its homes that faults are put upon copies of."""
+    return World(made_once(tmp_path_factory, "world", make_world))
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds a small simulated market of seven years: quick to compute again and again."""
+    from sources.layout import batches
+    from sources.simulated import simulate
+    from sources.store import Store
+
+    home = tmp_path_factory.mktemp("small")
+    with Store.open(home / "store.duckdb") as store:
+        store.claim_market("simulated")
+        for batch in batches(simulate(seed=3, start="2014-01-01", end="2020-12-31", stocks=12, coins=60), "simulated"):
+            store.append(batch, pd.Timestamp("2021-02-01"))
+    return home
 
 
 @pytest.fixture(scope="session")
 def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated home in which the default model and the baselines were trained once."""
-    home = tmp_path_factory.mktemp("trained")
-    shutil.copy(simulated_home / "store.duckdb", home)
-    script = Path(sys.executable).with_name("altrally")
-    done = subprocess.run([script, "--home", home, "train", "--model", "hazard"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return home
+    return made_once(tmp_path_factory, "trained_home", lambda home: train_in(home, simulated_home))
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A server that hears what a webhook is told."""
+    with listening() as server:
+        yield server

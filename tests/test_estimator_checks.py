@@ -13,6 +13,7 @@ from models.combination import Combination
 from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
+from models.probit import Probit
 from models.random_walk import RandomWalk
 from models.random_walk_fitted import RandomWalkFitted
 
@@ -40,6 +41,9 @@ class AnyConditionalRate(AnyLabel, ConditionalRate): ...
 class AnyHazard(AnyLabel, Hazard): ...
 
 
+class AnyProbit(AnyLabel, Probit): ...
+
+
 class AnyRandomWalk(AnyLabel, RandomWalk): ...
 
 
@@ -57,6 +61,7 @@ CHECKED = [
     AnyHazard(),
     AnyRidgeLogit(),
     AnyRidgeLogit(standardise=True),
+    AnyProbit(),
     AnyCombination(),
     AnyCombination(ordered=False),
     AnyBoosted(trees=5, leaf_rows=5),

@@ -22,6 +22,7 @@ from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
 from models.newton import INTERCEPT_PENALTY
+from models.probit import Probit
 from models.random_walk import RandomWalk, passage_probability
 from models.random_walk_fitted import RandomWalkFitted
 from sources.errors import Refused, UnknownName
@@ -202,7 +203,7 @@ class TestDraws:
         np.testing.assert_array_equal(model.fit_draws(X, Y, weights).predict_draws(X), two)
 
 
-LEARNERS = ["momentum", "persistence", "breakout_rule", "altseason_rule", "hazard", "boosted", "combination", "logit"]
+LEARNERS = ["momentum", "persistence", "breakout_rule", "altseason_rule", "hazard", "boosted", "combination", "logit", "probit"]
 
 
 class TestSkill:
@@ -400,6 +401,36 @@ class TestCombination:
         X, Y = X[list(COMPOSITES)].to_numpy(), Y[:, ::-1]
         members = np.mean([RidgeLogit(ordered=False).fit(X[:, [j]], Y).predict(X[:, [j]]) for j in range(6)], axis=0)
         np.testing.assert_allclose(Combination(weight=1.0, ordered=False).fit(X, Y).predict(X), members, atol=1e-12)
+
+
+class TestProbit:
+    def test_it_is_that_of_statsmodels(self) -> None:
+        from statsmodels.discrete.discrete_model import Probit as Reference
+
+        X, Y = market(strength=0.3)
+        inputs, outcome = X[list(COMPOSITES)].to_numpy(), Y[:, 1]
+        known = ~np.isnan(outcome)
+        design = np.column_stack([np.ones(known.sum()), inputs[known]])
+        expected = Reference(outcome[known], design).fit(disp=0, tol=1e-12).params
+        np.testing.assert_allclose(Probit(ordered=False).fit(inputs, outcome).parameters_, expected, atol=1e-5)
+
+    def test_a_weight_of_two_is_a_row_twice(self) -> None:
+        X, Y = market(strength=0.3)
+        inputs, Y = X[list(COMPOSITES)].to_numpy()[:200], Y[:200]
+        weights = np.random.default_rng(2).integers(0, 3, 200)
+        twice = np.repeat(np.arange(200), weights)
+        weighted = Probit().fit(inputs, Y, weights)
+        np.testing.assert_allclose(weighted.parameters_, Probit().fit(inputs[twice], Y[twice]).parameters_, atol=1e-8)
+
+    def test_separable_outcomes_are_answered_without_a_word(self) -> None:
+        x = np.linspace(-1, 1, 60)[:, None]
+        P = Probit().fit(x, (x[:, 0] > 0).astype(float)).predict([[-0.5], [0.5]])
+        np.testing.assert_allclose(P, [[0.0], [1.0]], atol=1e-6)
+
+    @pytest.mark.parametrize("event", [0.0, 1.0])
+    def test_one_outcome_only_gives_its_rate(self, event: float) -> None:
+        X, _ = market(rows=100)
+        assert Probit().fit(X, np.full(100, event)).predict(X[:1]) == pytest.approx(event, abs=1e-5)
 
 
 class TestBoosted:

@@ -15,7 +15,7 @@ from models.climatology import Climatology
 from models.hazard import Hazard
 from training.dataset import Dataset
 from training.nulls import (
-    CLAIM,
+    CLAIMED,
     Rotated,
     aucs,
     claim_null,
@@ -92,7 +92,7 @@ def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
     turned[others] = np.roll(turned[others].to_numpy(), shift, axis=0)
     slow = refitted(turned, ring.events, outcomes, make)
     place = place_of(ring, folds_of(DATA), SPAN)
-    own = ~X.columns.isin(CLAIM)
+    own = ~X.columns.isin(CLAIMED)
     inputs = np.where(own, ring.inputs, rotated(ring.inputs, [0, shift]))
     found = walk(make(), inputs, ring.events, place)[1]
     np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from small_market import small_market
 
-from models.catalog import COMPOSITES
+from models.catalog import CLAIM, COMPOSITES
 from models.hazard import Hazard
-from training.ablation import CLAIM, LEFT_OUT, Ablated, ablation
+from training.ablation import LEFT_OUT, Ablated, ablation
 from training.bootstrap import WIDENING, skill_interval
 from training.cumulative import cumulative_lead
 from training.cycles import CYCLES, LOOKBACK, forecast_cycle, leave_one_cycle_out, outside

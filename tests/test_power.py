@@ -17,14 +17,14 @@ from scipy.stats import binom, mannwhitneyu, norm
 
 from altrally.cli import run
 from altrally.power_page import needed_sentence, size_sentence
-from models.catalog import COMPOSITES
+from models.catalog import CLAIM, COMPOSITES
 from sources.errors import BadInput, Refused
 from sources.layout import batches
 from sources.memory import hold
 from sources.series import PANELS, SERIES, Panel
 from sources.simulated import simulate
 from sources.store import Store
-from training.power import CLAIM_BLOCKS, END, Scenario
+from training.power import END, Scenario
 from training.power_report import exact_interval, report
 from training.power_study import Line, Study, line_of, run_study
 from training.usual_tests import auc_p, diebold_mariano_p, newey_west_variance, slope_p_values
@@ -271,6 +271,6 @@ def test_usual_tests_are_those_of_the_textbook() -> None:
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_slopes_that_separate_have_no_p_value() -> None:
-    X = pd.DataFrame({name: np.linspace(-1, 1, 60) for name in CLAIM_BLOCKS[:1]})
+    X = pd.DataFrame({name: np.linspace(-1, 1, 60) for name in CLAIM[:1]})
     events = pd.DataFrame({days: (X.iloc[:, 0] > 0).astype(float) for days in (30, 60, 90)})
-    assert slope_p_values(X, events, (30, 60, 90)) == {CLAIM_BLOCKS[0]: None}
+    assert slope_p_values(X, events, (30, 60, 90)) == {CLAIM[0]: None}

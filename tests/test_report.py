@@ -53,7 +53,7 @@ def total(parts: list[Part]) -> float:
     return sum(part.log_odds for part in parts)
 
 
-@pytest.mark.parametrize("name", ["hazard", "boosted", "combination", "logit"])
+@pytest.mark.parametrize("name", ["hazard", "boosted", "combination", "logit", "probit"])
 @pytest.mark.parametrize("missing", ["", "volume"])
 def test_contributions_add_up_by_feature_by_block_and_as_a_whole(name: str, missing: str) -> None:
     model, rng = fitted(name), np.random.default_rng(8)

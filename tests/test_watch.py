@@ -4,15 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from issued import made_score, put
-from test_webhook import Listener
+from listening import Listener
 
 from altrally.cli import run
 from altrally.ledger import Ledger
@@ -111,14 +110,6 @@ def world(lived: Lived, tmp_path: Path) -> World:
     shutil.copytree(lived.world.home.folder, tmp_path / "home")
     shutil.copytree(lived.world.drop, tmp_path / "drop")
     return replace(lived.world, home=Home(tmp_path / "home"), drop=tmp_path / "drop")
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener(200) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def test_every_day_has_one_live_line_and_the_chain_is_whole(lived: Lived) -> None:

@@ -1,57 +1,16 @@
 """The webhook client against a server on this machine: what is sent, how often it is tried, and that its address stays secret."""
 
-import json
 import logging
-import threading
 import traceback
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from listening import SECRET, Listener
 
 from sources.errors import BadInput, FetchFailed
 from sources.http import Patience
 from sources.webhook import post, require_address
 
 QUICK = Patience(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
-SECRET = "T000-B000-tok3n"
-
-
-class Listener(ThreadingHTTPServer):
-    """Answers each POST with the next of `answers`, the last one for ever; keeps what it was told."""
-
-    daemon_threads = True
-
-    def __init__(self, *answers: int) -> None:
-        self.answers, self.heard = list(answers), list[tuple[str, dict[str, object]]]()
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/hooks/{SECRET}?token={SECRET}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Listener
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append((self.path, json.loads(body)))
-        answers = self.server.answers
-        self.send_response_only(answers.pop(0) if len(answers) > 1 else answers[0])
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    with Listener(200) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield server
-        server.shutdown()
 
 
 def test_the_body_arrives_whole(listener: Listener) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from models.base import HorizonModel
-from models.catalog import COMPOSITES, MODELS, default_model
+from models.catalog import CLAIM, COMPOSITES, MODELS, default_model
 from training.bootstrap import Interval, skill_interval
 from training.dataset import Dataset
 from training.judged import CLIMATOLOGY, Judged, judged_horizons
@@ -16,7 +16,6 @@ from training.settings import TrainSettings
 from training.walk_forward import Fold, forecast
 
 WHOLE = "whole"
-CLAIM = tuple(block for block in COMPOSITES if block != "crypto_state")
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {**{block: (block,) for block in COMPOSITES}, "all but crypto_state": CLAIM}
 """What is left out in turn: each block, and all that the claim speaks of at once."""
 

@@ -21,7 +21,7 @@ from sources.simulated import simulate
 from training.bootstrap import block_length
 from training.dataset import Dataset, prepare
 from training.judged import JUDGED_DAYS, judged
-from training.nulls import CLAIM, Null, claim_null, shift_null
+from training.nulls import Null, claim_null, shift_null
 from training.plain import plain
 from training.scores import Floats, brier_losses
 from training.settings import TrainSettings
@@ -38,7 +38,6 @@ SHIFTS = 100
 """Rotations of each null, evenly spread over the 450 there are in 11 years: p is then below 0.05 in 5 of 101 ranks."""
 
 REPETITIONS = 500
-CLAIM_BLOCKS = tuple(name for name in COMPOSITES if name in CLAIM)
 REFITTED = "hazard"
 ITSELF, ANOTHER = 0, 1
 

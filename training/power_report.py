@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.catalog import COMPOSITES
+from models.catalog import CLAIM, COMPOSITES
 from training.judged import LEVEL
-from training.power import CLAIM_BLOCKS, COINS, SHIFTS, STOCKS
+from training.power import COINS, SHIFTS, STOCKS
 from training.power_study import Line, Study
 
 COVERAGE = 0.95
@@ -25,7 +25,7 @@ def below(p: float | None) -> bool | None:
 
 def any_slope(found: Found) -> bool | None:
     """Whether any slope of the claim's five blocks is significant by itself."""
-    each = [below(found["usual"][f"slope_{name}"]) for name in CLAIM_BLOCKS]
+    each = [below(found["usual"][f"slope_{name}"]) for name in CLAIM]
     return None if None in each else any(each)
 
 
