@@ -13,6 +13,7 @@ import pytest
 from altrally import jobs
 from altrally.asked import article, nouns, sentence
 from altrally.ledger import Ledger
+from altrally.report.page import Page
 from altrally.settings import Home
 from altrally.track_record import forecasts, resolve
 from features.builder import build
@@ -110,6 +111,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(home, targets, reports)
 
 
+@pytest.fixture(scope="module")
+def pages(world: World) -> dict[str, Page]:
+    """The page of each example."""
+    return {name: jobs.page_of(world.home, DAY, target) for name, target in world.targets.items()}
+
+
 # today's question
 
 
@@ -145,26 +152,26 @@ def test_a_card_from_before_there_were_targets_is_of_the_default_one() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_example_goes_the_whole_path(world: World, name: str) -> None:
+def test_an_example_goes_the_whole_path(world: World, pages: dict[str, Page], name: str) -> None:
     target = world.targets[name]
     card = load_champion(world.home.tracking_uri, world.home.folder, target).card
     assert card.target == replace(target, move=target.threshold)
     assert card.family == f"{target.slug}-simulated"
     assert aliases(world.home.tracking_uri, target)["champion"] == "1"
-    page = jobs.page_of(world.home, DAY, target)
+    page = pages[name]
     assert f"chance of {article(target)} within 60 days" in page.html
     assert page.path.parent == world.home.folder / "reports" / target.slug
     compared = compare(jobs.place_of(world.home), [], target)
     assert {row["label"] for row in compared} == {target.label}
 
 
-def test_no_page_of_another_question_speaks_of_an_altcoin_rally(world: World) -> None:
+def test_no_page_of_another_question_speaks_of_an_altcoin_rally(pages: dict[str, Page]) -> None:
     for name in ("eth", "dominance"):
-        html = jobs.page_of(world.home, DAY, world.targets[name]).html
+        html = pages[name].html
         assert "altcoin rally" not in html
         assert "altcoin index" not in html
 
-    falls = jobs.page_of(world.home, DAY, world.targets["dominance"]).html
+    falls = pages["dominance"].html
     text = re.sub(r"<(style|script)>.*?</\1>|altrally|swatch rally|class=.rally.", "", falls, flags=re.DOTALL)
     assert "rally" not in text
     assert "a fall followed" in falls
