@@ -165,7 +165,7 @@ class Away:
 def _histories(
     shelf: Shelf, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
 ) -> Generator[tuple[Asked, pd.DataFrame | FetchFailed], None, None]:
-    session = session_of(site, shelf.store)
+    session = session_of(site)
 
     def bars_of(one: Asked) -> pd.DataFrame:
         return history(one.ticker, _since(last.get(one.symbol)), shelf.today, site, session)

@@ -12,7 +12,6 @@ import pandas as pd
 
 from sources.errors import FetchFailed
 from sources.http import BUSY, Passing, Site, asked_wait, given_up, retries
-from sources.store import Store
 
 ADDRESS = "https://query2.finance.yahoo.com"
 CHART = "/v8/finance/chart/"
@@ -92,15 +91,27 @@ def quiet() -> Iterator[None]:
         yf.config.debug.hide_exceptions = hide
 
 
-def session_of(site: Site, store: Store) -> Any:
+class Zones:
+    """The time zone of a ticker, for yfinance: it would ask for each, and keep it in a database that several threads break."""
+
+    def lookup(self, ticker: str) -> str:
+        """Coins live in UTC, funds and indices in New York."""
+        return "UTC" if ticker.endswith("-USD") else "America/New_York"
+
+    def store(self, ticker: str, zone: str) -> None:
+        """Nothing is kept."""
+
+
+def session_of(site: Site) -> Any:
     """The session yfinance shall use: like its own, but it asks `site`, within our patience, and says at once what can't be had.
 
-    yfinance drops what a refusal says (how long to wait) and asks several times more. Its caches are kept beside the store.
+    yfinance drops what a refusal says (how long to wait) and asks several times more. It also keeps pickled cookies on disk: not here.
     """
-    import yfinance as yf
     from curl_cffi.requests import Session
+    from yfinance import cache
 
-    yf.set_tz_cache_location(str(store.path.parent / "yahoo"))
+    cache._TzCacheManager._tz_cache = Zones()
+    cache._CookieCacheManager._Cookie_cache = cache._CookieCacheDummy()
 
     class Frank(Session):  # type: ignore[type-arg]
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
