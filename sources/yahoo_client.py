@@ -105,7 +105,7 @@ class Zones:
 def session_of(site: Site) -> Any:
     """The session yfinance shall use: like its own, but it asks `site`, within our patience, and says at once what can't be had.
 
-    yfinance drops what a refusal says (how long to wait) and asks several times more. It also keeps pickled cookies on disk: not here.
+    yfinance drops what a refusal says (how long to wait) and asks several times more. Nor may it keep pickled cookies on disk.
     """
     from curl_cffi.requests import Session
     from yfinance import cache

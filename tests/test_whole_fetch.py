@@ -124,7 +124,8 @@ def test_the_next_day_asks_only_for_what_is_new_and_the_overlap(lived: Lived) ->
     assert min(pd.Timestamp(params["cosd"]) for params in series.values()) >= oldest - pd.Timedelta(days=7)
     groups = asked(lived.asked_later, METRICS)
     assert {params["start_time"] for name, params in groups.items()} == {"2024-12-16"}
-    assert len(lived.asked_later) <= FUNDS + 3 + FRED_SERIES + 2 * len(groups) + 8
+    assert sum(path.startswith(CHART) for path, _ in lived.asked_later) == len(funds)
+    assert sum(path.startswith(GRAPH) for path, _ in lived.asked_later) == len(series)
 
 
 def test_the_next_day_adds_one_day(lived: Lived) -> None:
