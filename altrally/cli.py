@@ -33,8 +33,18 @@ class Nulls(StrEnum):
     FULL = "full"
 
 
+class EngineName(StrEnum):
+    """Who does the work that falls into equal parts."""
+
+    LOCAL = "local"
+    DASK = "dask"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be given several times.")]
+
+Engine = Annotated[EngineName, typer.Option(help="Where refits of trees and simulated markets are spread: local or dask.")]
+Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The scheduler of a dask cluster, as tcp://host:8786.")]
 
 
 @app.callback()
@@ -93,6 +103,26 @@ def features(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def leakcheck(
+    context: typer.Context,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PLACE", help="Check the features this Python file or module declares. Runs its code."),
+    ] = None,
+    cuts: Annotated[int, typer.Option(metavar="N", help="Random days to cut at, besides every refit date.")] = 200,
+    seed: Annotated[int, typer.Option(metavar="K", help="Which days are drawn.")] = 7,
+    whole: Annotated[bool, typer.Option("--whole", help="Read every name of wide panels, not 300 of them: slower.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for the future in every feature and in the score.
+
+    Cuts the data on many days, spoils all that came later and compares bit for bit; exit code 1 if anything moved."""
+    from altrally import jobs
+
+    jobs.leakcheck(home_of(context), own or [], cuts, seed, whole=whole, as_json=as_json)
+
+
+@app.command()
 def train(
     context: typer.Context,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Use only what was known by then.  [default: all]")] = None,
@@ -101,14 +131,18 @@ def train(
     threshold: Annotated[
         float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share: 0.3 is 30 %.")
     ] = None,
+    engine: Engine = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Train the models and judge them out of sample.
 
     Every run is tracked in MLflow; the first training makes a champion, later ones refresh it or propose a challenger."""
     from altrally import jobs
+    from models.engine import engine as spread_by
 
-    jobs.train(home_of(context), until, model, outcome, threshold, as_json=as_json)
+    with spread_by(engine, scheduler):
+        jobs.train(home_of(context), until, model, outcome, threshold, as_json=as_json)
 
 
 @app.command()
@@ -169,6 +203,16 @@ def watch(
 
 
 @app.command()
+def repair(context: typer.Context, as_json: AsJson = False) -> None:
+    """Look for damaged files and mend what can be mended.
+
+    Names each and says what was done; fails where a command is left to run, and says which."""
+    from altrally import jobs
+
+    jobs.repair(home_of(context), as_json=as_json)
+
+
+@app.command()
 def verify(
     context: typer.Context,
     start: Annotated[str | None, typer.Option("--from", metavar="DATE", help="First day forecast.  [default: 2018-01-01]")] = None,
@@ -185,15 +229,19 @@ def verify(
         Nulls, typer.Option(help="full also refits, on 39 rotations, models that take minutes; it may be interrupted.")
     ] = Nulls.QUICK,
     panel: Annotated[bool, typer.Option("--panel", help="Also leave each cycle out, and each block.")] = False,
+    engine: Engine = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Judge out-of-sample forecasts of the store.
 
     Purged walk-forward, refitted each quarter: one row a model and horizon. A look is a try: what is judged is counted."""
     from altrally import jobs
+    from models.engine import engine as spread_by
 
     asked = jobs.Verification(start, end, model, outcome, threshold, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel)
-    jobs.verify(home_of(context), asked, as_json=as_json)
+    with spread_by(engine, scheduler):
+        jobs.verify(home_of(context), asked, as_json=as_json)
 
 
 @app.command()
@@ -268,14 +316,18 @@ def power(
     seed: Annotated[int, typer.Option(metavar="K", help="Which markets are drawn.")] = 7,
     jobs: Annotated[int | None, typer.Option(metavar="J", min=1, help="Processes at once.  [default: one a core]")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where markets are kept.  [default: in the home]")] = None,
+    engine: Engine = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask simulated markets how often skill is found.
 
     Where there is none (size) and where there is (power). Finished markets are kept: the same command goes on after a stop."""
     from altrally import jobs as work
+    from models.engine import engine as spread_by
 
-    work.power(home_of(context), markets, years or [11], strength or [0.0, 1.0], lag_weeks, seed, jobs, out, as_json=as_json)
+    with spread_by(engine, scheduler):
+        work.power(home_of(context), markets, years or [11], strength or [0.0, 1.0], lag_weeks, seed, jobs, out, as_json=as_json)
 
 
 @app.command()

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from altrally import api
+from altrally.api import opened, place_of
+from altrally.clock import now
 from altrally.issue import champion_of, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, GateClosed, MissingData, NoChampion
+from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
 from sources.store import Store
 
 if TYPE_CHECKING:
     from altrally.issue import Issued
     from altrally.report.page import Page
+    from models.registry import Champion
     from sources.fetch import FetchReport
-    from training.best_of import Tried
     from training.settings import TrainSettings
-    from training.tracking import TrackingPlace
     from training.train import TrainReport
 
 DEMO_DRAWS, DEMO_ROTATIONS = 60, 99
@@ -30,11 +32,6 @@ SLOW = "boosted"
 
 REMEMBERED = pd.Timedelta(days=365)
 """How long `status` lists what a source rewrote."""
-
-
-def now() -> pd.Timestamp:
-    """The clock, read once here and passed in everywhere else. UTC, without a zone."""
-    return pd.Timestamp.now("UTC").tz_localize(None)
 
 
 def day(text: str | None, option: str) -> pd.Timestamp | None:
@@ -74,15 +71,6 @@ def progress_bar() -> Iterator[Any]:
         yield report
 
 
-@contextmanager
-def opened(home: Home, *, read_only: bool = True) -> Iterator[Store]:
-    """The home's store."""
-    if not read_only:
-        home.folder.mkdir(parents=True, exist_ok=True)
-    with Store.open(home.store, read_only=read_only) as store:
-        yield store
-
-
 def last_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
     """The day a job stands at: as typed, if it is over; else the last one the store knows."""
     return day_of(store, typed, now())
@@ -109,13 +97,9 @@ def fetch(home: Home, provider: str, path: Path | None) -> None:
 
 
 def bring(home: Home, provider: str, path: Path | None) -> "FetchReport":
-    """Fetch under a progress bar. A mistyped provider creates no home."""
-    from sources.fetch import fetch as into
-    from sources.providers import provider_named
-
-    provider_named(provider)
-    with opened(home, read_only=False) as store, progress_bar() as report:
-        return into(store, provider, path=path, today=now(), progress=report)
+    """Fetch under a progress bar."""
+    with progress_bar() as report:
+        return api.fetch(home, provider, path=path, progress=report, now=now())
 
 
 def features(home: Home, *, as_json: bool) -> None:
@@ -132,6 +116,33 @@ def features(home: Home, *, as_json: bool) -> None:
         show(market_banner(market), feature_list(listed))
 
 
+def leakcheck(home: Home, own: Sequence[str], cuts: int, seed: int, *, whole: bool, as_json: bool) -> None:
+    """Look for the future; what was found is told last, as the error."""
+    from altrally.leakcheck import Check
+    from altrally.leakcheck import leakcheck as checked
+
+    check = Check(tuple(own), cuts, seed, whole)
+    with opened(home) as store, progress_bar() as report:
+        found = checked(store, check, last_day(store, None), None if own else champion_or_none(home), report)
+    if as_json:
+        emit(found.to_json())
+    else:
+        from altrally.leakcheck_page import leakcheck_page
+        from altrally.render import show
+
+        show(leakcheck_page(found))
+    if found.leaking:
+        raise LeakFound(f"{len(found.leaking)} didn't pass: {', '.join(found.leaking)}.")
+
+
+def champion_or_none(home: Home) -> "Champion | None":
+    """The model that scores, where one was trained."""
+    try:
+        return champion_of(home)
+    except NoChampion:
+        return None
+
+
 def settings_of(outcome: str, threshold: float | None, models: Sequence[str] | None) -> "TrainSettings":
     """What was asked for, checked before anything is read."""
     from training.settings import TrainSettings
@@ -140,13 +151,6 @@ def settings_of(outcome: str, threshold: float | None, models: Sequence[str] | N
     settings = TrainSettings(outcome=outcome, threshold=threshold, models=tuple(models) if models else None)
     model_names(settings)
     return settings
-
-
-def place_of(home: Home) -> "TrackingPlace":
-    """Where this home's runs are tracked."""
-    from training.tracking import TrackingPlace
-
-    return TrackingPlace(home.tracking_uri, None if home.tracking_server else home.artifacts, home.folder)
 
 
 def train(
@@ -164,10 +168,8 @@ def train(
 
 def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> "TrainReport":
     """Train under a progress bar."""
-    from training.train import train as learned
-
-    with opened(home) as store, progress_bar() as report:
-        return learned(store, settings, until=last_day(store, until), place=place_of(home), progress=report)
+    with progress_bar() as report:
+        return api.train(home, settings, until=until, progress=report, now=now())
 
 
 def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> None:
@@ -184,10 +186,7 @@ def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> N
 
 def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Issued":
     """The champion's forecast at the end of a day, recorded in the ledger."""
-    from altrally.issue import issue as issued
-
-    with opened(home) as store:
-        return issued(home, store, as_of, now(), in_sample=in_sample)
+    return api.score(home, as_of, in_sample=in_sample, now=now())
 
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
@@ -250,6 +249,21 @@ def watch(
         raise GateClosed("; ".join(trouble.rstrip(".") for trouble in done.troubles) + ".")
 
 
+def repair(home: Home, *, as_json: bool) -> None:
+    """Check every file of a home; what is left to do is told last, as the error."""
+    from altrally.repair import repair as repaired
+    from altrally.repair import told
+
+    findings = repaired(home)
+    if as_json:
+        emit([finding.to_json() for finding in findings])
+    else:
+        print(told(findings))  # noqa: T201  (bare: a path must not be wrapped)
+    left = [finding for finding in findings if finding.next]
+    if left:
+        raise StoreUnusable("; ".join(f"{finding.file}: {finding.next}" for finding in left))
+
+
 @dataclass(frozen=True)
 class Verification:
     """What `verify` was asked, as typed."""
@@ -266,23 +280,12 @@ class Verification:
 
 def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
     """Judge out-of-sample forecasts of the store; of this only the number of tries is tracked."""
-    from training.verify import verify as judged
-
     span = day(asked.start, "--from"), day(asked.end, "--to")
     settings = settings_of(asked.outcome, asked.threshold, asked.models)
-    with opened(home) as store, progress_bar() as report:
-        verification = judged(
-            store,
-            settings,
-            start=span[0],
-            end=span[1],
-            models=settings.models,
-            progress=report,
-            tried=counted(home, settings, store.market or ""),
-            kept=home.cache if asked.full_nulls else None,
-            robust=asked.panel,
+    with progress_bar() as report:
+        verification = api.verify(
+            home, settings, start=span[0], end=span[1], full_nulls=asked.full_nulls, panel=asked.panel, progress=report
         )
-        market = store.market
     if asked.forecasts is not None:
         write(verification.forecasts, asked.forecasts)
     if as_json:
@@ -290,19 +293,7 @@ def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
         return
     from altrally.render import market_banner, show, verification_page
 
-    show(market_banner(market), verification_page(verification.rows))
-
-
-def counted(home: Home, settings: "TrainSettings", market: str) -> "Tried":
-    """A look is a try: the configurations to be judged are counted before they are."""
-    from training.chance import configuration_of
-    from training.settings import family
-    from training.tracking import count_trials, tracking, tried_on
-    from training.verify import model_names
-
-    with tracking(place_of(home)) as tracker:
-        count_trials(tracker, family(market), settings.label, [configuration_of(name, settings) for name in model_names(settings)])
-        return tried_on(tracker, family(market), settings.label)
+    show(market_banner(verification.market), verification_page(verification.rows))
 
 
 def write(frame: pd.DataFrame, file: Path) -> None:
@@ -387,30 +378,7 @@ def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
 
 def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
     """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues."""
-    from altrally.issue import issue as issued
-    from altrally.report.evidence import audited, followed, previous_of
-    from altrally.report.facts import gather, read_kept
-    from altrally.report.page import write_report
-    from training.tracking import log_page, tracking
-
-    with opened(home) as store:
-        made = issued(home, store, as_of, now())
-        day = pd.Timestamp(made.score.as_of)
-        kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)
-        facts = gather(
-            store,
-            made.champion,
-            made.inputs,
-            made.score,
-            kept,
-            previous=previous_of(home, day),
-            audit=audited(store, day),
-            followed=followed(store, made.champion.card, kept.forecasts, day),
-        )
-    page = write_report(home.reports, facts)
-    with tracking(place_of(home)) as tracker:
-        log_page(tracker, made.champion.run_id, page.as_of, page.html)
-    return page
+    return api.report(home, as_of, now=now())
 
 
 def power(
@@ -445,6 +413,7 @@ def power(
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
     from sources.gates import freshness
+    from sources.membership import sentence
     from sources.rewritten import rewritten
 
     with opened(home) as store:
@@ -455,6 +424,7 @@ def status(home: Home, *, as_json: bool) -> None:
             "as_of": f"{as_of:%Y-%m-%d}",
             "snapshot": store.snapshot(as_of),
             "champion": champion_facts(home),
+            "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
         }
@@ -469,9 +439,8 @@ def status(home: Home, *, as_json: bool) -> None:
 
 def champion_facts(home: Home) -> dict[str, Any] | None:
     """The champion in brief, None where nothing was trained yet."""
-    try:
-        champion = champion_of(home)
-    except NoChampion:
+    champion = champion_or_none(home)
+    if champion is None:
         return None
     card = champion.card
     told = {"label": card.label, "trained_as_of": card.trained_as_of, "trials": card.trials, "sentence": card.skill["sentence"]}

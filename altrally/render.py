@@ -225,7 +225,11 @@ def status_page(facts: dict[str, Any]) -> Group:
         table.add_row(escape(line["series"]), line["observed"] or "–", age, f"{line['limit_days']} d", verdict)
     header = f" · {facts['market']} market · known to {facts['as_of']} · snapshot {facts['snapshot']}"
     return Group(
-        market_banner(facts["market"]), Text.assemble((facts["home"], "bold"), header), champion_line(facts["champion"]), table
+        market_banner(facts["market"]),
+        Text.assemble((facts["home"], "bold"), header),
+        champion_line(facts["champion"]),
+        Text(facts["constituents"]),
+        table,
     )
 
 

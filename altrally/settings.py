@@ -53,6 +53,6 @@ class Home:
         return self.tracking_server or f"sqlite:///{self.database}"
 
 
-def open_home(folder: Path | None, tracking_server: str | None, *, fallback: Path = DEFAULT_HOME) -> Home:
-    """The home a user named, else `fallback`; nothing is created."""
-    return Home((folder or fallback).expanduser().resolve(), tracking_server or None)
+def open_home(folder: Path | str | None = None, tracking_server: str | None = None, *, fallback: Path = DEFAULT_HOME) -> Home:
+    """The home a user named, else `fallback`; nothing is created. With an MLflow `tracking_server` runs are kept there."""
+    return Home(Path(folder or fallback).expanduser().resolve(), tracking_server or None)

@@ -32,7 +32,7 @@ from sources.store import Store
 from sources.webhook import post, require_address
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
-from training.train import MOST_MISSING, train
+from training.train import MOST_MISSING, make_good, train
 
 Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
@@ -191,9 +191,13 @@ def forecast(at: Standing) -> Line | None:
 
 
 def learn_when_due(at: Standing) -> list[str]:
-    """Train if the last training is too old or of an earlier quarter; what was decided about the champion."""
+    """Train if the last training is too old or of an earlier quarter; what was decided about the champion.
+
+    A training that learnt and couldn't be logged is logged first, and counts.
+    """
+    late = make_good(at.place, at.progress)
     last = max(champion_of(at.home).card.trained_as_of, read_state(at.home).trained_as_of)
-    return learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else []
+    return late + (learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 
 
 def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:

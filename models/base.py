@@ -30,6 +30,8 @@ class HorizonModel(BaseEstimator, ABC):
     """
 
     ordered: bool = True
+    slow: bool = False
+    """Whether one fit takes so long that many are better spread over processes."""
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from rows X (n, p) with outcomes y (n, K); `sample_weight` (n,) not negative. Earlier draws are forgotten."""

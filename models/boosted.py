@@ -1,16 +1,16 @@
 """Monotone gradient boosting: interactions and thresholds, with the declared signs as constraints."""
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models.base import Floats, HorizonModel, base_rates
+from models.engine import spread
 from models.threads import one_thread
 
 FEATURE, THRESHOLD, LEFT, RIGHT, VALUE = range(5)
 CERTAIN = 1e-6
-WORTH_TWO_PROCESSES = 8
+WORTH_SPREADING = 8
 
 
 class Boosted(HorizonModel):
@@ -21,6 +21,8 @@ class Boosted(HorizonModel):
     all alike gets their rate. The trees are kept as a table of numbers, so that what is saved holds nothing but arrays. A refit
     takes about 0.1 s on ten years of weeks: 200 draws take 10 s or more on two processes, those of the other models 0.1 s.
     """
+
+    slow = True
 
     def __init__(
         self,
@@ -41,10 +43,11 @@ class Boosted(HorizonModel):
         self.ordered = ordered
 
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
-        refit = delayed(self._refit)
-        processes = 2 if len(weights) > WORTH_TWO_PROCESSES else 1
+        refits = [(inputs, outcomes, row) for row in weights]
+        if len(refits) > WORTH_SPREADING:
+            return np.stack(list(spread(self._refit, refits)))
         with one_thread():
-            return np.stack(Parallel(n_jobs=processes)(refit(inputs, outcomes, row) for row in weights))
+            return np.stack([self._refit(*refit) for refit in refits])
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
         horizons = parameters.reshape(len(parameters), -1, 1 + self._table_size())

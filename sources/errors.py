@@ -54,6 +54,10 @@ class Refused(AltrallyError):
     """A rule of STATISTICS forbids what was asked; the text names the rule."""
 
 
+class EngineLost(AltrallyError):
+    """The cluster doesn't answer, lost its workers, or would compute something else than we do."""
+
+
 class LeakFound(AltrallyError):
     """A model was about to learn from what its test days couldn't know."""
 

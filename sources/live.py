@@ -1,4 +1,7 @@
-"""Provider of the real market: FRED, Yahoo and Coin Metrics, one after the other. Where one fails, the others still deliver."""
+"""Provider of the real market: FRED, Yahoo and Coin Metrics, one after the other. Where one fails, the others still deliver.
+
+Small caps come where the home lists them (`sources.constituents`).
+"""
 
 import os
 from collections.abc import Callable, Mapping
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sources import coins, fred, yahoo, yahoo_client
+from sources import coins, constituents, fred, yahoo, yahoo_client
 from sources.batches import Deliveries
 from sources.http import Patience, Site
 from sources.store import Store
@@ -46,10 +49,13 @@ def deliveries(
     key: str,
     patience: Patience,
 ) -> Deliveries:
-    """Batches of macro series, funds and coins, in that order; each continues where the store ends."""
+    """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
     graph, vintages = Site("FRED", endpoints.fred, patience), Site("ALFRED", endpoints.alfred, patience, secret=key)
     metrics, bars = Site("Coin Metrics", endpoints.coins, patience), Site("Yahoo", endpoints.yahoo, patience)
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
     yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress)
+    names = constituents.listed(store.path.parent)
+    if names:
+        yield from constituents.deliveries(yahoo.Shelf(store, "stock", constituents.LABEL, today), names, bars, progress)

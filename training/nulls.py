@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from models.base import BatchedModel, HorizonModel
 from models.catalog import CLAIM, LAGGED_LIQUIDITY
 from models.climatology import Climatology
+from models.engine import spread
 from training.bootstrap import weeks_of
 from training.outcome import Outcomes
 from training.walk_forward import Fold
@@ -143,10 +143,9 @@ def walk_once(make: Make, inputs: Floats, events: Floats, place: Place) -> Float
 
 
 def walk_each(make: Make, inputs: Floats, events: Floats, place: Place, shifts: Sequence[int], kept: Kept) -> Floats:
-    """As `walk` for a model that can't be refitted in batches: rotation by rotation, on every core, but for those `kept`."""
+    """As `walk` for a model that can't be refitted in batches: rotation by rotation, spread, but for those `kept`."""
     todo = [(s, shift) for s, shift in enumerate(shifts) if shift not in kept]
-    jobs = (delayed(walk_once)(make, one_of(inputs, s), one_of(events, s), place) for s, _ in todo)
-    done = Parallel(n_jobs=-1, return_as="generator")(jobs)
+    done = spread(walk_once, [(make, one_of(inputs, s), one_of(events, s), place) for s, _ in todo])
     for (_, shift), forecasts in zip(todo, done, strict=True):
         kept[shift] = forecasts
     return np.stack([kept[shift] for shift in shifts])

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from features.registry import FEATURES
 from models.catalog import MODELS
-from models.threads import one_thread
+from models.engine import spread
 from sources.errors import BadInput, Refused
 from training.power import COINS, END, LEAST_YEARS, REFITTED, REPETITIONS, SHIFTS, STOCKS, Scenario, judge_market
 from training.settings import TrainSettings, configuration
@@ -89,19 +89,14 @@ def run_study(study: Study, file: Path, *, processes: int | None, progress: Prog
 
 def judged_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
     """A line a market as it is finished, in any order."""
-    from joblib import Parallel, delayed, parallel_config
-
     named = study.configuration
-    with parallel_config("loky", inner_max_num_threads=1):
-        workers = Parallel(n_jobs=processes or -1, batch_size=1, return_as="generator_unordered")
-        yield from workers(delayed(line_of)(named, scenario) for scenario in scenarios)
+    yield from spread(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
 
 
 def line_of(named: str, scenario: Scenario) -> Line:
     """One market as it is kept."""
     about = {"configuration": named, "years": scenario.years, "strength": scenario.strength, "market": scenario.market}
-    with one_thread():
-        return about | judge_market(scenario)
+    return about | judge_market(scenario)
 
 
 def key(line: Line) -> tuple[int, float, int]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from models.catalog import MODELS
 from models.registry import find_run, list_runs
-from sources.errors import AltrallyError, BadInput, NoChampion, Refused
+from sources.errors import AltrallyError, BadInput, Refused
 from training.bootstrap import Interval, difference_interval
 from training.judged import JUDGED_DAYS, LEVEL
 from training.scores import brier_losses
@@ -89,7 +89,7 @@ def refresh_refusals(tracker: Tracker, current: Registered, record: ModelRecord)
         reasons.append(record.tags["gates"])
     try:
         reasons += disagreement(forecasts_of(tracker, current.run_id), record.forecasts)
-    except (NoChampion, OSError) as error:
+    except AltrallyError as error:
         reasons.append(f"the champion's forecasts can't be read ({error})")
     return reasons
 

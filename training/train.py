@@ -23,13 +23,16 @@ from training.dataset import Dataset, prepare
 from training.judged import JUDGED_DAYS, LEVEL, Judged, judged_horizons
 from training.promotion import settle
 from training.settings import TrainSettings, family
+from training.spool import Work, forget, kept, left, read, reserved, spool
 from training.tracking import (
     ModelRecord,
     Registered,
     Tracker,
     TrackingPlace,
     TrainingRecord,
+    alone,
     champion,
+    clear_errors,
     code_version,
     count_trials,
     log_training,
@@ -121,12 +124,41 @@ def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: 
 def train_on(job: Job, place: TrackingPlace, progress: Progress) -> TrainReport:
     """Train on rows already prepared."""
     with tracking(place) as tracker:
+        late = log_left(tracker, progress)
         names = names_to_train(job.settings, champion(tracker))
         configurations = [configuration_of(name, job.settings) for name in names]
         trials = count_trials(tracker, family(job.data.market), job.settings.label, configurations)
         tried = tried_before(tracker, training_tags(job, max(trials.values())), besides=configurations)
-        trained = learn(job, names, tried, progress)
-        return keep(tracker, job, trained, trials, progress)
+        with reserved(place.home):
+            trained = learn(job, names, tried, progress)
+        report = keep(tracker, job, trained, trials, progress)
+    return replace(report, decisions=[*late, *report.decisions])
+
+
+def log_left(tracker: Tracker, progress: Progress) -> list[str]:
+    """Track what earlier runs learnt and couldn't; what was decided."""
+    decisions = []
+    for folder in left(tracker.place.home):
+        work = read(folder)
+        _, _, settled = log_work(tracker, work, progress)
+        forget(folder)
+        decisions += [f"{work.training.name}, kept since it couldn't be logged: {decision}" for decision in settled]
+    return decisions
+
+
+def make_good(place: TrackingPlace, progress: Progress) -> list[str]:
+    """`log_left` where there is anything; nothing is opened where there isn't."""
+    if not any(spool(place.home).glob("*.lock")):
+        return []
+    with tracking(place) as tracker:
+        return log_left(tracker, progress)
+
+
+def log_work(tracker: Tracker, work: Work, progress: Progress) -> tuple[str, dict[str, Registered], list[str]]:
+    """The parent run of a training, its versions by model, and what was decided about aliases."""
+    run_id, made = log_training(tracker, work.training, work.models, progress)
+    with alone(tracker.place):
+        return run_id, made, settle(tracker, work.default, made, work.models)
 
 
 def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping[str, int], progress: Progress) -> TrainReport:
@@ -137,8 +169,9 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
         model.name: replace(model_record(job, model, trials[model.configuration], tried), every_picture=model.name in seen)
         for model in trained
     }
-    run_id, made = log_training(tracker, training_record(job, tried, trained), records, progress)
-    decisions = settle(tracker, default, made, records)
+    work = Work(training_record(job, tried, trained), records, default)
+    with kept(tracker.place.home, work), clear_errors(tracker.place, "What was learnt is kept, and the next run logs it."):
+        run_id, made, decisions = log_work(tracker, work, progress)
     told = records.get(default, next(iter(records.values())))
     return TrainReport(
         until=f"{job.data.until:%Y-%m-%d}",

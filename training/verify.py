@@ -42,6 +42,7 @@ ONSET_RISE = 0.30
 class Verification:
     """One row a model and horizon; the forecasts (as_of, horizon, model, probability, climatology, outcome); the folds."""
 
+    market: str
     rows: list[dict[str, Any]]
     forecasts: pd.DataFrame
     folds: pd.DataFrame
@@ -95,7 +96,7 @@ def verify_on(
     rows = with_chance(judge(spans, data, settings, names, tried), found, settings, tried)
     if robust:
         rows = with_robustness(rows, data, settings, names, folds, (first, last), progress)
-    return Verification(rows, table(spans, data, names), describe(folds, data.outcomes))
+    return Verification(data.market, rows, table(spans, data, names), describe(folds, data.outcomes))
 
 
 def with_robustness(

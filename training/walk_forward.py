@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from models.base import HorizonModel
+from models.engine import spread
 from models.forecaster import FoldModel
 from sources.errors import LeakFound, MissingData
 from training.bootstrap import block_weights, weeks_of
@@ -117,15 +119,15 @@ def forecast(
 
     With `draws` each fold's model is refitted under that many bootstrap weightings too.
     """
-    models, rates, parts = [], [], []
-    for fold in folds:
-        events = training_rows(outcomes, fold.test_start)
-        model = fitted(make(), X.loc[events.index], events, draws)
-        test = X.loc[fold.test_start : fold.test_end]
-        parts.append(answers(model, test, events.columns))
-        models.append(FoldModel(model, fold.test_start, fold.test_end))
-        rates.append(base_rates(events))
-    return WalkForward(pd.concat(parts), models, rates)
+    taught = [training_rows(outcomes, fold.test_start) for fold in folds]
+    rows = [(make(), X.loc[events.index], events, draws) for events in taught]
+    fits = list(spread(fitted, rows) if rows[0][0].slow else starmap(fitted, rows))
+    parts = [
+        answers(model, X.loc[fold.test_start : fold.test_end], outcomes.events.columns)
+        for model, fold in zip(fits, folds, strict=True)
+    ]
+    models = [FoldModel(model, fold.test_start, fold.test_end) for model, fold in zip(fits, folds, strict=True)]
+    return WalkForward(pd.concat(parts), models, [base_rates(events) for events in taught])
 
 
 def fitted(model: HorizonModel, X: pd.DataFrame, events: pd.DataFrame, draws: Draws | None = None) -> HorizonModel:

@@ -1,0 +1,179 @@
+"""What the command line does, for programs: `fetch`, `train`, `score`, `verify` and `report`, each a call on a home.
+
+The commands call these same functions and print what they return. `now` is the UTC moment to stand at (None: the clock);
+`progress(label, done, total)` is told how far a call is, with a total of 0 where that isn't known. What goes wrong is raised as one
+of `sources.errors`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from altrally.clock import now as clock
+from altrally.issue import Issued, day_of, issue
+from altrally.settings import Home, open_home
+from models.engine import engine
+from sources.store import Store
+from training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from altrally.report.page import Page
+    from sources.fetch import FetchReport
+    from training.best_of import Tried
+    from training.tracking import TrackingPlace
+    from training.train import TrainReport
+    from training.verify import Verification
+
+__all__ = ["Home", "TrainSettings", "engine", "fetch", "open_home", "report", "score", "train", "verify"]
+
+Progress = Callable[[str, int, int], None]
+
+DEFAULT = TrainSettings()
+
+
+def silent(label: str, done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def fetch(
+    home: Home,
+    provider: str = "live",
+    *,
+    path: Path | None = None,
+    progress: Progress = silent,
+    now: pd.Timestamp | None = None,
+) -> "FetchReport":
+    """Bring what is new from `live`, `files` (a folder `path`) or `simulated` into the home, which is created if need be.
+
+    May be repeated and interrupted without harm. Raises UnknownName, BadInput, FetchFailed or StoreUnusable.
+    """
+    from sources.fetch import fetch as into
+    from sources.providers import provider_named
+
+    provider_named(provider)
+    with opened(home, read_only=False) as store:
+        return into(store, provider, path=path, today=moment(now), progress=progress)
+
+
+def train(
+    home: Home,
+    settings: TrainSettings = DEFAULT,
+    *,
+    until: pd.Timestamp | None = None,
+    progress: Progress = silent,
+    now: pd.Timestamp | None = None,
+) -> "TrainReport":
+    """Train the models of `settings` on what was known by the end of `until` (None: all), judge them and track them in MLflow.
+
+    The first training makes a champion. Raises MissingData, UnknownName, BadInput, Refused or StoreUnusable.
+    """
+    from training.train import train as learnt
+
+    with opened(home) as store:
+        return learnt(store, settings, until=day_of(store, until, moment(now)), place=place_of(home), progress=progress)
+
+
+def score(home: Home, as_of: pd.Timestamp | None = None, *, in_sample: bool = False, now: pd.Timestamp | None = None) -> Issued:
+    """The champion's forecast at the end of a UTC day (None: the last one known), and the line of the ledger that records it.
+
+    Raises NoChampion, MissingData, GateClosed, Refused, or LedgerBroken, and then no forecast is issued.
+    """
+    with opened(home) as store:
+        return issue(home, store, as_of, moment(now), in_sample=in_sample)
+
+
+def verify(
+    home: Home,
+    settings: TrainSettings = DEFAULT,
+    *,
+    start: pd.Timestamp | None = None,
+    end: pd.Timestamp | None = None,
+    full_nulls: bool = False,
+    panel: bool = False,
+    progress: Progress = silent,
+) -> "Verification":
+    """Judge out-of-sample forecasts of the days from `start` to `end`: one row a model and horizon, and the forecasts themselves.
+
+    A look is a try: what is judged is counted. `full_nulls` refits models that take minutes on rotations too, `panel` leaves each
+    cycle and each block out. Raises MissingData, UnknownName, BadInput or Refused.
+    """
+    from training.verify import verify as judged
+
+    with opened(home) as store:
+        return judged(
+            store,
+            settings,
+            start=start,
+            end=end,
+            models=settings.models,
+            progress=progress,
+            tried=counted(home, settings, store.market or ""),
+            kept=home.cache if full_nulls else None,
+            robust=panel,
+        )
+
+
+def report(home: Home, as_of: pd.Timestamp | None = None, *, now: pd.Timestamp | None = None) -> "Page":
+    """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues.
+
+    Raises what `score` raises.
+    """
+    from altrally.report.evidence import audited, followed, previous_of
+    from altrally.report.facts import gather, read_kept
+    from altrally.report.page import write_report
+    from training.tracking import log_page, tracking
+
+    with opened(home) as store:
+        made = issue(home, store, as_of, moment(now))
+        day = pd.Timestamp(made.score.as_of)
+        kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)
+        facts = gather(
+            store,
+            made.champion,
+            made.inputs,
+            made.score,
+            kept,
+            previous=previous_of(home, day),
+            audit=audited(store, day),
+            followed=followed(store, made.champion.card, kept.forecasts, day),
+        )
+    page = write_report(home.reports, facts)
+    with tracking(place_of(home)) as tracker:
+        log_page(tracker, made.champion.run_id, page.as_of, page.html)
+    return page
+
+
+@contextmanager
+def opened(home: Home, *, read_only: bool = True) -> Iterator[Store]:
+    """The home's store."""
+    if not read_only:
+        home.folder.mkdir(parents=True, exist_ok=True)
+    with Store.open(home.store, read_only=read_only) as store:
+        yield store
+
+
+def place_of(home: Home) -> "TrackingPlace":
+    """Where this home's runs are tracked."""
+    from training.tracking import TrackingPlace
+
+    return TrackingPlace(home.tracking_uri, None if home.tracking_server else home.artifacts, home.folder)
+
+
+def counted(home: Home, settings: TrainSettings, market: str) -> "Tried":
+    """A look is a try: the configurations to be judged are counted before they are."""
+    from training.chance import configuration_of
+    from training.settings import family
+    from training.tracking import count_trials, tracking, tried_on
+    from training.verify import model_names
+
+    with tracking(place_of(home)) as tracker:
+        count_trials(tracker, family(market), settings.label, [configuration_of(name, settings) for name in model_names(settings)])
+        return tried_on(tracker, family(market), settings.label)
+
+
+def moment(now: pd.Timestamp | None) -> pd.Timestamp:
+    """The moment a call stands at."""
+    return clock() if now is None else now

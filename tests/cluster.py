@@ -1,0 +1,50 @@
+"""A dask cluster on loopback: a real scheduler and real workers, each a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COMMAND = [sys.executable, "-m"]
+QUIET = ["--no-dashboard", "--host", "127.0.0.1"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where its scheduler listens, and its worker processes."""
+
+    scheduler: str
+    workers: list[subprocess.Popen[bytes]]
+
+    def kill_one(self) -> None:
+        """End one worker without a word; nothing starts it again."""
+        self.workers[0].send_signal(signal.SIGKILL)
+        self.workers[0].wait()
+
+
+@contextmanager
+def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+    """A scheduler that waits for `workers`, ended with them."""
+    where = folder / "scheduler.json"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    words = {"cwd": folder, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    here = ["--scheduler-file", str(where)]
+    started = [subprocess.Popen([*COMMAND, "distributed.cli.dask_scheduler", *QUIET, *here, "--port", "0"], **words)]  # type: ignore[call-overload]
+    one = [*COMMAND, "distributed.cli.dask_worker", *QUIET, *here, "--no-nanny", "--nthreads", "1", "--memory-limit", "0"]
+    started += [subprocess.Popen(one, **words) for _ in range(workers)]  # type: ignore[call-overload]
+    try:
+        from distributed import Client
+
+        with Client(scheduler_file=str(where), timeout=120) as client:
+            client.wait_for_workers(workers, timeout=120)
+            address = client.scheduler.address
+        yield Cluster(address, started[1:])
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()

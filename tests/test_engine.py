@@ -1,0 +1,174 @@
+"""A cluster computes what this machine computes, bit for bit, also when one of its workers dies; and what it lacks is said."""
+
+import json
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cluster import Cluster, cluster
+from joblib import parallel_config
+from small_market import small_market
+
+from altrally.cli import run
+from models import engine as engines
+from models.boosted import Boosted
+from models.catalog import COMPOSITES
+from models.engine import engine, spread, unlike, versions
+from sources.errors import BadInput, EngineLost, UnknownName
+from training.nulls import Kept, Rotated, shift_null
+from training.settings import TrainSettings
+from training.walk_forward import forecast, quarters, usable
+
+SETTINGS = TrainSettings()
+DATA = small_market(SETTINGS, until="2019-12-31")
+X = DATA.X[list(COMPOSITES)]
+FOLDS = usable(quarters(SETTINGS.first_test, DATA.until), DATA.outcomes)
+MAKE = partial(Boosted, trees=5)
+SHIFTS = 8
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A scheduler and two workers."""
+    pytest.importorskip("distributed", reason="the extra [cluster] isn't installed")
+    with cluster(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
+def rotations(kept: Kept) -> Rotated:
+    """Trees refitted on a few rotations."""
+    found = shift_null(MAKE, X, DATA.outcomes, FOLDS, (SETTINGS.first_test, DATA.until), most=SHIFTS, kept=kept)
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def here() -> dict[int, np.ndarray]:
+    """Forecasts of every rotation, computed in this process."""
+    kept: dict[int, np.ndarray] = {}
+    with parallel_config("sequential"):
+        rotations(kept)
+    return kept
+
+
+class KillsAWorker(dict[int, np.ndarray]):
+    """Kills a worker as soon as the first result is in, while others are being computed."""
+
+    def __init__(self, started: Cluster) -> None:
+        self.started = started
+
+    def __setitem__(self, shift: int, forecasts: np.ndarray) -> None:
+        if not self:
+            self.started.kill_one()
+        super().__setitem__(shift, forecasts)
+
+
+def test_a_walk_forward_of_trees_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
+    with parallel_config("sequential"):
+        mine = forecast(MAKE, X, DATA.outcomes, FOLDS)
+    with engine("dask", two_workers.scheduler):
+        theirs = forecast(MAKE, X, DATA.outcomes, FOLDS)
+    np.testing.assert_array_equal(theirs.probabilities, mine.probabilities)
+    assert theirs.base_rates == mine.base_rates
+
+
+def test_draws_of_trees_are_the_same_on_a_cluster(two_workers: Cluster) -> None:
+    events = DATA.outcomes.events.dropna()
+    weights = np.random.default_rng(3).integers(0, 3, (10, len(events))).astype(float)
+    with parallel_config("sequential"):
+        mine = MAKE().fit_draws(X.loc[events.index], events, weights)
+    with engine("dask", two_workers.scheduler):
+        theirs = MAKE().fit_draws(X.loc[events.index], events, weights)
+    np.testing.assert_array_equal(theirs.parameter_draws_, mine.parameter_draws_)
+
+
+def test_what_a_part_raises_is_raised_here(two_workers: Cluster) -> None:
+    with engine("dask", two_workers.scheduler), pytest.raises(ZeroDivisionError):
+        list(spread(divmod, [(1, 1), (1, 0)]))
+
+
+def test_out_of_order_means_each_once(two_workers: Cluster) -> None:
+    with engine("dask", two_workers.scheduler):
+        assert sorted(spread(pow, [(number, 2) for number in range(20)], ordered=False)) == [n * n for n in range(20)]
+
+
+def test_a_worker_killed_amid_a_null_changes_nothing(two_workers: Cluster, here: dict[int, np.ndarray]) -> None:
+    kept = KillsAWorker(two_workers)
+    with engine("dask", two_workers.scheduler):
+        rotations(kept)
+    assert [worker.poll() is None for worker in two_workers.workers] == [False, True]
+    assert kept.keys() == here.keys()
+    for shift, forecasts in here.items():
+        np.testing.assert_array_equal(kept[shift], forecasts)
+
+
+def test_a_cluster_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "SECONDS_TO_ANSWER", 1)
+    with (
+        pytest.raises(EngineLost, match=r"No dask scheduler answers at tcp://127\.0\.0\.1:1:"),
+        engine("dask", "tcp://127.0.0.1:1"),
+    ):
+        pass
+
+
+def test_a_scheduler_without_workers_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(engines, "SECONDS_TO_ANSWER", 2)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None, host="127.0.0.1", protocol="tcp") as empty,
+        pytest.raises(EngineLost, match="has no workers"),
+        engine("dask", empty.scheduler_address),
+    ):
+        pass
+
+
+def test_a_worker_of_other_versions_is_refused() -> None:
+    ours = versions()
+    assert unlike(ours, ours | {"numpy": "1.0"}) == f"numpy is 1.0, not {ours['numpy']}"
+    assert "can't import altrally" in unlike(ours, ModuleNotFoundError("No module named 'models'"))
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong", "said"),
+    [
+        (("dask", None), BadInput, "--scheduler ADDRESS"),
+        (("local", "tcp://127.0.0.1:1"), BadInput, "--engine dask"),
+        (("spark", None), UnknownName, "dask"),
+    ],
+)
+def test_half_an_address_is_refused(words: tuple[str, str | None], wrong: type[Exception], said: str) -> None:
+    with pytest.raises(wrong, match=said), engine(*words):
+        pass
+
+
+@pytest.mark.long
+def test_a_study_of_markets_is_the_same_on_a_cluster_that_loses_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["altrally", "power", "--markets", "4", "--years", "6", "--strength", "0", "--json"]
+    told = []
+    with cluster(tmp_path) as started:
+        monkeypatch.setattr("training.power_study.append", partial(append_and_kill, started))
+        for more in (["--engine", "dask", "--scheduler", started.scheduler, "--out", "there.jsonl"], ["--out", "here.jsonl"]):
+            monkeypatch.chdir(tmp_path)
+            monkeypatch.setattr(sys, "argv", [*words, *more])
+            with pytest.raises(SystemExit) as stop:
+                run()
+            assert not stop.value.code
+            told.append(json.loads(capsys.readouterr().out))
+        assert started.workers[0].poll() is not None
+    assert told[0] == told[1]
+    there, locally = (sorted((tmp_path / name).read_text().splitlines()) for name in ("there.jsonl", "here.jsonl"))
+    assert there == locally
+
+
+def append_and_kill(started: Cluster, handle: int, line: object) -> None:
+    """Keep a market as ever; with the first one a worker dies."""
+    import os
+
+    started.kill_one()
+    os.write(handle, json.dumps(line, allow_nan=False).encode() + b"\n")
