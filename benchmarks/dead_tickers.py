@@ -1,14 +1,16 @@
 """How much longer a fetch takes when some of its tickers are dead, asked by the real client from a server on this machine.
 
-python benchmarks/dead_tickers.py [--tickers 2000] [--share 0.02]
+python benchmarks/dead_tickers.py [--tickers 2000] [--share 0.02] [--death 'no answer at all']
 
-Waits are a hundredth of those in use, so that what is measured is who waits for whom, and not how long a pause is.
+Every wait is a twentieth of the one in use.
 """
 
 import argparse
+import random
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,7 +25,9 @@ from sources.store import Store
 from sources.yahoo import Asked, Shelf, deliveries
 
 TODAY = pd.Timestamp("2024-12-31 15:00")
-HURRIED = Patience(attempts=3, first_wait=0.01, longest_wait=0.6, timeout=0.3, pause=0.006)
+USUAL = Patience()
+WAITS = ("first_wait", "longest_wait", "timeout", "pause")
+HURRIED = replace(USUAL, **{name: getattr(USUAL, name) / 20 for name in WAITS})
 DEATHS = {
     "none": None,
     "no such ticker (404)": Answer(NO_TICKER, 404),
@@ -59,11 +63,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tickers", type=int, default=2000)
     parser.add_argument("--share", type=float, default=0.02)
+    parser.add_argument("--death", choices=[name for name in DEATHS if name != "none"], help="Only this one.")
     asked = parser.parse_args()
     tickers = [f"T{number:04}" for number in range(asked.tickers)]
-    dead = set(tickers[:: round(1 / asked.share)])
+    dead = set(random.Random(1).sample(tickers, round(asked.share * len(tickers))))
     clean = 0.0
-    for name, death in DEATHS.items():
+    chosen = [name for name in DEATHS if asked.death in (None, name) or name == "none"]
+    for name, death in ((name, DEATHS[name]) for name in chosen):
         took, came = seconds(tickers, dead, death)
         clean = clean or took
         print(f"{name:24} {took:7.1f} s  {took / clean:5.2f} x  {came:5} came, {len(tickers) - came:3} told", flush=True)

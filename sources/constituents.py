@@ -48,7 +48,7 @@ def listed(home: Path) -> list[str]:
 
 def deliveries(shelf: Shelf, tickers: Sequence[str], site: Site, progress: Progress) -> Deliveries:
     """Batches of bars, the names longest without one first; at last what could not be had, in a line or two."""
-    last, session = shelf.last_days(), session_of(site, shelf.store)
+    last, session = shelf.last_days(), session_of(site)
     ages = {name: last.get(name, FIRST_DAY) for name in tickers}
     waiting = sorted((name for name, day in ages.items() if day < _newest(shelf.today)), key=lambda name: ages[name])
     tally = Tally([], [])

@@ -66,6 +66,10 @@ class Shelf:
         panels = {name: Panel(name, "yahoo", self.universe, name, "", lag, symbols=symbols) for name in FIELDS}
         return {name: self.store.read_panel(panel, self.today + FAR_AHEAD, since) for name, panel in panels.items()}
 
+    def bars(self, symbol: str, since: pd.Timestamp) -> pd.DataFrame:
+        """Latest stored bars of one symbol from `since` on: observed days × fields."""
+        return _bars(symbol, self.stored(since, (symbol,)))
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -79,9 +83,14 @@ class Overlap:
         if last is None:
             return NOTHING
         since = _since(last)
-        panels = self.lately if since >= self.shelf.today - LATELY else self.shelf.stored(since, (symbol,))
-        found = {name: panel[symbol].dropna() for name, panel in panels.items() if symbol in panel}
-        return pd.DataFrame(found, columns=list(FIELDS), dtype="float64").sort_index().loc[since:]
+        if since < self.shelf.today - LATELY:
+            return self.shelf.bars(symbol, since)
+        return _bars(symbol, self.lately).loc[since:]
+
+
+def _bars(symbol: str, panels: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    found = {name: panel[symbol].dropna() for name, panel in panels.items() if symbol in panel}
+    return pd.DataFrame(found, columns=list(FIELDS), dtype="float64").sort_index()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -76,19 +76,32 @@ def _refused(site: Site, error: OSError) -> Passing:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """yfinance raises its errors instead of printing them. What it warns of concerns its own code: never shown again."""
+    """yfinance raises its errors instead of printing them, and what it warns of, which is its own code, isn't shown."""
     import yfinance as yf
 
-    talk, hide = logging.getLogger("yfinance"), yf.config.debug.hide_exceptions
+    talk, hide, show = logging.getLogger("yfinance"), yf.config.debug.hide_exceptions, warnings.showwarning
     level = talk.level
+
+    def unless_its_own(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if "yfinance" not in filename:
+            show(message, category, filename, lineno, file, line)
+
     talk.setLevel(logging.CRITICAL)
     yf.config.debug.hide_exceptions = False
-    warnings.filterwarnings("ignore", module="yfinance")
+    warnings.showwarning = unless_its_own  # a filter would be lost: its threads change filters under each other
     try:
         yield
     finally:
         talk.setLevel(level)
         yf.config.debug.hide_exceptions = hide
+        warnings.showwarning = show
 
 
 class Zones:
