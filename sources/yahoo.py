@@ -32,6 +32,7 @@ NOISE = 1e-5  # Yahoo sends 32-bit prices
 LARGEST_DENOMINATOR = 10
 LEAST_UNIT = 50
 UNREACHED_ROUNDS = 2
+NAMED = 3
 NOTHING = pd.DataFrame(columns=list(FIELDS), index=pd.DatetimeIndex([]), dtype="float64")
 
 Progress = Callable[[str, int, int], None]
@@ -147,7 +148,8 @@ def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progr
                 yield Skipped(one.ticker, f"{bars}{_kept(last.get(one.symbol))}")
     missed = [one.ticker for one in (*away.asked, *left)]
     if missed:
-        yield Skipped(shelf.label, f"{away.why} {len(missed)} of {len(asked)} tickers did not come: {', '.join(missed[:3])} …")
+        named = ", ".join(missed[:NAMED]) + (", …" if len(missed) > NAMED else "")
+        yield Skipped(shelf.label, f"{away.why} {len(missed)} of {len(asked)} tickers did not come: {named}.")
     return again | set(missed)
 
 

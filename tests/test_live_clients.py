@@ -147,7 +147,7 @@ def test_where_one_service_is_down_the_others_deliver(
     told = [line for line in said(delivered) if "Yahoo" in line]
     assert len(told) == 3
     assert told[0].startswith("funds: Yahoo can't be reached")
-    assert "3 of 3 tickers did not come: " in told[0]
+    assert "Check the network and fetch again. 3 of 3 tickers did not come: " in told[0]
     assert "btc, eth wait for their volume" in told[2]
     assert len(store.read(FED_ASSETS, LATER))
     assert "coin-003" in panel(store, "coin", "close")
