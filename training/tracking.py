@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from models.registry import (
 )
 from models.saving import TRUSTED_TYPES, digest
 from sources.errors import NoChampion, StoreUnusable
+from sources.secrets import shown
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
 from training.scratch import clear, is_left, room
@@ -148,7 +150,7 @@ def tracking(place: TrackingPlace) -> Iterator[Tracker]:
             yield tracker
     except (MlflowException, SQLAlchemyError) as error:
         first_line = str(error).strip().splitlines()[0]
-        raise StoreUnusable(f"The runs at {place.uri} can't be written: {first_line}") from error
+        raise StoreUnusable(shown(f"The runs at {place.uri} can't be written: {first_line}")) from None
     except Timeout:
         raise StoreUnusable(f"Another process has been creating {place.database} for {LOCK_SECONDS} seconds.") from None
 
@@ -457,7 +459,7 @@ def log_comparison(
     log_values(tracker, run_id, {}, metrics)
     tracker.client.set_tag(run_id, "compared_with", against)
     with TemporaryDirectory() as folder:
-        draw(Path(folder) / f"against {against}.png")
+        draw(Path(folder) / f"against {re.sub(r'[^0-9A-Za-z_.-]+', ' ', against)[:80]}.png")
         tracker.client.log_artifacts(run_id, folder, "comparisons")
 
 
