@@ -6,6 +6,7 @@ Only typer is imported here; everything else is imported by the command that nee
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -369,6 +370,8 @@ def run() -> None:
 
 
 def fail(reason: Any) -> None:
-    """One line on standard error, exit code 1."""
-    print(f"altrally: {' '.join(str(reason).split())}", file=sys.stderr)  # noqa: T201
+    """One line on standard error without any secret, exit code 1."""
+    from sources.secrets import without_secrets
+
+    print(f"altrally: {without_secrets(' '.join(str(reason).split()), os.environ)}", file=sys.stderr)  # noqa: T201
     raise SystemExit(1)

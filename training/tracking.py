@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,7 @@ from models.registry import (
 from models.saving import TRUSTED_TYPES, digest
 from sources.copies import damage, keep_copy
 from sources.errors import NoChampion, StoreUnusable
+from sources.secrets import shown
 from sources.target import ALTCOINS, Target
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
@@ -169,7 +171,7 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
         first_line = str(error).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
             first_line = f"another version of MLflow left them. Copy them, then run `mlflow db upgrade {place.uri}`"
-        raise StoreUnusable(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip()) from error
+        raise StoreUnusable(shown(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
 @contextmanager
@@ -489,7 +491,7 @@ def log_comparison(
     log_values(tracker, run_id, {}, metrics)
     tracker.client.set_tag(run_id, "compared_with", against)
     with TemporaryDirectory() as folder:
-        draw(Path(folder) / f"against {against}.png")
+        draw(Path(folder) / f"against {re.sub(r'[^0-9A-Za-z_.-]+', ' ', against)[:80]}.png")
         tracker.client.log_artifacts(run_id, folder, "comparisons")
     seal(tracker, run_id)
 
