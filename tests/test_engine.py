@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -54,15 +54,15 @@ def here() -> dict[int, np.ndarray]:
     return kept
 
 
-class KillsAWorker(dict[int, np.ndarray]):
-    """Kills a worker as soon as the first result is in, while others are being computed."""
+class Kills(dict[int, np.ndarray]):
+    """Kills as soon as the first result is in, while others are being computed."""
 
-    def __init__(self, started: Cluster) -> None:
-        self.started = started
+    def __init__(self, kill: Callable[[], None]) -> None:
+        self.kill = kill
 
     def __setitem__(self, shift: int, forecasts: np.ndarray) -> None:
         if not self:
-            self.started.kill_one()
+            self.kill()
         super().__setitem__(shift, forecasts)
 
 
@@ -96,13 +96,24 @@ def test_out_of_order_means_each_once(two_workers: Cluster) -> None:
 
 
 def test_a_worker_killed_amid_a_null_changes_nothing(two_workers: Cluster, here: dict[int, np.ndarray]) -> None:
-    kept = KillsAWorker(two_workers)
+    kept = Kills(two_workers.kill_one)
     with engine("dask", two_workers.scheduler):
         rotations(kept)
     assert [worker.poll() is None for worker in two_workers.workers] == [False, True]
     assert kept.keys() == here.keys()
     for shift, forecasts in here.items():
         np.testing.assert_array_equal(kept[shift], forecasts)
+
+
+def test_a_scheduler_killed_amid_a_null_is_said_in_one_line_and_what_came_is_kept(
+    two_workers: Cluster, here: dict[int, np.ndarray]
+) -> None:
+    kept = Kills(two_workers.kill_scheduler)
+    with pytest.raises(EngineLost, match="The cluster was lost"), engine("dask", two_workers.scheduler):
+        rotations(kept)
+    assert 0 < len(kept) < len(here)
+    for shift, forecasts in kept.items():
+        np.testing.assert_array_equal(forecasts, here[shift])
 
 
 def test_a_cluster_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
