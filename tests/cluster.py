@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m"]
@@ -30,6 +32,13 @@ class Cluster:
         """End the scheduler."""
         self.process.kill()
         self.process.wait()
+
+
+def once_there(path: Path, function: Callable[..., Any], *words: Any) -> Any:
+    """A part that can't be over before a file is there."""
+    while not path.exists():
+        time.sleep(0.01)
+    return function(*words)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
+from configparser import ConfigParser
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -146,7 +147,10 @@ def test_the_compose_file_publishes_on_loopback_and_holds_no_secret() -> None:
     }
     assert len(secret) == 3
     assert all(value.startswith("${") and ":?" in value for value in secret)
-    assert "password" not in (TEAM / "auth.ini").read_text().replace("PGPASSWORD", "").lower()
+    accounts = ConfigParser()
+    accounts.read(TEAM / "auth.ini")
+    assert not any("password" in name for name in accounts["mlflow"])
+    assert accounts["mlflow"]["database_uri"] == "postgresql+psycopg2:///mlflow"
 
 
 def test_the_documented_command_is_the_one_of_the_compose_file() -> None:
