@@ -109,11 +109,11 @@ def test_a_worker_killed_amid_its_parts_changes_nothing(two_workers: Cluster, he
         np.testing.assert_array_equal(theirs, mine)
 
 
-def test_a_scheduler_killed_amid_a_job_is_said_in_one_line(two_workers: Cluster, tmp_path: Path) -> None:
-    with engine("dask", two_workers.scheduler):
+def test_a_scheduler_killed_amid_a_job_is_said_in_one_line(tmp_path: Path) -> None:
+    with cluster(tmp_path) as started, engine("dask", started.scheduler):
         answers = spread(once_there, [(tmp_path, abs, -1), (tmp_path / "never", abs, -2)])
         assert next(answers) == 1
-        two_workers.kill_scheduler()
+        started.kill_scheduler()
         with pytest.raises(EngineLost, match="The cluster was lost"):
             next(answers)
 
