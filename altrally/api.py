@@ -17,6 +17,7 @@ from altrally.issue import Issued, day_of, issue
 from altrally.settings import Home, open_home
 from models.engine import engine
 from sources.store import Store
+from sources.target import ALTCOINS, Target
 from training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def fetch(
     provider: str = "live",
     *,
     path: Path | None = None,
+    target: Target = ALTCOINS,
     progress: Progress = silent,
     now: pd.Timestamp | None = None,
 ) -> "FetchReport":
@@ -55,7 +57,7 @@ def fetch(
 
     provider_named(provider)
     with opened(home, read_only=False) as store:
-        return into(store, provider, path=path, today=moment(now), progress=progress)
+        return into(store, provider, path=path, today=moment(now), progress=progress, target=target)
 
 
 def train(
@@ -76,13 +78,20 @@ def train(
         return learnt(store, settings, until=day_of(store, until, moment(now)), place=place_of(home), progress=progress)
 
 
-def score(home: Home, as_of: pd.Timestamp | None = None, *, in_sample: bool = False, now: pd.Timestamp | None = None) -> Issued:
-    """The champion's forecast at the end of a UTC day (None: the last one known), and the line of the ledger that records it.
+def score(
+    home: Home,
+    as_of: pd.Timestamp | None = None,
+    target: Target = ALTCOINS,
+    *,
+    in_sample: bool = False,
+    now: pd.Timestamp | None = None,
+) -> Issued:
+    """The forecast of a target's champion at the end of a UTC day (None: the last one known), and the line of the ledger it is in.
 
     Raises NoChampion, MissingData, GateClosed, Refused, or LedgerBroken, and then no forecast is issued.
     """
     with opened(home) as store:
-        return issue(home, store, as_of, moment(now), in_sample=in_sample)
+        return issue(home, store, as_of, moment(now), target, in_sample=in_sample)
 
 
 def verify(
@@ -116,7 +125,7 @@ def verify(
         )
 
 
-def report(home: Home, as_of: pd.Timestamp | None = None, *, now: pd.Timestamp | None = None) -> "Page":
+def report(home: Home, as_of: pd.Timestamp | None = None, target: Target = ALTCOINS, *, now: pd.Timestamp | None = None) -> "Page":
     """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues.
 
     Raises what `score` raises.
@@ -127,7 +136,7 @@ def report(home: Home, as_of: pd.Timestamp | None = None, *, now: pd.Timestamp |
     from training.tracking import log_page, tracking
 
     with opened(home) as store:
-        made = issue(home, store, as_of, moment(now))
+        made = issue(home, store, as_of, moment(now), target)
         day = pd.Timestamp(made.score.as_of)
         kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)
         facts = gather(
@@ -136,11 +145,11 @@ def report(home: Home, as_of: pd.Timestamp | None = None, *, now: pd.Timestamp |
             made.inputs,
             made.score,
             kept,
-            previous=previous_of(home, day),
-            audit=audited(store, day),
+            previous=previous_of(home, day, target),
+            audit=audited(store, day, target),
             followed=followed(store, made.champion.card, kept.forecasts, day),
         )
-    page = write_report(home.reports, facts)
+    page = write_report(home.reports(target), facts)
     with tracking(place_of(home)) as tracker:
         log_page(tracker, made.champion.run_id, page.as_of, page.html)
     return page
@@ -170,8 +179,9 @@ def counted(home: Home, settings: TrainSettings, market: str) -> "Tried":
     from training.verify import model_names
 
     with tracking(place_of(home)) as tracker:
-        count_trials(tracker, family(market), settings.label, [configuration_of(name, settings) for name in model_names(settings)])
-        return tried_on(tracker, family(market), settings.label)
+        own = family(market, settings.target)
+        count_trials(tracker, own, settings.label, [configuration_of(name, settings) for name in model_names(settings)])
+        return tried_on(tracker, own, settings.label)
 
 
 def moment(now: pd.Timestamp | None) -> pd.Timestamp:

@@ -41,6 +41,13 @@ class EngineName(StrEnum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Asked = Annotated[
+    Path | None, typer.Option("--target", metavar="FILE", help="A question of your own, as TOML.  [default: the altcoin rally]")
+]
+Outcome = Annotated[str | None, typer.Option(metavar="KIND", help="first_passage, terminal or relative.  [default: the target's]")]
+Threshold = Annotated[
+    float | None, typer.Option(metavar="X", help="Move that counts, as a share: 0.3 is 30 %.  [default: the target's]")
+]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be given several times.")]
 
 Engine = Annotated[EngineName, typer.Option(help="Where refits of trees and simulated markets are spread: local or dask.")]
@@ -83,13 +90,14 @@ def fetch(
     context: typer.Context,
     provider: Annotated[str, typer.Option(help="live, files or simulated.")] = "live",
     path: Annotated[Path | None, typer.Option(help="Folder of drop-in files, for --provider files.")] = None,
+    target: Asked = None,
 ) -> None:
     """Bring what is new into the store.
 
     May be repeated and interrupted without harm."""
     from altrally import jobs
 
-    jobs.fetch(home_of(context), provider, path)
+    jobs.fetch(home_of(context), provider, path, jobs.target_in(target))
 
 
 @app.command()
@@ -103,14 +111,33 @@ def features(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def leakcheck(
+    context: typer.Context,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PLACE", help="Check the features this Python file or module declares. Runs its code."),
+    ] = None,
+    cuts: Annotated[int, typer.Option(metavar="N", help="Random days to cut at, besides every refit date.")] = 200,
+    seed: Annotated[int, typer.Option(metavar="K", help="Which days are drawn.")] = 7,
+    whole: Annotated[bool, typer.Option("--whole", help="Read every name of wide panels, not 300 of them: slower.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for the future in every feature and in the score.
+
+    Cuts the data on many days, spoils all that came later and compares bit for bit; exit code 1 if anything moved."""
+    from altrally import jobs
+
+    jobs.leakcheck(home_of(context), own or [], cuts, seed, whole=whole, as_json=as_json)
+
+
+@app.command()
 def train(
     context: typer.Context,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Use only what was known by then.  [default: all]")] = None,
     model: Models = None,
-    outcome: Annotated[str, typer.Option(metavar="KIND", help="first_passage, terminal or relative.")] = "first_passage",
-    threshold: Annotated[
-        float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share: 0.3 is 30 %.")
-    ] = None,
+    target: Asked = None,
+    outcome: Outcome = None,
+    threshold: Threshold = None,
     engine: Engine = EngineName.LOCAL,
     scheduler: Scheduler = None,
     as_json: AsJson = False,
@@ -122,7 +149,7 @@ def train(
     from models.engine import engine as spread_by
 
     with spread_by(engine, scheduler):
-        jobs.train(home_of(context), until, model, outcome, threshold, as_json=as_json)
+        jobs.train(home_of(context), until, model, jobs.target_in(target, outcome, threshold), as_json=as_json)
 
 
 @app.command()
@@ -131,6 +158,7 @@ def score(
     as_of: Annotated[
         str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
     ] = None,
+    target: Asked = None,
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="Answer for days the champion was trained on, and say so.")
     ] = False,
@@ -139,7 +167,7 @@ def score(
     """Issue the champion's forecast for a day."""
     from altrally import jobs
 
-    jobs.score(home_of(context), as_of, in_sample=in_sample, as_json=as_json)
+    jobs.score(home_of(context), as_of, jobs.target_in(target), in_sample=in_sample, as_json=as_json)
 
 
 @app.command()
@@ -172,6 +200,7 @@ def watch(
     cross: Annotated[
         list[str] | None, typer.Option(metavar="P:DAYS", help="Tell when the probability of a horizon crosses P, as in 0.6:60.")
     ] = None,
+    target: Asked = None,
     as_json: AsJson = False,
 ) -> None:
     """Do one round of the daily job.
@@ -179,7 +208,17 @@ def watch(
     Fetch, judge the data, forecast, train when due, resolve. Fails where data are stale, after doing what can be done."""
     from altrally import jobs
 
-    jobs.watch(home_of(context), provider, path, retrain_days, webhook, cross or [], as_json=as_json)
+    jobs.watch(home_of(context), provider, path, retrain_days, webhook, cross or [], jobs.target_in(target), as_json=as_json)
+
+
+@app.command()
+def repair(context: typer.Context, as_json: AsJson = False) -> None:
+    """Look for damaged files and mend what can be mended.
+
+    Names each and says what was done; fails where a command is left to run, and says which."""
+    from altrally import jobs
+
+    jobs.repair(home_of(context), as_json=as_json)
 
 
 @app.command()
@@ -190,8 +229,9 @@ def verify(
         str | None, typer.Option("--to", metavar="DATE", help="Last day forecast.  [default: the last one known]")
     ] = None,
     model: Models = None,
-    outcome: Annotated[str, typer.Option(metavar="KIND", help="first_passage, terminal or relative.")] = "first_passage",
-    threshold: Annotated[float | None, typer.Option(metavar="X", help="Rise that counts as a rally, as a share.")] = None,
+    target: Asked = None,
+    outcome: Outcome = None,
+    threshold: Threshold = None,
     forecasts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the out-of-sample forecasts there (Parquet).")
     ] = None,
@@ -209,7 +249,8 @@ def verify(
     from altrally import jobs
     from models.engine import engine as spread_by
 
-    asked = jobs.Verification(start, end, model, outcome, threshold, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel)
+    about = jobs.target_in(target, outcome, threshold)
+    asked = jobs.Verification(start, end, model, about, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel)
     with spread_by(engine, scheduler):
         jobs.verify(home_of(context), asked, as_json=as_json)
 
@@ -235,6 +276,7 @@ def audit(
 def compare(
     context: typer.Context,
     run: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs to pair.  [default: the last training]")] = None,
+    target: Asked = None,
     as_json: AsJson = False,
 ) -> None:
     """Set tracked runs beside each other.
@@ -242,7 +284,7 @@ def compare(
     Two or more named runs are paired on the same days."""
     from altrally import jobs
 
-    jobs.compare(home_of(context), run or [], as_json=as_json)
+    jobs.compare(home_of(context), run or [], jobs.target_in(target), as_json=as_json)
 
 
 @app.command()
@@ -264,6 +306,7 @@ def report(
     as_of: Annotated[
         str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
     ] = None,
+    target: Asked = None,
     as_json: AsJson = False,
 ) -> None:
     """Write one page for people.
@@ -271,7 +314,7 @@ def report(
     The forecast, what it is worth, why it moved, what followed similar moments and the record, in one HTML file under the home."""
     from altrally import jobs
 
-    jobs.report(home_of(context), as_of, as_json=as_json)
+    jobs.report(home_of(context), as_of, jobs.target_in(target), as_json=as_json)
 
 
 @app.command()

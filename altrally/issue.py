@@ -9,6 +9,7 @@ import pandas as pd
 from altrally.ledger import Entry, Ledger
 from altrally.settings import Home
 from sources.store import Store
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.score import Inputs, Score
@@ -25,17 +26,25 @@ class Issued:
     champion: "Champion"
 
 
-def issue(home: Home, store: Store, typed: pd.Timestamp | None, now: pd.Timestamp, *, in_sample: bool = False) -> Issued:
+def issue(
+    home: Home,
+    store: Store,
+    typed: pd.Timestamp | None,
+    now: pd.Timestamp,
+    target: Target = ALTCOINS,
+    *,
+    in_sample: bool = False,
+) -> Issued:
     """The champion's forecast at the end of a day (None: the last one known), recorded.
 
     Raises StoreUnusable or LedgerBroken, and then no forecast is issued. The models' libraries take as long to import as the
     features to build: side by side.
     """
     with ThreadPoolExecutor(1) as side:
-        loading = side.submit(champion_of, home)
+        loading = side.submit(champion_of, home, target)
         from altrally.score import inputs_known, score
 
-        inputs = inputs_known(store, day_of(store, typed, now))
+        inputs = inputs_known(store, day_of(store, typed, now), target)
         champion = loading.result()
     issued = score(inputs, champion, in_sample=in_sample)
     from training.tracking import code_version
@@ -51,11 +60,11 @@ def issue(home: Home, store: Store, typed: pd.Timestamp | None, now: pd.Timestam
     return Issued(issued, entry, inputs, champion)
 
 
-def champion_of(home: Home) -> "Champion":
-    """The model that scores."""
+def champion_of(home: Home, target: Target = ALTCOINS) -> "Champion":
+    """The model that scores a target."""
     from models.registry import load_champion
 
-    return load_champion(home.tracking_uri, home.folder)
+    return load_champion(home.tracking_uri, home.folder, target)
 
 
 def day_of(store: Store, typed: pd.Timestamp | None, now: pd.Timestamp) -> pd.Timestamp:

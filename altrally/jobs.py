@@ -14,12 +14,14 @@ from altrally.api import opened, place_of
 from altrally.clock import now
 from altrally.issue import champion_of, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, GateClosed, MissingData, NoChampion
+from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
 from sources.store import Store
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.issue import Issued
     from altrally.report.page import Page
+    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.train import TrainReport
@@ -28,6 +30,9 @@ DEMO_DRAWS, DEMO_ROTATIONS = 60, 99
 """Fewer refits behind each interval and each p-value than `train` makes, and no trees: a demonstration is over within a minute."""
 
 SLOW = "boosted"
+
+REMEMBERED = pd.Timedelta(days=365)
+"""How long `status` lists what a source rewrote."""
 
 
 def day(text: str | None, option: str) -> pd.Timestamp | None:
@@ -78,24 +83,33 @@ def demo(home: Home) -> None:
     from training.verify import model_names
 
     show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
-    settings = settings_of("first_passage", None, None)
+    settings = settings_of(ALTCOINS, None)
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
     show(score_page(issue(home, None).score), next_steps(home.folder))
 
 
-def fetch(home: Home, provider: str, path: Path | None) -> None:
+def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
+    """The target of a file, the built-in one without, asked for another outcome or threshold where they are given."""
+    if file is None:
+        return ALTCOINS.asking(outcome, threshold)
+    from sources.target_file import read_target
+
+    return read_target(file).asking(outcome, threshold)
+
+
+def fetch(home: Home, provider: str, path: Path | None, target: Target) -> None:
     """Bring what is new into the store, and say line by line what came and what was dropped."""
     from altrally.render import fetch_table, show
 
-    show(fetch_table(bring(home, provider, path)))
+    show(fetch_table(bring(home, provider, path, target)))
 
 
-def bring(home: Home, provider: str, path: Path | None) -> "FetchReport":
+def bring(home: Home, provider: str, path: Path | None, target: Target = ALTCOINS) -> "FetchReport":
     """Fetch under a progress bar."""
     with progress_bar() as report:
-        return api.fetch(home, provider, path=path, progress=report, now=now())
+        return api.fetch(home, provider, path=path, target=target, progress=report, now=now())
 
 
 def features(home: Home, *, as_json: bool) -> None:
@@ -112,21 +126,46 @@ def features(home: Home, *, as_json: bool) -> None:
         show(market_banner(market), feature_list(listed))
 
 
-def settings_of(outcome: str, threshold: float | None, models: Sequence[str] | None) -> "TrainSettings":
+def leakcheck(home: Home, own: Sequence[str], cuts: int, seed: int, *, whole: bool, as_json: bool) -> None:
+    """Look for the future; what was found is told last, as the error."""
+    from altrally.leakcheck import Check
+    from altrally.leakcheck import leakcheck as checked
+
+    check = Check(tuple(own), cuts, seed, whole)
+    with opened(home) as store, progress_bar() as report:
+        found = checked(store, check, last_day(store, None), None if own else champion_or_none(home), report)
+    if as_json:
+        emit(found.to_json())
+    else:
+        from altrally.leakcheck_page import leakcheck_page
+        from altrally.render import show
+
+        show(leakcheck_page(found))
+    if found.leaking:
+        raise LeakFound(f"{len(found.leaking)} didn't pass: {', '.join(found.leaking)}.")
+
+
+def champion_or_none(home: Home) -> "Champion | None":
+    """The model that scores, where one was trained."""
+    try:
+        return champion_of(home)
+    except NoChampion:
+        return None
+
+
+def settings_of(target: Target, models: Sequence[str] | None) -> "TrainSettings":
     """What was asked for, checked before anything is read."""
     from training.settings import TrainSettings
     from training.verify import model_names
 
-    settings = TrainSettings(outcome=outcome, threshold=threshold, models=tuple(models) if models else None)
+    settings = TrainSettings(target, models=tuple(models) if models else None)
     model_names(settings)
     return settings
 
 
-def train(
-    home: Home, until: str | None, models: Sequence[str] | None, outcome: str, threshold: float | None, *, as_json: bool
-) -> None:
+def train(home: Home, until: str | None, models: Sequence[str] | None, target: Target, *, as_json: bool) -> None:
     """Train, judge and track."""
-    report = learn(home, settings_of(outcome, threshold, models), day(until, "--until"))
+    report = learn(home, settings_of(target, models), day(until, "--until"))
     if as_json:
         emit(report.to_json())
         return
@@ -141,9 +180,9 @@ def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> 
         return api.train(home, settings, until=until, progress=report, now=now())
 
 
-def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> None:
+def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_json: bool) -> None:
     """Issue a forecast."""
-    issued = issue(home, day(as_of, "--as-of"), in_sample=in_sample)
+    issued = issue(home, day(as_of, "--as-of"), target, in_sample=in_sample)
     if as_json:
         emit(issued.score.to_json())
         return
@@ -153,9 +192,9 @@ def score(home: Home, as_of: str | None, *, in_sample: bool, as_json: bool) -> N
     show(score_page(issued.score), entry_note(issued.entry))
 
 
-def issue(home: Home, as_of: pd.Timestamp | None, *, in_sample: bool = False) -> "Issued":
-    """The champion's forecast at the end of a day, recorded in the ledger."""
-    return api.score(home, as_of, in_sample=in_sample, now=now())
+def issue(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS, *, in_sample: bool = False) -> "Issued":
+    """The forecast of a target's champion at the end of a day, recorded in the ledger."""
+    return api.score(home, as_of, target, in_sample=in_sample, now=now())
 
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
@@ -194,6 +233,7 @@ def watch(
     retrain_days: int,
     webhook: str | None,
     cross: Sequence[str],
+    target: Target,
     *,
     as_json: bool,
 ) -> None:
@@ -201,12 +241,12 @@ def watch(
     from altrally.notices import crossing
     from altrally.watch import Watch, alone, one_round
 
-    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text) for text in cross))
+    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text, target) for text in cross), target)
     with alone(home), progress_bar() as report:
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
         if done.forecast is not None:
             report("writing the page", 0, 0)
-            page_of(home, pd.Timestamp(done.as_of))
+            page_of(home, pd.Timestamp(done.as_of), target)
     if as_json:
         emit(vars(done))
     else:
@@ -218,6 +258,21 @@ def watch(
         raise GateClosed("; ".join(trouble.rstrip(".") for trouble in done.troubles) + ".")
 
 
+def repair(home: Home, *, as_json: bool) -> None:
+    """Check every file of a home; what is left to do is told last, as the error."""
+    from altrally.repair import repair as repaired
+    from altrally.repair import told
+
+    findings = repaired(home)
+    if as_json:
+        emit([finding.to_json() for finding in findings])
+    else:
+        print(told(findings))  # noqa: T201  (bare: a path must not be wrapped)
+    left = [finding for finding in findings if finding.next]
+    if left:
+        raise StoreUnusable("; ".join(f"{finding.file}: {finding.next}" for finding in left))
+
+
 @dataclass(frozen=True)
 class Verification:
     """What `verify` was asked, as typed."""
@@ -225,8 +280,7 @@ class Verification:
     start: str | None
     end: str | None
     models: Sequence[str] | None
-    outcome: str
-    threshold: float | None
+    target: Target
     forecasts: Path | None
     full_nulls: bool
     panel: bool
@@ -235,7 +289,7 @@ class Verification:
 def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
     """Judge out-of-sample forecasts of the store; of this only the number of tries is tracked."""
     span = day(asked.start, "--from"), day(asked.end, "--to")
-    settings = settings_of(asked.outcome, asked.threshold, asked.models)
+    settings = settings_of(asked.target, asked.models)
     with progress_bar() as report:
         verification = api.verify(
             home, settings, start=span[0], end=span[1], full_nulls=asked.full_nulls, panel=asked.panel, progress=report
@@ -289,12 +343,12 @@ def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
         return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
-def compare(home: Home, runs: Sequence[str], *, as_json: bool) -> None:
+def compare(home: Home, runs: Sequence[str], target: Target, *, as_json: bool) -> None:
     """Tracked runs beside each other, on the same days."""
     from training.compare import compare as paired
 
     require_trained(home)
-    rows = paired(place_of(home), runs)
+    rows = paired(place_of(home), runs, target)
     if as_json:
         emit(rows)
         return
@@ -318,9 +372,9 @@ def require_trained(home: Home) -> None:
         raise NoChampion("Nothing has been trained in this home yet. Run `altrally train` first.")
 
 
-def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
+def report(home: Home, as_of: str | None, target: Target, *, as_json: bool) -> None:
     """Write the page of a day and say where it is."""
-    page = page_of(home, day(as_of, "--as-of"))
+    page = page_of(home, day(as_of, "--as-of"), target)
     if as_json:
         emit(page.to_json())
         return
@@ -330,9 +384,9 @@ def report(home: Home, as_of: str | None, *, as_json: bool) -> None:
     print(page.path)  # noqa: T201  (bare: a path must not be wrapped)
 
 
-def page_of(home: Home, as_of: pd.Timestamp | None) -> "Page":
+def page_of(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS) -> "Page":
     """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues."""
-    return api.report(home, as_of, now=now())
+    return api.report(home, as_of, target, now=now())
 
 
 def power(
@@ -367,30 +421,34 @@ def power(
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
     from sources.gates import freshness
+    from sources.membership import sentence
+    from sources.rewritten import rewritten
 
     with opened(home) as store:
         as_of = last_day(store, None)
-        facts = {
+        facts: dict[str, Any] = {
             "home": str(home.folder),
             "market": store.market,
             "as_of": f"{as_of:%Y-%m-%d}",
             "snapshot": store.snapshot(as_of),
             "champion": champion_facts(home),
+            "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
+            "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
         }
     if as_json:
         emit(facts)
         return
     from altrally.render import show, status_page
+    from altrally.rewritten_page import rewritten_part
 
-    show(status_page(facts))
+    show(status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
 
 
 def champion_facts(home: Home) -> dict[str, Any] | None:
     """The champion in brief, None where nothing was trained yet."""
-    try:
-        champion = champion_of(home)
-    except NoChampion:
+    champion = champion_or_none(home)
+    if champion is None:
         return None
     card = champion.card
     told = {"label": card.label, "trained_as_of": card.trained_as_of, "trials": card.trials, "sentence": card.skill["sentence"]}

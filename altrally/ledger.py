@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from altrally.mirror import follow, mirror, mirrored
+from sources.copies import set_aside
 from sources.errors import LedgerBroken, StoreUnusable
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.score import Score
@@ -77,6 +80,10 @@ class Line:
     def as_of(self) -> pd.Timestamp:
         """The day at whose end the forecast stands."""
         return pd.Timestamp(self.body["as_of"])
+
+    def is_of(self, target: Target) -> bool:
+        """Whether it speaks of what a target asks about; outcome, threshold and horizons may differ."""
+        return bool(self.body["outcome"].get("target") == target.told.get("target"))
 
     @property
     def record(self) -> str:
@@ -151,15 +158,16 @@ class Ledger:
         """Every line, oldest first."""
         return self._lines("ORDER BY number")
 
-    def last_live(self, before: pd.Timestamp | None = None) -> Line | None:
-        """The newest live forecast, of a day before `before` where that is given; None where there is none."""
-        newest_first = (line for line in self._lines("ORDER BY number DESC") if line.kind == SCORE and line.record == LIVE)
+    def last_live(self, before: pd.Timestamp | None = None, target: Target = ALTCOINS) -> Line | None:
+        """The newest live forecast of a target, of a day before `before` where that is given; None where there is none."""
+        newest = (line for line in self._lines("ORDER BY number DESC") if line.kind == SCORE and line.record == LIVE)
+        newest_first = (line for line in newest if line.is_of(target))
         return next((line for line in newest_first if before is None or line.as_of < before), None)
 
-    def forecast_of(self, as_of: pd.Timestamp) -> Line | None:
-        """The first forecast issued for a day, in-sample answers aside: the one that counts; None where there is none."""
+    def forecast_of(self, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Line | None:
+        """The first forecast of a target for a day, in-sample answers aside: the one that counts; None where there is none."""
         scores = (line for line in self._lines("ORDER BY number") if line.kind == SCORE and line.as_of == as_of)
-        return next((line for line in scores if line.record != IN_SAMPLE), None)
+        return next((line for line in scores if line.record != IN_SAMPLE and line.is_of(target)), None)
 
     def verify(self) -> Head:
         """Follow the chain from the first line to the last. Raises LedgerBroken, naming the first line that isn't as written."""
@@ -170,6 +178,13 @@ class Ledger:
                 raise broken(self.path, f"line {last.lines + 1} is missing, as is all to line {head.lines}")
             self._require_sound()
         return last
+
+    def verify_mirror(self) -> None:
+        """Every line of the mirror is a line of the ledger. Raises LedgerBroken."""
+        with clear_errors(self.path):
+            bodies = [text for (text,) in self._connection.execute("SELECT body FROM lines ORDER BY number")]
+            if mirror(self.path).exists() and list(mirrored(self.path)) != bodies:
+                raise broken(self.path, f"its mirror {mirror(self.path).name} isn't the same")
 
     def _followed(self, head: Head) -> Head:
         last = Head(0, BEGINNING)
@@ -200,15 +215,22 @@ class Ledger:
                 entries = [self._put(body) for body in bodies]
             if self._last() != head:
                 write_head(self.path, self._last())
+                follow(self.path, self._after)
         return entries
+
+    def _after(self, number: int) -> list[str]:
+        rows = self._connection.execute("SELECT body FROM lines WHERE number > ? ORDER BY number", (number,))
+        return [text for (text,) in rows]
 
     def _put(self, body: Mapping[str, Any]) -> Entry:
         key = identity(body)
         found = self._connection.execute("SELECT number FROM lines WHERE key = ?", (key,)).fetchone()
         if found:
             return Entry(found[0], new=False)
+        return self._add(key, canonical({**body, "key": key, "line": self._last().lines + 1}))
+
+    def _add(self, key: str, text: str) -> Entry:
         last = self._last()
-        text = canonical({**body, "key": key, "line": last.lines + 1})
         row = (last.lines + 1, key, text, chained(last.hash, text.encode()))
         self._connection.execute("INSERT INTO lines VALUES (?, ?, ?, ?)", row)
         return Entry(row[0], new=True)
@@ -232,10 +254,13 @@ class Ledger:
         if not self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
             if not head_file(self.path).exists():
                 write_head(self.path, Head(0, BEGINNING))
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            with self._transaction():
-                for table in TABLES:
-                    self._connection.execute(table)
+            self._create()
+
+    def _create(self) -> None:
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        with self._transaction():
+            for table in TABLES:
+                self._connection.execute(table)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -325,9 +350,43 @@ def require_continued(path: Path, head: Head, last: Head, hash_at_head: str | No
 def broken(path: Path, why: str) -> LedgerBroken:
     """The error of every ledger that can't be believed."""
     return LedgerBroken(
-        f"{path} is broken: {why}. Bring back a copy that is whole, or move {path.name} and {head_file(path).name} away "
-        "together to begin a new record."
+        f"{path} is broken: {why}. Run `altrally repair`; if that can't help, bring back a copy that is whole, or move "
+        f"{path.name} and {head_file(path).name} away together to begin a new record."
     )
+
+
+def rebuild(path: Path) -> Head:
+    """Write a ledger anew from its mirror, which must reach as far as its head; the head is written again if it is damaged.
+
+    Raises LedgerBroken where the mirror doesn't hold what the head, or where it is gone the database, names as its last line.
+    """
+    unfinished = path.with_suffix(".new")
+    for left in path.parent.glob(f"{unfinished.name}*"):
+        left.unlink()
+    with clear_errors(path), alone(path):
+        promised = promise(path)
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            ledger = Ledger(unfinished, connection)
+            ledger._create()
+            with ledger._transaction():
+                for text in mirrored(path):
+                    ledger._add(json.loads(text)["key"], text)
+            last, reached = ledger._last(), ledger._hash_of(promised.lines)
+        if reached != promised.hash:
+            raise broken(path, f"its mirror doesn't hold line {promised.lines} either")
+        set_aside(path)
+        unfinished.replace(path)
+        write_head(path, last)
+    return last
+
+
+def promise(path: Path) -> Head:
+    """What the head says, or the database where the head is gone or damaged."""
+    try:
+        return read_head(path)
+    except LedgerBroken:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return Ledger(path, connection)._last()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The ledger as people see it in a terminal. Numbers come in finished; nothing is computed here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -42,12 +42,18 @@ def record_table(records: Sequence[dict[str, Any]]) -> Table:
     scores = ("Brier", "base rate's", "log", "skill against the base rate issued")
     table = Table("record", "event", "days", "n", "pending", "windows", "came", "base rate", *scores, box=None, pad_edge=False)
     for row in records:
-        event = f"{row['outcome']['kind']} {row['outcome']['threshold']:g}"
+        event = event_of(row["outcome"])
         counts = (str(row["horizon"]), str(row["n"]), str(row["pending"]), str(row["windows"]))
         shares = (number(row["event_rate"], ".2f"), number(row["base_rate"], ".2f"))
         losses = (number(row["brier"], ".4f"), number(row["base_rate_brier"], ".4f"), number(row["log_score"], ".3f"))
         table.add_row(row["record"], event, *counts, *shares, *losses, escape(row["note"] or interval(row["skill_base_rate"])))
     return table
+
+
+def event_of(outcome: Mapping[str, Any]) -> str:
+    """What was forecast: of a target that isn't the default one its name too."""
+    asked = f"{outcome['kind']} {outcome['threshold']:g}"
+    return f"{outcome['target']['name']}: {asked}" if "target" in outcome else asked
 
 
 def notes(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
@@ -56,7 +62,7 @@ def notes(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
         yield reliability_table(records)
     stuck = sum(row["overdue"] for row in records)
     if stuck:
-        yield Text(f"{stuck} forecasts are over and can't be resolved: the altcoin index is missing on a day they need.")
+        yield Text(f"{stuck} forecasts are over and can't be resolved: prices are missing on a day they need.")
     yield Text(RULE, style="dim")
 
 

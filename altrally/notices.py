@@ -9,7 +9,7 @@ import pandas as pd
 
 from altrally.ledger import LIVE, SCORE, Line
 from sources.errors import BadInput
-from training.settings import TrainSettings
+from sources.target import ALTCOINS, Target, judged_horizon, target_of
 
 
 @dataclass(frozen=True)
@@ -20,24 +20,27 @@ class Crossing:
     days: int
 
 
-def crossing(text: str) -> Crossing:
-    """A crossing as typed, P:DAYS. Raises BadInput."""
+def crossing(text: str, target: Target = ALTCOINS) -> Crossing:
+    """A crossing as typed, P:DAYS, of a horizon of the target. Raises BadInput."""
     probability, _, days = text.partition(":")
     try:
         typed = Crossing(float(probability), int(days))
     except ValueError:
         typed = Crossing(0, 0)
-    horizons = TrainSettings().horizons
+    horizons = target.horizons
     if not 0 < typed.level < 1 or typed.days not in horizons:
-        raise BadInput(f"--cross {text!r} is not P:DAYS, a probability and one of {', '.join(map(str, horizons))}; 0.6:60 is one.")
+        example = f"0.6:{judged_horizon(horizons)}"
+        raise BadInput(
+            f"--cross {text!r} is not P:DAYS, a probability and one of {', '.join(map(str, horizons))}; {example} is one."
+        )
     return typed
 
 
-def crossed(lines: Sequence[Line], examined: int, crossings: Sequence[Crossing]) -> list[dict[str, Any]]:
-    """Each level crossed by a live forecast after line `examined`, compared with the live one of the newest earlier day."""
+def crossed(lines: Sequence[Line], examined: int, crossings: Sequence[Crossing], target: Target = ALTCOINS) -> list[dict[str, Any]]:
+    """Each level crossed by a live forecast of a target after line `examined`, against the live one of the newest earlier day."""
     by_day: dict[pd.Timestamp, Line] = {}
     for line in lines:
-        if line.kind == SCORE and line.record == LIVE:
+        if line.kind == SCORE and line.record == LIVE and line.is_of(target):
             by_day.setdefault(line.as_of, line)
     found = [
         crossing_notice(before, line, crossing)
@@ -54,7 +57,8 @@ def crossing_notice(before: Line, line: Line, crossing: Crossing) -> dict[str, A
     if was is None or now is None or (was["probability"] < crossing.level) == (now["probability"] < crossing.level):
         return None
     rose = now["probability"] >= crossing.level
-    moved = f"P(rally within {crossing.days} days) {'rose to' if rose else 'fell below'} {crossing.level:g}"
+    asked = target_of(line.body["outcome"], [row["days"] for row in line.body["horizons"]])
+    moved = f"P({asked.name} within {crossing.days} days) {'rose to' if rose else 'fell below'} {crossing.level:g}"
     days = f"{now['probability']:.2f} on {line.body['as_of']}, {was['probability']:.2f} on {before.body['as_of']}"
     text = f"{simulated(line.body['market'])}{moved}: {days}; base rate {now['base_rate']:.2f}. Not investment advice."
     return {

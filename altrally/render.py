@@ -1,6 +1,6 @@
 """What people see in a terminal. Numbers come in finished; nothing is computed here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from altrally.asked import sentence
 from altrally.score import HorizonForecast, Score
 from sources.fetch import FetchReport
+from sources.target import Target
 from training.train import TrainReport
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
 SCALE_CELLS = 40
 WIDE = 200
 USES_THE_FUTURE = "Cycles left out (trained on what came before and after: robustness, never skill)"
-OUTCOME_WORDS = {
-    "first_passage": "P(altcoin index closes ≥ {threshold:.0%} above its close at as_of, within …)",
-    "terminal": "P(altcoin index ≥ {threshold:.0%} higher at the horizon)",
-    "relative": "P(altcoin index beats BTC at the horizon)",
-}
 
 
 def market_banner(market: str | None) -> RenderableType:
@@ -37,7 +34,7 @@ def score_page(score: Score) -> Group:
     return Group(
         market_banner(score.market),
         Text.assemble((score.as_of, "bold"), f" · {about}"),
-        outcome_text(score.outcome),
+        outcome_text(score.target),
         probability_table(score.horizons),
         Text(score.skill["sentence"]),
         driver_table(score),
@@ -45,9 +42,9 @@ def score_page(score: Score) -> Group:
     )
 
 
-def outcome_text(outcome: Mapping[str, Any]) -> Text:
+def outcome_text(target: Target) -> Text:
     """The event whose probability is told."""
-    return Text(OUTCOME_WORDS[outcome["kind"]].format(threshold=outcome["threshold"]), style="dim")
+    return Text(sentence(target), style="dim")
 
 
 def probability_table(horizons: Sequence[HorizonForecast]) -> Table:
@@ -225,7 +222,11 @@ def status_page(facts: dict[str, Any]) -> Group:
         table.add_row(escape(line["series"]), line["observed"] or "–", age, f"{line['limit_days']} d", verdict)
     header = f" · {facts['market']} market · known to {facts['as_of']} · snapshot {facts['snapshot']}"
     return Group(
-        market_banner(facts["market"]), Text.assemble((facts["home"], "bold"), header), champion_line(facts["champion"]), table
+        market_banner(facts["market"]),
+        Text.assemble((facts["home"], "bold"), header),
+        champion_line(facts["champion"]),
+        Text(facts["constituents"]),
+        table,
     )
 
 

@@ -16,12 +16,12 @@ from sources.errors import BadInput, GateClosed
 from sources.gates import freshness, last_known, require
 from sources.series import COIN_PRICE
 from sources.store import Store
+from sources.target import ALTCOINS, Target, judged_horizon, target_of
 
 if TYPE_CHECKING:  # scikit-learn is imported with the champion, while the features are built
     from models.registry import Champion
 
 INTERVAL = (0.05, 0.95)
-DRIVERS_AT_DAYS = 60
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class HorizonForecast:
 
 @dataclass(frozen=True)
 class Driver:
-    """Log-odds of the 60-day probability a block adds against the training mean."""
+    """Log-odds that a block adds to the probability at the horizon judged, against the training mean."""
 
     block: str
     contribution: float
@@ -58,6 +58,11 @@ class Score:
     neutral: list[str]
     in_sample: bool
     freshness: list[dict[str, Any]]
+
+    @property
+    def target(self) -> Target:
+        """The question it answers."""
+        return target_of(self.outcome, [row.days for row in self.horizons])
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts."""
@@ -90,15 +95,15 @@ class Inputs:
     freshness: list[dict[str, Any]]
 
 
-def inputs_known(store: Store, as_of: pd.Timestamp) -> Inputs:
-    """Everything a forecast reads of the market. Raises MissingData or GateClosed where the altcoin index can't say anything."""
-    table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK)
+def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Inputs:
+    """Everything a forecast reads of the market. Raises MissingData or GateClosed where the target's level can't say anything."""
+    table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK, target=target)
     row = matrix(table, pd.DatetimeIndex([as_of]))
     verdicts = freshness(store, as_of)
     require(verdicts, [COIN_PRICE.name])
     if row.X["altcoin_volatility"].isna().all():
         raise GateClosed(
-            f"The altcoin index is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
+            f"The {target.subject} is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
         )
     return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts])
 
@@ -139,12 +144,14 @@ def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rat
 
 
 def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list[int]) -> list[Driver]:
-    """Exact Shapley contributions of each block to the 60-day log-odds; they add up to the difference from the training mean."""
+    """Exact Shapley contributions of each block to the log-odds at the horizon judged; they add up to the way from the mean."""
     from models.drivers import shapley
 
     groups = blocks_of(list(X.columns))
     reference = np.array([means[column] for column in X.columns])
-    parts = shapley(model.predict, X.to_numpy()[0], reference, list(groups.values()), horizon=horizons.index(DRIVERS_AT_DAYS))
+    parts = shapley(
+        model.predict, X.to_numpy()[0], reference, list(groups.values()), horizon=horizons.index(judged_horizon(horizons))
+    )
     return [Driver(block, float(part)) for block, part in zip(groups, parts, strict=True)]
 
 

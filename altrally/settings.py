@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sources.errors import BadInput
+from sources.target import Target
 
 DEFAULT_HOME = Path("~/.altrally")
 DEMO_HOME = Path("~/.altrally-demo")
@@ -46,10 +47,10 @@ class Home:
         """Where MLflow keeps runs tracked in this home."""
         return self.folder / "mlruns" / "mlflow.db"
 
-    @property
-    def reports(self) -> Path:
-        """Where pages for people are written."""
-        return self.folder / "reports"
+    def reports(self, target: Target) -> Path:
+        """Where pages for people are written; those of the default target are not below a folder of its name."""
+        pages = self.folder / "reports"
+        return pages if target.is_default else pages / target.slug
 
     @property
     def tracking_uri(self) -> str:

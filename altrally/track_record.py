@@ -1,5 +1,6 @@
 """What became of the forecasts in the ledger: outcomes recorded once they are known, and the running scores."""
 
+import json
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from altrally.ledger import BACKTEST, IN_SAMPLE, LIVE, OUTCOME, SCORE, Ledger, Line, canonical
-from features.index import load_index
+from features.targets import load_target_index
 from sources.errors import BadInput
 from sources.series import COIN_PRICE
 from sources.store import Store
+from sources.target import target_of
 from training.bootstrap import COVERAGE, DRAWS, block_starts, block_sums
 from training.dataset import index_outcomes
 from training.outcome import Outcomes
 from training.reliability import reliability_bins
 from training.scores import Floats, brier_losses, brier_score, log_score
-from training.settings import TrainSettings
 
 LEAST_WINDOWS = 12
 WIDENING = 2.0
@@ -26,7 +27,7 @@ records each): from 12 windows on doubled limits cover 94.8 % or more at every h
 30 days even doubled ones cover 89 %."""
 
 SEED = 7
-EVENT = {"as_of": "datetime64[us]", "market": "str", "outcome": "str", "threshold": "float64", "horizon": "int64"}
+EVENT = {"as_of": "datetime64[us]", "market": "str", "target": "str", "outcome": "str", "threshold": "float64", "horizon": "int64"}
 ISSUED = {
     "line": "int64",
     "issued_at": "datetime64[us]",
@@ -61,6 +62,7 @@ def rows_of(line: Line) -> list[dict[str, Any]]:
     body = line.body
     event = {"as_of": line.as_of, "market": body["market"], "outcome": body["outcome"]["kind"]}
     event["threshold"] = float(body["outcome"]["threshold"])
+    event["target"] = canonical(body["outcome"].get("target", {}))
     if line.kind == OUTCOME:
         return [event | {"horizon": body["days"], "event": float(body["event"]), "known": pd.Timestamp(body["known"])}]
     model = body["model"]
@@ -84,13 +86,21 @@ def resolve(ledger: Ledger, store: Store, *, until: pd.Timestamp, now: pd.Timest
     due = overdue(forecasts(ledger.lines()), until).drop_duplicates(list(EVENT))
     if due.empty:
         return 0
-    level, snapshot = load_index(store, until).level, store.snapshot(until)
+    snapshot = store.snapshot(until)
     came: list[dict[str, Any]] = []
-    for (kind, threshold), rows in due.groupby(["outcome", "threshold"]):
-        settings = TrainSettings(outcome=str(kind), threshold=float(str(threshold)), horizons=tuple(sorted({*rows["horizon"]})))
-        made = index_outcomes(store, level, pd.DatetimeIndex(rows["as_of"].unique()), settings, until)
+    for _, rows in due.groupby(["target", "outcome", "threshold"]):
+        target = target_of(outcome_of(rows.iloc[0].to_dict()), sorted({*rows["horizon"]}))
+        level = load_target_index(store, until, target).level
+        made = index_outcomes(store, level, pd.DatetimeIndex(rows["as_of"].unique()), target, until)
         came += [{**said, "snapshot": snapshot} for row in rows.to_dict("records") if (said := what_came(made, row))]
     return sum(entry.new for entry in ledger.append_outcomes(came, now))
+
+
+def outcome_of(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """The outcome of a row of `forecasts` as its line carries it."""
+    asked: dict[str, Any] = {"kind": row["outcome"], "threshold": row["threshold"]}
+    target = json.loads(row["target"])
+    return {**asked, "target": target} if target else asked
 
 
 def what_came(made: Outcomes, row: Mapping[Hashable, Any]) -> dict[str, Any] | None:
@@ -101,7 +111,7 @@ def what_came(made: Outcomes, row: Mapping[Hashable, Any]) -> dict[str, Any] | N
     if pd.isna(event):
         return None
     dates = {"as_of": f"{as_of:%Y-%m-%d}", "label_end": f"{label_end:%Y-%m-%d}", "known": f"{known:%Y-%m-%d}"}
-    outcome = {"kind": row["outcome"], "threshold": row["threshold"]}
+    outcome = outcome_of(row)
     return {**dates, "market": row["market"], "outcome": outcome, "days": int(days), "event": int(event)}
 
 
@@ -141,12 +151,12 @@ def publish(ledger: Ledger, file: Path) -> None:
 def records(table: pd.DataFrame, until: pd.Timestamp) -> list[dict[str, Any]]:
     """Running scores of the judged rows of `forecasts`: live before backtest, one dict an event and horizon; None, not NaN."""
     judged = table[table["judged"]]
-    keys = ["record", "outcome", "threshold", "horizon"]
-    cases = judged[keys].drop_duplicates().sort_values(keys, ascending=[False, True, True, True]).to_dict("records")
+    keys = ["record", "target", "outcome", "threshold", "horizon"]
+    cases = judged[keys].drop_duplicates().sort_values(keys, ascending=[False, False, True, True, True]).to_dict("records")
     return [
         {
             "record": case["record"],
-            "outcome": {"kind": case["outcome"], "threshold": case["threshold"]},
+            "outcome": outcome_of(case),
             "horizon": case["horizon"],
             **scored(judged[(judged[keys] == pd.Series(case)).all(axis=1)], case["horizon"], until),
         }

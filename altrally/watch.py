@@ -29,10 +29,11 @@ from sources.gates import Freshness, freshness
 from sources.providers import provider_named
 from sources.series import COIN_PRICE
 from sources.store import Store
+from sources.target import ALTCOINS, Target
 from sources.webhook import post, require_address
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
-from training.train import MOST_MISSING, train
+from training.train import MOST_MISSING, make_good, train
 
 Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
@@ -49,6 +50,7 @@ class Watch:
     retrain_days: int = 90
     webhook: str | None = None
     crossings: tuple[Crossing, ...] = ()
+    target: Target = ALTCOINS
 
     def __post_init__(self) -> None:
         """Refuse before anything is done."""
@@ -118,6 +120,11 @@ class Standing:
         """The home it is done in."""
         return self.watch.home
 
+    @property
+    def target(self) -> Target:
+        """The question it answers."""
+        return self.watch.target
+
 
 def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress: Progress) -> Round:
     """Do all that is due at the UTC moment `now`.
@@ -130,7 +137,7 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
     with Store.open(watch.home.store, read_only=True) as store, Ledger.open(watch.home.ledger) as ledger:
         ledger.verify()
         at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
-        learnt: list[str] = [] if trained_ever(watch.home) else tried(troubles, [], learn, at)
+        learnt: list[str] = [] if trained_ever(watch.home, watch.target) else tried(troubles, [], learn, at)
         line = tried(troubles, None, forecast, at)
         learnt = learnt or tried(troubles, [], learn_when_due, at)
         resolved = tried(troubles, 0, lambda: resolve(ledger, store, until=at.as_of, now=now))
@@ -165,17 +172,17 @@ def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[st
         provider = watch.provider or store.market or DEFAULT_PROVIDER
         store.refuse_other_market(provider)
         try:
-            report = fetch(store, provider, path=watch.path, today=now, progress=progress)
+            report = fetch(store, provider, path=watch.path, today=now, progress=progress, target=watch.target)
         except (FetchFailed, BadInput) as error:
             troubles.append(str(error))
             return 0, []
     return sum(line.new for line in report.lines), report.warnings
 
 
-def trained_ever(home: Home) -> bool:
+def trained_ever(home: Home, target: Target) -> bool:
     """Whether there is a champion."""
     try:
-        champion_of(home)
+        champion_of(home, target)
     except NoChampion:
         return False
     return True
@@ -183,17 +190,21 @@ def trained_ever(home: Home) -> bool:
 
 def forecast(at: Standing) -> Line | None:
     """The forecast of the day, issued unless the ledger holds one: one line a day, whatever was trained or fetched since."""
-    said = at.ledger.forecast_of(at.as_of)
+    said = at.ledger.forecast_of(at.as_of, at.target)
     if said is None:
         at.progress("forecasting", 0, 0)
-        issue(at.home, at.store, at.as_of, at.now)
-    return said or at.ledger.forecast_of(at.as_of)
+        issue(at.home, at.store, at.as_of, at.now, at.target)
+    return said or at.ledger.forecast_of(at.as_of, at.target)
 
 
 def learn_when_due(at: Standing) -> list[str]:
-    """Train if the last training is too old or of an earlier quarter; what was decided about the champion."""
-    last = max(champion_of(at.home).card.trained_as_of, read_state(at.home).trained_as_of)
-    return learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else []
+    """Train if the last training is too old or of an earlier quarter; what was decided about the champion.
+
+    A training that learnt and couldn't be logged is logged first, and counts.
+    """
+    late = make_good(at.place, at.progress)
+    last = max(champion_of(at.home, at.target).card.trained_as_of, read_state(at.home, at.target).trained_as_of)
+    return late + (learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 
 
 def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
@@ -204,18 +215,18 @@ def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
 def learn(at: Standing) -> list[str]:
     """Train what was trained last. It is remembered only when all of it was done, aliases included."""
     report = train(at.store, settings_of(at), until=at.as_of, place=at.place, progress=at.progress)
-    write_state(at.home, replace(read_state(at.home), trained_as_of=report.until))
+    write_state(at.home, at.target, replace(read_state(at.home, at.target), trained_as_of=report.until))
     return report.decisions
 
 
 def settings_of(at: Standing) -> TrainSettings:
     """The champion's outcome, and the models that were trained beside it, so that no new configuration is tried unasked."""
     try:
-        card = champion_of(at.home).card
+        card = champion_of(at.home, at.target).card
     except NoChampion:
-        return TrainSettings()
+        return TrainSettings(at.target)
     models = tuple(dict.fromkeys([card.model, *(name for name in last_models(at.place.uri, card) if name in MODELS)]))
-    return TrainSettings(outcome=card.outcome["kind"], threshold=card.outcome["threshold"], models=models, draws=card.draws)
+    return TrainSettings(card.target, models=models, draws=card.draws)
 
 
 def last_models(tracking_uri: str, card: Card) -> list[str]:
@@ -248,14 +259,14 @@ def tell(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict
 
     Kept before it is sent and struck out after: a kill between the two sends it twice, never not at all.
     """
-    state, lines = read_state(at.home), list(at.ledger.lines())
+    state, lines = read_state(at.home, at.target), list(at.ledger.lines())
     examined = state.examined if state.examined is not None else (line.number if line else len(lines) + 1) - 1
-    notices = crossed(lines, examined, at.watch.crossings)
+    notices = crossed(lines, examined, at.watch.crossings, at.target)
     if stale and state.stale != " ".join(stale):
         notices.append(stale_notice(at.store.market, list(stale.values())))
     pending = [*state.pending, *(notices if at.watch.webhook else [])]
     state = replace(state, examined=len(lines), stale=" ".join(stale), pending=pending)
-    write_state(at.home, state)
+    write_state(at.home, at.target, state)
     if at.watch.webhook:
         tried(at.troubles, None, deliver, at, at.watch.webhook, state)
     return notices
@@ -267,24 +278,29 @@ def deliver(at: Standing, webhook: str, state: State) -> None:
         at.progress("telling the webhook", 0, 0)
         post(webhook, notice)
         state = replace(state, pending=state.pending[1:])
-        write_state(at.home, state)
+        write_state(at.home, at.target, state)
 
 
-def read_state(home: Home) -> State:
+def read_state(home: Home, target: Target = ALTCOINS) -> State:
     """What earlier rounds left; a first round finds nothing. Raises StoreUnusable where it is damaged."""
+    return state_in(state_file(home, target))
+
+
+def state_in(file: Path) -> State:
+    """What a file says of earlier rounds. Raises StoreUnusable."""
     try:
-        return State(**json.loads(state_file(home).read_text(encoding="utf-8")))
+        return State(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return State()
     except (ValueError, TypeError):
-        raise StoreUnusable(f"{state_file(home)} is damaged. Remove it: the next round begins anew from the ledger.") from None
+        raise StoreUnusable(f"{file} is damaged. Remove it: the next round begins anew from the ledger.") from None
 
 
-def write_state(home: Home, state: State) -> None:
+def write_state(home: Home, target: Target, state: State) -> None:
     """Leave it for the next round."""
-    put_whole(state_file(home), json.dumps(asdict(state), indent=2) + "\n")
+    put_whole(state_file(home, target), json.dumps(asdict(state), indent=2) + "\n")
 
 
-def state_file(home: Home) -> Path:
-    """Where it is left."""
-    return home.folder / "watch.json"
+def state_file(home: Home, target: Target) -> Path:
+    """Where it is left, one file a target."""
+    return home.folder / ("watch.json" if target.is_default else f"watch-{target.slug}.json")

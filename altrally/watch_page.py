@@ -9,6 +9,7 @@ from rich.text import Text
 from altrally.render import market_banner, outcome_text, probability_table
 from altrally.score import HorizonForecast
 from altrally.watch import Round
+from sources.target import target_of
 
 
 def watch_page(done: Round) -> Group:
@@ -21,7 +22,7 @@ def said(forecast: dict[str, Any] | None) -> Iterator[RenderableType]:
     """The forecast as `score` prints it, in brief; nothing where there is none."""
     if forecast is None:
         return
-    yield outcome_text(forecast["outcome"])
+    yield outcome_text(target_of(forecast["outcome"], [row["days"] for row in forecast["horizons"]]))
     yield probability_table([HorizonForecast(**row) for row in forecast["horizons"]])
     yield Text(f"Skill has {'' if forecast['skill_shown'] else 'not '}been shown; `altrally score` says by how much.")
     yield Text(f"Line {forecast['line']} of the ledger, issued {forecast['issued_at']}.", style="dim")

@@ -1,12 +1,15 @@
 """How many small caps take part. On index constituents; funds of small caps stand in on days without them."""
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from features.kernels import above, at_least, count, moving_max, moving_mean, moving_min, tallied
+from features.kernels import EQUAL, Floats, above, at_least, count, moving_max, moving_mean, moving_min, tallied
 from features.registry import feature
 from sources.series import FUND_PRICE, STOCK_PRICE
 
-WEEKS_10, WEEKS_40, YEAR = 50, 200, 252  # sessions
+WEEKS_10, WEEKS_40 = 50, 200  # sessions
+YEAR, LEAST_OF_YEAR = 252, 189
 MONTH, LEAST_OF_MONTH = 21, 15
 WIDE = "A rise carried by many names shows money reaching small caps as a group."
 HIGHS = "New highs less new lows: leadership widens before it reaches riskier assets."
@@ -15,12 +18,18 @@ ADVANCES = "More names rising than falling, day after day: buying is broad."
 
 def above_mean(price: pd.DataFrame, sessions: int) -> pd.Series:
     """Share of names above the mean of their last `sessions` closes, three quarters of which they need."""
+    least = sessions * 3 // 4
 
     def counts(price: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
-        mean = moving_mean(price, sessions, least=sessions * 3 // 4)
+        mean = moving_mean(price, sessions, least=least)
         return count(above(price, mean)), count(mean.notna())
 
-    higher, known = tallied(counts, price)
+    def compiled(price: Floats) -> npt.NDArray[np.int32]:
+        from features.fused import names_above_mean
+
+        return names_above_mean(price, sessions, least, EQUAL)
+
+    higher, known = tallied(counts, compiled, price)
     return higher / at_least(known)
 
 
@@ -28,10 +37,15 @@ def highs_less_lows(price: pd.DataFrame) -> pd.Series:
     """Share of names at their highest close of 252 sessions less share at their lowest."""
 
     def counts(price: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
-        highest, lowest = moving_max(price, YEAR, least=YEAR * 3 // 4), moving_min(price, YEAR, least=YEAR * 3 // 4)
+        highest, lowest = moving_max(price, YEAR, least=LEAST_OF_YEAR), moving_min(price, YEAR, least=LEAST_OF_YEAR)
         return count(price >= highest), count(price <= lowest), count(highest.notna())
 
-    highs, lows, known = tallied(counts, price)
+    def compiled(price: Floats) -> npt.NDArray[np.int32]:
+        from features.fused import names_at_extremes
+
+        return names_at_extremes(price, YEAR, LEAST_OF_YEAR)
+
+    highs, lows, known = tallied(counts, compiled, price)
     return (highs - lows) / at_least(known)
 
 
@@ -42,7 +56,12 @@ def advances_less_declines(price: pd.DataFrame) -> pd.Series:
         returns = price.diff()
         return count(returns > 0), count(returns < 0), count(returns.notna())
 
-    rose, fell, known = tallied(counts, price)
+    def compiled(price: Floats) -> npt.NDArray[np.int32]:
+        from features.fused import names_moved
+
+        return names_moved(price)
+
+    rose, fell, known = tallied(counts, compiled, price)
     return moving_mean((rose - fell) / at_least(known), MONTH, least=LEAST_OF_MONTH)
 
 

@@ -10,10 +10,12 @@ import pandas as pd
 from features import breadth, breakout, crypto_state, ladder, liquidity, volume  # noqa: F401  (importing declares their features)
 from features.composites import LAG_LAST, WINDOW, composites, lagged
 from features.kernels import REACH_BACK, DayNumbers, Floats, carried, day_numbers
-from features.registry import FEATURES, Derived, Feature, Input
+from features.registry import Derived, Feature, Input
+from features.targets import features_of
 from sources.errors import MissingData, RevisedWithoutVintages
 from sources.reading import Reader
 from sources.series import Panel, Series
+from sources.target import ALTCOINS, Target
 
 COMPOSITE_LOOKBACK = pd.Timedelta(days=2 * WINDOW + LAG_LAST)
 """A composite rests on this much of the grid before it: z-scores over three years, standardised over three more, and the lag."""
@@ -48,13 +50,13 @@ class Matrix:
     neutral: pd.DataFrame
 
 
-def build(store: Reader, as_of: pd.Timestamp, *, start: pd.Timestamp) -> FeatureTable:
-    """Every feature and composite on the days from `start` to `as_of`, from what the store knew by then.
+def build(store: Reader, as_of: pd.Timestamp, *, start: pd.Timestamp, target: Target = ALTCOINS) -> FeatureTable:
+    """Every feature and composite of a target on the days from `start` to `as_of`, from what the store knew by then.
 
     A composite needs `COMPOSITE_LOOKBACK` of days before it. Raises RevisedWithoutVintages.
     """
     days = pd.date_range(pd.Timestamp(start).normalize(), pd.Timestamp(as_of).normalize(), unit="us", name="day")
-    features = list(FEATURES.values())
+    features = list(features_of(target).values())
     values = compute(features, load(store, features, as_of, days[0]), days)
     blocks = composites(values, features)
     return FeatureTable(days[-1], values, pd.concat([blocks, lagged(blocks)], axis=1))
@@ -95,7 +97,7 @@ def _load(store: Reader, source: Series | Panel, as_of: pd.Timestamp, first: pd.
     if source.revised and not store.has_vintages(source):
         raise RevisedWithoutVintages(
             f"{source.name} is revised after its release and the store has only its last version; "
-            f"fetch its vintages (`altrally fetch --provider fred` with a FRED key) or leave it out."
+            f"fetch its vintages (`altrally fetch` with a free key in FRED_API_KEY) or leave it out."
         )
     return store.read(source, as_of, first)
 

@@ -3,20 +3,22 @@
 import pandas as pd
 
 from features.builder import build
-from features.registry import FEATURES, Feature
+from features.registry import Feature
+from features.targets import features_of
 from sources.series import COIN_PRICE
 from sources.store import Store
+from sources.target import ALTCOINS, Target
 
 
-def catalogue(store: Store, as_of: pd.Timestamp) -> pd.DataFrame:
-    """One row a feature, in order of declaration.
+def catalogue(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> pd.DataFrame:
+    """One row a feature of a target, in order of declaration.
 
     block, name, formula, unit, sources, release_lag_days, sign, rationale, reference, first_day (YYYY-MM-DD, empty where there is
     none), coverage (share of days with a value, from the first coin price to `as_of`).
     """
     first = store.inventory(as_of).set_index("name")["first"][COIN_PRICE.name]
-    values = build(store, as_of, start=as_of if pd.isna(first) else first).features
-    return pd.DataFrame([_row(feature, values[name]) for name, feature in FEATURES.items()])
+    values = build(store, as_of, start=as_of if pd.isna(first) else first, target=target).features
+    return pd.DataFrame([_row(feature, values[name]) for name, feature in features_of(target).items()])
 
 
 def _row(feature: Feature, values: pd.Series) -> dict[str, object]:

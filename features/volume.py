@@ -1,9 +1,23 @@
 """Whether money, not only price, moves in small caps. Funds of small caps stand in on days without constituents' volume."""
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from features.kernels import alike, at_least, count, log, mapped, moving_max, moving_mean, tallied, total
+from features.kernels import (
+    LARGE,
+    Floats,
+    alike,
+    at_least,
+    by_day,
+    count,
+    log,
+    mapped,
+    moving_max,
+    moving_mean,
+    tallied,
+    total,
+)
 from features.registry import feature
 from sources.series import FUND_CLOSE, FUND_VOLUME, IJR_CLOSE, IJR_VOLUME, IWM_CLOSE, IWM_VOLUME, RUT, STOCK_PRICE, STOCK_VOLUME
 
@@ -64,9 +78,15 @@ def rising_volume(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     def rising(traded: pd.DataFrame, price: pd.DataFrame) -> pd.DataFrame:
         return traded.where(price.diff() > 0)
 
-    known = mapped(traded, price, alike(shares, price))
-    daily = total(mapped(rising, known, price)) / total(known).where(at_least(count(known.notna())).notna())
-    return moving_mean(daily, MONTH, least=LEAST_OF_MONTH)
+    shares = alike(shares, price)
+    if price.size >= LARGE:
+        from features.fused import dollars_traded
+
+        rose, everything, names = by_day(dollars_traded, price, shares)
+    else:
+        known = mapped(traded, price, shares)
+        rose, everything, names = total(mapped(rising, known, price)), total(known), count(known.notna())
+    return moving_mean(rose / everything.where(at_least(names).notna()), MONTH, least=LEAST_OF_MONTH)
 
 
 def surging_names(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
@@ -76,7 +96,12 @@ def surging_names(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
         returns, typical = price.diff(), moving_mean(shares, TYPICAL, least=LEAST_TYPICAL)
         return count((shares >= SURGE * typical) & (returns > 0)), count(typical.notna() & returns.notna())
 
-    surging, known = tallied(counts, price, alike(shares, price))
+    def compiled(price: Floats, shares: Floats) -> npt.NDArray[np.int32]:
+        from features.fused import names_surging
+
+        return names_surging(price, shares, TYPICAL, LEAST_TYPICAL, SURGE)
+
+    surging, known = tallied(counts, compiled, price, alike(shares, price))
     daily = surging / at_least(known)
     return moving_mean(daily, MONTH, least=LEAST_OF_MONTH).clip(lower=0)  # a running sum of zeros may end a rounding below 0
 

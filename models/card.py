@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, get_origin
 
 from sources.errors import BadInput
+from sources.target import Target, target_of
 
 OUTCOME_FIELDS = ("kind", "threshold")
 SKILL_FIELDS = ("brier_skill_score", "low", "high", "null_p", "shown", "sentence", "start", "end")
@@ -25,9 +26,10 @@ class FoldCard:
 class Card:
     """What was trained, on what, and what it is worth.
 
-    Days are ISO strings. `horizons` are days, `base_rates` one a horizon, `columns` the inputs in order and `means` their training
-    means. `skill` is the 60-day Brier skill against climatology with its 95 % interval, as known then, from `start` to `end`.
-    `configuration` is the hash that tells a refresh from a different model, `snapshot` names the data seen, `trials` were tried.
+    Days are ISO strings. `outcome` holds kind and threshold, and the target where it isn't the default one. `horizons` are days,
+    `base_rates` one a horizon, `columns` the inputs in order and `means` their training means. `skill` is the Brier skill against
+    climatology at the horizon judged with its 95 % interval, as known then, from `start` to `end`. `configuration` is the hash that
+    tells a refresh from a different model, `snapshot` names the data seen, `trials` were tried.
     """
 
     model: str
@@ -47,6 +49,11 @@ class Card:
     skill: dict[str, Any]
     draws: int
     trials: int
+
+    @property
+    def target(self) -> Target:
+        """The question it answers."""
+        return target_of(self.outcome, self.horizons)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts and lists; raises BadInput where a number isn't finite, because JSON has no such number (missing is None)."""

@@ -18,6 +18,7 @@ from models.random_walk_fitted import RandomWalkFitted
 from sources.errors import Refused, UnknownName
 
 FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS = ("first_passage", "terminal", "relative")
+HORIZONS = (30, 60, 90)
 COMPOSITES = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
 CLAIM = tuple(block for block in COMPOSITES if block != "crypto_state")
 """The blocks the claim speaks of; crypto's own state isn't one."""
@@ -31,17 +32,17 @@ ALTSEASON_SHARE = 0.75
 class ModelSpec:
     """A model by name: `columns` it reads in order, whether it is a `baseline`, and the `kinds` of outcome it may forecast.
 
-    `build` takes the kind of outcome and its threshold (0.3 is a rise of 30 %); call it through `make`.
+    `build` takes the kind of outcome, its threshold (0.3 is a rise of 30 %) and its horizons in days; call it through `make`.
     """
 
     name: str
     columns: tuple[str, ...]
-    build: Callable[[str, float], HorizonModel]
+    build: Callable[[str, float, tuple[int, ...]], HorizonModel]
     baseline: bool
     kinds: frozenset[str]
     description: str
 
-    def make(self, kind: str, threshold: float) -> HorizonModel:
+    def make(self, kind: str, threshold: float, horizons: tuple[int, ...] = HORIZONS) -> HorizonModel:
         """A new, unfitted estimator; raises Refused where this model can't speak of that kind of outcome."""
         if kind not in KINDS:
             raise UnknownName("outcome", kind, KINDS)
@@ -50,7 +51,7 @@ class ModelSpec:
                 f"Model {self.name!r} forecasts {' and '.join(sorted(self.kinds))} only, not {kind}: "
                 f"there horizons aren't nested. Try --model {default_model(kind)}."
             )
-        return self.build(kind, threshold)
+        return self.build(kind, threshold, horizons)
 
 
 def default_model(kind: str) -> str:
@@ -58,27 +59,27 @@ def default_model(kind: str) -> str:
     return "hazard" if kind == FIRST_PASSAGE else "logit"
 
 
-def random_walk(kind: str, threshold: float) -> HorizonModel:
-    return RandomWalk(threshold, terminal=kind == TERMINAL)
+def random_walk(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
+    return RandomWalk(threshold, horizons, terminal=kind == TERMINAL)
 
 
-def random_walk_fitted(kind: str, threshold: float) -> HorizonModel:
-    return RandomWalkFitted(threshold, terminal=kind == TERMINAL)
+def random_walk_fitted(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
+    return RandomWalkFitted(threshold, horizons, terminal=kind == TERMINAL)
 
 
-def momentum(kind: str, threshold: float) -> HorizonModel:
+def momentum(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
     return RidgeLogit(standardise=True, ordered=nested(kind))
 
 
-def persistence(kind: str, threshold: float) -> HorizonModel:
+def persistence(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
     return ConditionalRate(RISEN if kind == RELATIVE else threshold, ordered=nested(kind))
 
 
-def breakout_rule(kind: str, threshold: float) -> HorizonModel:
+def breakout_rule(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
     return ConditionalRate(BREAKOUT_DAYS, above=False, ordered=nested(kind))
 
 
-def altseason_rule(kind: str, threshold: float) -> HorizonModel:
+def altseason_rule(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
     return ConditionalRate(ALTSEASON_SHARE, ordered=nested(kind))
 
 
@@ -97,7 +98,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "climatology",
             ("altcoin_volatility",),
-            lambda kind, threshold: Climatology(ordered=nested(kind)),
+            lambda kind, threshold, horizons: Climatology(ordered=nested(kind)),
             True,
             ANY_KIND,
             "How often it happened before; the column only carries the rows.",
@@ -136,7 +137,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "hazard",
             COMPOSITES,
-            lambda kind, threshold: Hazard(),
+            lambda kind, threshold, horizons: Hazard(),
             False,
             PASSAGE,
             "Discrete-time hazard on the composites; coherent by construction.",
@@ -144,7 +145,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "hazard_signed",
             COMPOSITES,
-            lambda kind, threshold: SignedHazard(),
+            lambda kind, threshold, horizons: SignedHazard(),
             False,
             PASSAGE,
             "The hazard with a prior that believes the declared signs.",
@@ -152,7 +153,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "hazard_lagged",
             LAGGED_LIQUIDITY,
-            lambda kind, threshold: Hazard(),
+            lambda kind, threshold, horizons: Hazard(),
             False,
             PASSAGE,
             "The hazard on liquidity as it was 5 to 16 weeks before.",
@@ -160,7 +161,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "hazard_beyond_volatility",
             (*COMPOSITES, "altcoin_volatility"),
-            lambda kind, threshold: HazardBeyondVolatility(threshold),
+            lambda kind, threshold, horizons: HazardBeyondVolatility(threshold, horizons),
             False,
             PASSAGE,
             "The hazard that begins at the random walk's odds and explains only what volatility doesn't.",
@@ -168,7 +169,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "boosted",
             COMPOSITES,
-            lambda kind, threshold: Boosted(ordered=nested(kind)),
+            lambda kind, threshold, horizons: Boosted(ordered=nested(kind)),
             False,
             ANY_KIND,
             "Gradient boosting on the composites, monotone in each.",
@@ -176,7 +177,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "combination",
             COMPOSITES,
-            lambda kind, threshold: Combination(ordered=nested(kind)),
+            lambda kind, threshold, horizons: Combination(ordered=nested(kind)),
             False,
             ANY_KIND,
             "Mean of one-block models, half-way to climatology.",
@@ -184,7 +185,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "logit",
             COMPOSITES,
-            lambda kind, threshold: RidgeLogit(ordered=nested(kind)),
+            lambda kind, threshold, horizons: RidgeLogit(ordered=nested(kind)),
             False,
             ANY_KIND,
             "Ridge logit on the composites, one a horizon.",
@@ -192,7 +193,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "probit",
             COMPOSITES,
-            lambda kind, threshold: Probit(ordered=nested(kind)),
+            lambda kind, threshold, horizons: Probit(ordered=nested(kind)),
             False,
             ANY_KIND,
             "Probit on the composites without a prior, one a horizon, as recessions are forecast.",

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,14 +14,14 @@ import pandas as pd
 
 from models.card import Card, read_card
 from models.forecaster import Forecaster
-from models.saving import load
-from sources.errors import NoChampion, StoreUnusable, UnknownName
+from models.saving import digest, load
+from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
+from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-REGISTERED_MODEL = "altrally"
 EXPERIMENT = "altrally"
 CHAMPION = "champion"
 MODEL_FILE = "model.skops"
@@ -31,16 +32,39 @@ VERIFICATION_FILE = "verification.json"
 SQLITE = "sqlite:///"
 SQLITE_HEADER = b"SQLite format 3\0"
 CHAMPION_ROWS = """
-SELECT versions.version, versions.run_id, tags.value, models.artifact_location, runs.artifact_uri
+SELECT versions.version, versions.run_id, tags.value, models.artifact_location, runs.artifact_uri, coalesce(files.value, '')
 FROM registered_model_aliases AS aliases
 JOIN model_versions AS versions USING (workspace, name, version)
 JOIN model_version_tags AS tags USING (workspace, name, version)
 JOIN logged_models AS models ON 'models:/' || models.model_id = versions.source
 JOIN runs ON runs.run_uuid = versions.run_id
+LEFT JOIN tags AS files ON files.run_uuid = versions.run_id AND files.key = 'files'
 WHERE aliases.workspace = 'default' AND aliases.name = ? AND aliases.alias = ? AND tags.key = 'sha256'
 """
+NAMES = "SELECT name FROM registered_model_aliases WHERE workspace = 'default' AND alias = ? ORDER BY name"
+TELLING = (
+    "family",
+    "label",
+    "market",
+    "snapshot",
+    "trained_as_of",
+    "configuration",
+    "model",
+    "trial",
+    "trials",
+    "gates",
+    "unproven",
+)
+FIGURES = (
+    f"SELECT run_uuid, key, value FROM tags WHERE key IN {TELLING} ORDER BY run_uuid, key",
+    "SELECT run_uuid, key, value FROM params ORDER BY run_uuid, key",
+    "SELECT run_uuid, key, value FROM latest_metrics ORDER BY run_uuid, key",
+)
+"""What of a run must stay as it was logged."""
+
 NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
+NO_SUCH_CHAMPION = "No {name} has been trained in this home yet. Run `altrally train --target FILE` first."
 
 
 @dataclass(frozen=True)
@@ -54,69 +78,96 @@ class Champion:
     run_id: str
 
 
-def load_champion(tracking_uri: str, home: Path) -> Champion:
-    """The registered model with the alias `champion`.
+def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Champion:
+    """The registered model of a target with the alias `champion`.
 
     Files are looked for under `home` first, because MLflow stores absolute paths and a home can move. Raises NoChampion where there
-    is none, Refused where its file isn't the one registered or holds types that aren't ours, StoreUnusable where the database
-    can't be read.
+    is none, Refused where its file isn't the one registered, holds types that aren't ours or answers another question than `target`
+    asks (any outcome and threshold will do for the default one), StoreUnusable where the database can't be read.
     """
-    place = champion_place(tracking_uri)
+    place = champion_place(tracking_uri, target.registered_model)
     with fetched(place.model_folder, MODEL_FILE, home, tracking_uri) as file:
         forecaster = load(file, place.sha256)
     with fetched(place.run_folder, CARD_FILE, home, tracking_uri) as file:
+        require_sum(file, place.files)
         card = read_card(file.read_text(encoding="utf-8"))
-    return Champion(forecaster, card, REGISTERED_MODEL, place.version, place.run_id)
+    if target != ALTCOINS and card.target.label != target.label:
+        raise Refused(
+            f"The champion of {target.name!r} answers {card.label}, not {target.label}. "
+            "Run `altrally train` with this file, or bring the former file back."
+        )
+    return Champion(forecaster, card, target.registered_model, place.version, place.run_id)
+
+
+def require_sum(file: Path, files: str) -> None:
+    """Refuse a file that isn't the one its run logged."""
+    logged = [sha for name, sha in json.loads(files or "{}").items() if Path(name).name == file.name]
+    if logged and digest(file) not in logged:
+        raise Refused(f"{file} isn't the file that was logged: its SHA-256 differs. Run `altrally repair`.")
 
 
 class ChampionPlace(NamedTuple):
-    """Where the champion is kept, and the hash its file must have."""
+    """Where the champion is kept, the hash its file must have, and the sums of all its run's files as JSON ('' where not known)."""
 
     version: str
     run_id: str
     sha256: str
     model_folder: str
     run_folder: str
+    files: str
 
 
-def champion_place(tracking_uri: str) -> ChampionPlace:
+def champion_place(tracking_uri: str, name: str) -> ChampionPlace:
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
-    found = champion_rows(Path(tracking_uri.removeprefix(SQLITE))) if tracking_uri.startswith(SQLITE) else []
-    return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri)
+    found = champion_rows(Path(tracking_uri.removeprefix(SQLITE)), name) if tracking_uri.startswith(SQLITE) else []
+    return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri, name)
 
 
-def champion_rows(database: Path) -> list[tuple[Any, ...]]:
+def champion_rows(database: Path, name: str = ALTCOINS.registered_model) -> list[tuple[Any, ...]]:
     """The champion's rows joined; nothing where there is none or the tables aren't those of the MLflow we know."""
     from sqlite3 import Error, connect
 
     try:
         with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(CHAMPION_ROWS, (REGISTERED_MODEL, CHAMPION)).fetchall()
+            return connection.execute(CHAMPION_ROWS, (name, CHAMPION)).fetchall()
     except Error:
         return []
 
 
-def champion_by_client(tracking_uri: str) -> ChampionPlace:
+def champion_names(database: Path) -> list[str]:
+    """The registered models that have a champion; none where the tables aren't those of the MLflow we know."""
+    from sqlite3 import Error, connect
+
+    try:
+        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return [name for (name,) in connection.execute(NAMES, (CHAMPION,)).fetchall()]
+    except Error:
+        return []
+
+
+def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept, as MLflow says."""
     with connected(tracking_uri) as client:
-        version = champion_version(client)
+        version = champion_version(client, name)
+        run = client.get_run(version.run_id)
         return ChampionPlace(
             version=str(version.version),
             run_id=version.run_id,
             sha256=version.tags.get("sha256", ""),
             model_folder=client.get_logged_model(version.source.removeprefix("models:/")).artifact_location,
-            run_folder=client.get_run(version.run_id).info.artifact_uri,
+            run_folder=run.info.artifact_uri,
+            files=run.data.tags.get("files", ""),
         )
 
 
-def aliases(tracking_uri: str) -> dict[str, str]:
-    """Alias -> version of the registered model; empty where nothing is registered."""
+def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
+    """Alias -> version of the registered model of a target; empty where nothing is registered."""
     with connected(tracking_uri) as client:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = client.get_registered_model(REGISTERED_MODEL).aliases
+            found = client.get_registered_model(target.registered_model).aliases
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
@@ -136,7 +187,7 @@ def list_runs(tracking_uri: str) -> pd.DataFrame:
 def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_FILE) -> pd.DataFrame:
     """A Parquet file kept with a run: by default its out-of-sample forecasts. NoChampion where it is gone."""
     with connected(tracking_uri) as client, fetched(client.get_run(run_id).info.artifact_uri, name, home, tracking_uri) as file:
-        return pd.read_parquet(file)
+        return read_table(file)
 
 
 def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict[str, Any]]:
@@ -147,6 +198,14 @@ def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict
         with fetched(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
             rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
             return rows
+
+
+def read_table(file: Path) -> pd.DataFrame:
+    """A Parquet file; StoreUnusable where it is damaged."""
+    try:
+        return pd.read_parquet(file)
+    except (OSError, ValueError) as error:
+        raise StoreUnusable(f"{file} is damaged ({str(error).splitlines()[0]}). Run `altrally repair`.") from error
 
 
 def find_run(runs: pd.DataFrame, wanted: str) -> pd.Series:
@@ -185,21 +244,21 @@ def require_database(tracking_uri: str) -> None:
             raise StoreUnusable(f"{file} isn't a database of runs. Move it away and run `altrally train`.")
 
 
-def champion_version(client: "MlflowClient") -> Any:
+def champion_version(client: "MlflowClient", name: str) -> Any:
     """The registered version that has the alias."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
+        return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException as error:
-        if error.error_code not in NOT_THERE and not is_hidden(client, error.error_code):
+        if error.error_code not in NOT_THERE and not is_hidden(client, name, error.error_code):
             raise
-        raise NoChampion(NOT_TRAINED) from None
+        raise NoChampion(NOT_TRAINED if name == ALTCOINS.registered_model else NO_SUCH_CHAMPION.format(name=name)) from None
 
 
-def is_hidden(client: "MlflowClient", error_code: str) -> bool:
+def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
     """Whether a server with accounts said "denied" of a model that isn't there, which it tells nobody apart."""
-    return error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name = '{REGISTERED_MODEL}'")
+    return error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name = '{name}'")
 
 
 @contextmanager
@@ -233,6 +292,43 @@ def all_runs(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
         token = page.token
         if not token:
             return
+
+
+def figures_of(database: Path) -> dict[str, str]:
+    """SHA-256 of what each run says (its name, params, metrics, and what tells it from others), by its id."""
+    said: dict[str, list[Any]] = {
+        run: [name] for run, name in rows_of(database, "SELECT run_uuid, name FROM runs ORDER BY run_uuid")
+    }
+    for query in FIGURES:
+        for run, *what in rows_of(database, query):
+            said[run].append(what)
+    return {run: sha256(json.dumps(what).encode()).hexdigest() for run, what in said.items()}
+
+
+def damaged_figures(database: Path) -> list[str]:
+    """Ids of the runs that don't say what was logged."""
+    sealed = dict(rows_of(database, "SELECT run_uuid, value FROM tags WHERE key = 'figures'"))
+    now = figures_of(database)
+    return [run for run, sha in sealed.items() if now.get(run) != sha]
+
+
+def damaged_files(database: Path, artifacts: Path) -> Iterator[tuple[str, Path]]:
+    """Run and path of every file that is gone or isn't the one that was logged."""
+    for run, files in rows_of(database, "SELECT run_uuid, value FROM tags WHERE key = 'files'"):
+        for name, sha in json.loads(files).items():
+            if not (artifacts / name).is_file() or digest(artifacts / name) != sha:
+                yield run, artifacts / name
+
+
+def rows_of(database: Path, query: str) -> list[tuple[Any, ...]]:
+    """Rows read straight from a database of ours, whatever a client of this process keeps open. Raises StoreUnusable."""
+    from sqlite3 import Error, connect
+
+    try:
+        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+    except Error as error:
+        raise StoreUnusable(f"{database} is damaged ({error}). Run `altrally repair`.") from error
 
 
 def described(run: "Run") -> dict[str, Any]:

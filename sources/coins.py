@@ -3,20 +3,21 @@
 A coin that Coin Metrics stopped following keeps its past. Volume comes for the large coins declared here; elsewhere it is missing.
 """
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import FetchFailed, SourceUnreachable
 from sources.http import Site, as_json, ask, client_of
 from sources.layout import LAGS
-from sources.series import COIN_HIGH, STABLECOIN_SUPPLY
+from sources.oddities import NO_VALUES, beyond, gone_words, held_back, held_words
+from sources.series import COIN_HIGH, COIN_PRICE, STABLECOIN_SUPPLY
 from sources.store import Store
 from sources.yahoo import FAR_AHEAD, Asked, Shelf
 from sources.yahoo import deliveries as yahoo_deliveries
@@ -28,6 +29,8 @@ FIRST_DAY = pd.Timestamp("2010-07-01")
 ASSETS_A_REQUEST = 20
 ROWS_A_PAGE = "10000"
 BAR_VOLUME = replace(COIN_HIGH, name="coin bar volume", field="volume", unit="USD a day")
+EVERY_CLOSE = replace(COIN_PRICE, name="close of every asset", asset_class=None)
+FAR = beyond(20.0)
 
 Row = dict[str, Any]
 Progress = Callable[[str, int, int], None]
@@ -166,11 +169,30 @@ def coin_bars(
         try:
             rows = asset_metrics(client, site, list(since), [PRICE, MARKET_CAP], min(since.values()))
             frame, dropped = as_bars(rows, since, volumes, today)
-            yield Batch(LABEL, "bars", frame, "coinmetrics", "coin", dropped, len(groups))
+            lately = store.read_panel(EVERY_CLOSE, today + FAR_AHEAD, min(since.values()))
+            held = yield from odd_days(frame, lately, {asset_of(code): first for code, first in since.items()})
+            dropped |= {"held back": int(held.sum())} if held.any() else {}
+            yield Batch(LABEL, "bars", frame[~held], "coinmetrics", "coin", dropped, len(groups))
         except SourceUnreachable:
             raise
         except FetchFailed as error:
             yield Skipped(LABEL, str(error))
+
+
+def odd_days(
+    frame: pd.DataFrame, stored: pd.DataFrame, since: dict[str, pd.Timestamp]
+) -> Generator[Skipped, None, npt.NDArray[np.bool_]]:
+    """Flags of the rows of `frame` that can't be believed beside the closes `stored` (days × symbols), told coin by coin."""
+    flags = np.zeros(len(frame), dtype=bool)
+    places = frame.assign(place=np.arange(len(frame))).sort_values("observed").groupby("symbol")
+    known = {symbol: stored[symbol].dropna().loc[first:] for symbol, first in since.items() if symbol in stored}
+    for symbol, rows in places:
+        closes, before = rows.set_index("observed")["close"], known.get(str(symbol), NO_VALUES)
+        held = held_back(closes, before, FAR, confirmed=True)
+        flags[rows["place"][held.to_numpy()]] = True
+        for words in (*gone_words(closes.index, before.index, since[str(symbol)]), *held_words(closes, before, held)):
+            yield Skipped(str(symbol), words)
+    return flags
 
 
 def _since(one: Coverage, stored: dict[str, pd.Timestamp]) -> pd.Timestamp:
@@ -207,11 +229,12 @@ def pages(client: httpx.Client, site: Site, path: str, params: dict[str, str], w
     """Rows of one question, page by page, until no page follows."""
     token: str | None = ""
     while token is not None:
-        said = as_json(site, ask(client, site, path, params | ({"next_page_token": token} if token else {}), what=what), what)
+        here = params | ({"next_page_token": token} if token else {})
+        said = ask(client, site, path, here, what=what, read=lambda body: as_json(site, body))
         if not isinstance(said.get("data"), list):
             raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
         yield said["data"]
-        time.sleep(site.patience.pause)
+        site.patience.sleep(site.patience.pause)
         token = said.get("next_page_token")
 
 

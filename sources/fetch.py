@@ -3,16 +3,21 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from sources.batches import Batch, Skipped
+from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import BadInput, FetchFailed
 from sources.providers import provider_named
+from sources.rewritten import rewritten, told
 from sources.schemas import check_batch
 from sources.store import Store
+from sources.target import ALTCOINS, Leader, Target
+
+Progress = Callable[[str, int, int], None]
 
 
 class FetchLine(NamedTuple):
@@ -33,12 +38,19 @@ class FetchReport:
 
 
 def fetch(
-    store: Store, provider: str, *, path: Path | None = None, today: pd.Timestamp, progress: Callable[[str, int, int], None]
+    store: Store,
+    provider: str,
+    *,
+    path: Path | None = None,
+    today: pd.Timestamp,
+    progress: Progress,
+    target: Target = ALTCOINS,
 ) -> FetchReport:
     """Store all that `provider` delivers, batch by batch, each in one transaction.
 
-    `today` is the running UTC moment: the day on which restated values become known. `progress(label, done, total)` counts batches;
-    total is 0 where unknown. Raises `FetchFailed` if nothing at all arrived, and what the provider raises.
+    `target` may need tickers of its own. `today` is the running UTC moment: the day on which restated values become known.
+    `progress(label, done, total)` counts batches; total is 0 where unknown. Raises `FetchFailed` if nothing at all arrived, and
+    what the provider raises.
     """
     deliver = provider_named(provider)
     if path is not None and provider != "files":
@@ -47,7 +59,8 @@ def fetch(
     lines: dict[str, FetchLine] = {}
     warnings: list[str] = []
     done: Counter[str] = Counter()
-    for delivery in deliver(store, path=path, today=today, progress=progress):
+    asked = deliver(store, path=path, today=today, progress=progress)
+    for delivery in chain(asked, leader_bars(store, provider, target, today, progress)):
         if isinstance(delivery, Skipped):
             warnings.append(f"{delivery.label}: {delivery.reason}")
             continue
@@ -58,7 +71,17 @@ def fetch(
         progress(delivery.label, done[delivery.label], delivery.of)
     if not any(line.received for line in lines.values()):
         raise FetchFailed(f"{provider!r} delivered nothing. " + (" ".join(warnings[:3]) or "Check the network and try again."))
+    warnings += told(rewritten(store, today.normalize(), fetched_at=today))
     return FetchReport(list(lines.values()), warnings)
+
+
+def leader_bars(store: Store, provider: str, target: Target, today: pd.Timestamp, progress: Progress) -> Deliveries:
+    """Bars of a leader of its own, which the live provider wouldn't bring by itself; others bring all they have."""
+    if provider != "live" or target.leader == Leader():
+        return iter(())
+    from sources.live import funds_named
+
+    return funds_named(store, (target.leader.index, target.leader.fund), today=today, progress=progress)
 
 
 def _store(store: Store, provider: str, batch: Batch, today: pd.Timestamp) -> tuple[FetchLine, list[str]]:

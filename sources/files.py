@@ -9,7 +9,8 @@ import pandas as pd
 from sources import layout
 from sources.batches import Deliveries, Skipped
 from sources.errors import BadInput
-from sources.schemas import SHEETS
+from sources.membership import doubts
+from sources.schemas import SHEETS, checked
 from sources.store import Store
 
 SUFFIXES = (".parquet", ".csv")
@@ -26,6 +27,9 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: C
         frames[stem] = read(file)
     progress("checking", len(found), len(found))
     deliveries = layout.batches(frames, "files", names={stem: str(file) for stem, file in found.items()}, latest=today.normalize())
+    if "membership" in frames:
+        stays = checked("membership", frames["membership"])
+        yield from doubts(stays, store.stays(today))
     frames.clear()
     yield from deliveries
 

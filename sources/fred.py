@@ -1,8 +1,8 @@
 """FRED: latest values from fredgraph.csv, which needs no key, and every vintage of revised series from ALFRED, which does."""
 
 import io
-import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -10,12 +10,14 @@ import pandas as pd
 
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import FetchFailed, SourceUnreachable
-from sources.http import Site, as_json, ask, client_of
+from sources.http import Passing, Site, as_json, ask, client_of
+from sources.oddities import another_unit, gone_words, held_back, held_words
 from sources.series import SERIES, Series
 from sources.store import VINTAGES, Store
 
 LABEL, VINTAGE_LABEL = "FRED", "FRED vintages"
 OVERLAP = pd.Timedelta(days=30)
+STEADY = 2.0
 VINTAGES_A_REQUEST = 2000
 ROWS_A_PAGE = 100_000
 VINTAGE_HISTORY_FROM = "2000-01-01"
@@ -54,7 +56,7 @@ def latest_values(store: Store, wanted: list[Series], site: Site, today: pd.Time
     with client_of(site) as client:
         for number, series in enumerate(wanted):
             progress(LABEL, number, len(wanted))
-            stored = store.read(series, today + FAR_AHEAD)["observed"]
+            stored = store.read(series, today + FAR_AHEAD).drop_duplicates("observed", keep="last").set_index("observed")["value"]
             try:
                 yield from _latest(client, site, series, stored, today, len(wanted))
             except SourceUnreachable as error:
@@ -62,45 +64,61 @@ def latest_values(store: Store, wanted: list[Series], site: Site, today: pd.Time
                 return
             except FetchFailed as error:
                 yield Skipped(series.code, str(error))
-            time.sleep(site.patience.pause)
+            site.patience.sleep(site.patience.pause)
 
 
 def _latest(client: httpx.Client, site: Site, series: Series, stored: pd.Series, today: pd.Timestamp, of: int) -> Deliveries:
-    since = stored.max() - OVERLAP if len(stored) else None
+    since = stored.index.max() - OVERLAP if len(stored) else None
     params = {"id": series.code} | ({"cosd": f"{since:%Y-%m-%d}"} if since is not None else {})
-    rows = read_graph(site, ask(client, site, "graph/fredgraph.csv", params, what=series.code), series.code)
+    rows = ask(client, site, "graph/fredgraph.csv", params, what=series.code, read=lambda body: read_graph(site, body, series.code))
     running, missing = rows["observed"] >= today.normalize(), rows["value"].isna()
     kept = rows[~running & ~missing]
     if kept.empty:
-        raise FetchFailed(f"{site.name} sent no value{f' since {since:%Y-%m-%d}' if since is not None else ''}. Try again later.")
-    if since is None:
-        yield from _shortened(series, kept["observed"].min())
-    frame = kept.assign(series=series.code, known=kept["observed"] + series.release_lag)
-    dropped = {
-        reason: count for reason, count in {"missing": int(missing.sum()), "running day": int(running.sum())}.items() if count
-    }
+        asked = f" since {since:%Y-%m-%d}; what is stored stays" if since is not None else ""
+        raise FetchFailed(f"{site.name} sent no value{asked}. Try again later.")
+    values = kept.set_index("observed")["value"]
+    held = _held(values, stored.sort_index(), since)
+    for words in _oddities(series, values, stored.sort_index(), held, since):
+        yield Skipped(series.code, words)
+    frame = kept[~held.to_numpy()].assign(series=series.code, known=lambda kept: kept["observed"] + series.release_lag)
+    dropped = _counted(**{"missing": int(missing.sum()), "running day": int(running.sum()), "held back": int(held.sum())})
     yield Batch(LABEL, "observations", frame, "fred", dropped=dropped, of=of)
 
 
+def _held(values: pd.Series, stored: pd.Series, since: pd.Timestamp | None) -> pd.Series:
+    """Which values came in another unit than those stored lately; where those swing by more than twice it can't be told."""
+    lately = stored[stored.index >= since] if since is not None else stored
+    if lately.empty or lately.min() <= 0 or lately.max() > STEADY * lately.min():
+        return pd.Series(False, index=values.index)
+    return held_back(values, lately, another_unit, confirmed=False)
+
+
+def _oddities(series: Series, values: pd.Series, stored: pd.Series, held: pd.Series, since: pd.Timestamp | None) -> Iterator[str]:
+    if since is None:
+        return _shortened(series, values.index.min())
+    lately = stored[stored.index >= since]
+    return chain(gone_words(values.index, lately.index, since), held_words(values, lately, held))
+
+
 def read_graph(site: Site, body: str, code: str) -> pd.DataFrame:
-    """A fredgraph.csv body as observed, value; an empty cell is missing. Raises `FetchFailed` if it isn't one."""
+    """A fredgraph.csv body as observed, value; an empty cell is missing. Raises `Passing` if it isn't one, or is cut off."""
     try:
+        if not body.endswith("\n"):
+            raise ValueError("it breaks off in the middle of a line")
         rows = pd.read_csv(io.StringIO(body), dtype="str", na_values=["", "."])
         if list(rows.columns) != ["observation_date", code]:
             raise ValueError(f"its columns are {', '.join(map(str, rows.columns))}")
         observed = pd.to_datetime(rows["observation_date"], format="%Y-%m-%d").astype("datetime64[us]")
         return pd.DataFrame({"observed": observed, "value": pd.to_numeric(rows[code])})
     except ValueError as error:
-        raise FetchFailed(f"{site.name} sent no table of {code}: {site.hidden(str(error))}. Try again later.") from error
+        raise Passing(f"it answered with something that is no table ({site.hidden(str(error))})") from error
 
 
-def _shortened(series: Series, first: pd.Timestamp) -> Iterator[Skipped]:
+def _shortened(series: Series, first: pd.Timestamp) -> Iterator[str]:
     """A first fetch that brings years less than the series has (ICE spreads come with their last three years only)."""
     begins = HISTORY_BEGINS.get(series.code, first.year)
     if first.year > begins + 1:
-        yield Skipped(
-            series.code, f"came from {first:%Y-%m-%d} only, though its history begins in {begins}; the rest stays missing."
-        )
+        yield f"came from {first:%Y-%m-%d} only, though its history begins in {begins}; the rest stays missing."
 
 
 def all_vintages(store: Store, wanted: list[Series], site: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:
@@ -109,6 +127,7 @@ def all_vintages(store: Store, wanted: list[Series], site: Site, today: pd.Times
         for number, series in enumerate(wanted):
             progress(VINTAGE_LABEL, number, len(wanted))
             stored = store.read(series, today + FAR_AHEAD)
+            stored = stored if store.has_vintages(series) else stored.iloc[:0]
             try:
                 yield _vintages(client, site, series, stored, len(wanted))
             except SourceUnreachable as error:
@@ -174,9 +193,9 @@ def changes(stored: pd.DataFrame, fetched: pd.DataFrame) -> pd.DataFrame:
 def _api(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str, field: str) -> list[Any]:
     """The list `field` of an answer of the FRED API."""
     secret = {"api_key": site.secret, "file_type": "json"}
-    said = as_json(site, ask(client, site, path, params | secret, what=what), what)
+    said = ask(client, site, path, params | secret, what=what, read=lambda body: as_json(site, body))
     if not isinstance(said.get(field), list):
         raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
-    time.sleep(site.patience.pause)
+    site.patience.sleep(site.patience.pause)
     rows: list[Any] = said[field]
     return rows

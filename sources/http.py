@@ -2,9 +2,12 @@
 
 import json
 import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import stamina
@@ -15,12 +18,15 @@ from sources.errors import FetchFailed, SourceUnreachable
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_QUOTE = 200
 
+Read = TypeVar("Read")
+
 
 @dataclass(frozen=True)
 class Patience:
     """How long a source is tried, in seconds: `attempts` tries, waits that double from `first_wait` to `longest_wait`.
 
-    `pause` is left between two requests, so that free services are asked no faster than they like.
+    A whole answer must be there within `timeout`. `pause` is left between two requests, so that free services are asked no faster
+    than they like; `at_once` may be unanswered at a time where many things are asked for. `sleep` is how time is waited for.
     """
 
     attempts: int = 5
@@ -28,6 +34,8 @@ class Patience:
     longest_wait: float = 60.0
     timeout: float = 30.0
     pause: float = 0.6
+    at_once: int = 8
+    sleep: Callable[[float], None] = time.sleep
 
 
 @dataclass(frozen=True)
@@ -46,12 +54,16 @@ class Site:
 
 
 class Passing(Exception):
-    """A failure that may pass: `wait` is how many seconds the site asked for; `reached` if it answered at all."""
+    """A failure that may pass: `wait` is how many seconds the site asked for; `reached` if it answered at all.
 
-    def __init__(self, reason: str, *, wait: float | None = None, reached: bool = True) -> None:
+    `advice` is what to do where it doesn't pass.
+    """
+
+    def __init__(self, reason: str, *, wait: float | None = None, reached: bool = True, advice: str = "") -> None:
         super().__init__(reason)
         self.wait = wait
         self.reached = reached
+        self.advice = advice
 
 
 class _QueryHider(logging.Filter):
@@ -73,105 +85,118 @@ def client_of(site: Site) -> httpx.Client:
     return httpx.Client(base_url=site.address.rstrip("/") + "/", timeout=site.patience.timeout, follow_redirects=True)
 
 
-def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, what: str) -> str:
-    """The body of `path`, tried again while the site is busy.
+def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, what: str, read: Callable[[str], Read]) -> Read:
+    """The body of `path` as `read` understands it, tried again while the site is busy or sends what can't be read.
 
-    `what` names the thing asked for in messages. Raises `SourceUnreachable` where the site never answered and `FetchFailed` where
-    its answer can't be used.
+    `what` names the thing asked for in messages; `read` raises `Passing`. Raises `SourceUnreachable` where the site never answered
+    and `FetchFailed` where its answer can't be used.
     """
     try:
         for attempt in retries(site.patience):
             with attempt:
-                return _once(client, site, path, params, what)
+                return read(_judged(site, _once(client, site, path, params, what)))
     except Passing as passing:
         failure = passing
     raise given_up(site, failure, what)
 
 
-def retries(patience: Patience) -> Any:
-    """Attempts of one request, each a context manager; only `Passing` is tried again."""
+def retries(patience: Patience) -> Iterator[Any]:
+    """Attempts of one request, each a context manager; only `Passing` is tried again, after the wait that it asks for."""
+    asked: list[float | None] = [None]
 
     def worth_another(error: Exception) -> bool | float:
         if not isinstance(error, Passing) or (error.wait or 0.0) > patience.longest_wait:
             return False
-        return True if error.wait is None else error.wait
+        asked[0] = error.wait
+        return 0.0  # we wait ourselves, so that time can be passed in
 
-    return stamina.retry_context(
+    due = 0.0
+    for attempt in stamina.retry_context(
         on=worth_another,
         attempts=patience.attempts,
         timeout=None,
         wait_initial=patience.first_wait,
         wait_max=patience.longest_wait,
-        wait_jitter=min(patience.first_wait, 1.0),
-    )
+    ):
+        if attempt.num > 1:
+            patience.sleep(due if asked[0] is None else asked[0])
+        due = attempt.next_wait + random.uniform(0.0, min(patience.first_wait, 1.0))
+        yield attempt
 
 
 def given_up(site: Site, failure: Passing, what: str) -> FetchFailed:
     """The error that says `what` could not be had, and whether the site answered at all."""
     if not failure.reached:
         return SourceUnreachable(f"{site.name} can't be reached ({site.hidden(str(failure))}). Check the network and fetch again.")
-    later = f"after {failure.wait:.0f} s" if failure.wait else "later"
-    return FetchFailed(f"{site.name} gave no {what}: {site.hidden(str(failure))}. Try again {later}.")
+    advice = failure.advice or f"Try again {f'after {failure.wait:.0f} s' if failure.wait else 'later'}."
+    return FetchFailed(f"{site.name} gave no {what}: {site.hidden(str(failure))}. {advice}")
 
 
 def _once(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> str:
-    reason, response = "", None
+    reason, response, body = "", None, ""
     try:
-        response = client.get(path, params=params)
+        with client.stream("GET", path, params=params) as response:
+            body = _read_in_time(response, site.patience.timeout)
     except httpx.TimeoutException:
-        reason = f"no answer within {site.patience.timeout:.0f} s"
-    except httpx.TransportError as error:
+        reason = f"no whole answer within {site.patience.timeout:.0f} s"
+    except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
     # Raised out here, so that no exception chain holds the request and its address.
-    if response is None:
-        raise Passing(reason, reached=False)
+    if reason or response is None:
+        raise Passing(reason, reached=response is not None)
     if response.status_code in BUSY:
-        raise Passing(f"HTTP {response.status_code}", wait=asked_wait(response))
+        raise Passing(f"HTTP {response.status_code}", wait=asked_wait(response.headers))
     if response.status_code >= 400:
-        raise FetchFailed(f"{site.name} gave no {what}: HTTP {response.status_code}{_told(site, response)}.")
-    return _judged(site, response.text, what)
+        raise FetchFailed(f"{site.name} gave no {what}: HTTP {response.status_code}{_told(site, body)}.")
+    return body
 
 
-def asked_wait(response: httpx.Response) -> float | None:
+def _read_in_time(response: httpx.Response, timeout: float) -> str:
+    """The body. httpx's own limit starts anew with every byte, so a slow drip would never end."""
+    end, parts = time.monotonic() + timeout, []
+    for part in response.iter_bytes():
+        parts.append(part)
+        if time.monotonic() > end:
+            raise httpx.ReadTimeout("too slow")
+    return b"".join(parts).decode(response.charset_encoding or "utf-8", errors="replace")
+
+
+def asked_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, given as seconds or as a date; None where absent or unreadable."""
-    said = response.headers.get("Retry-After", "")
+    said = headers.get("Retry-After", "")
     if said.isdigit():
         return float(said)
     try:
-        until, now = parsedate_to_datetime(said), parsedate_to_datetime(response.headers.get("Date", ""))
+        until, now = parsedate_to_datetime(said), parsedate_to_datetime(headers.get("Date", ""))
     except ValueError:
         return None
     return max((until - now).total_seconds(), 0.0)
 
 
-def _told(site: Site, response: httpx.Response) -> str:
+def _told(site: Site, body: str) -> str:
     """What a JSON error body says, as Coin Metrics and FRED write it."""
     try:
-        said = json.loads(response.text)
+        said = json.loads(body)
         message = said["error"]["message"] if "error" in said else said["error_message"]
     except (ValueError, KeyError, TypeError):
         return ""
     return f", {site.hidden(str(message)).rstrip('.')}"
 
 
-def _judged(site: Site, body: str, what: str) -> str:
+def _judged(site: Site, body: str) -> str:
     if not body.strip():
-        raise FetchFailed(f"{site.name} answered with nothing where {what} was asked for. Try again later.")
+        raise Passing("it answered with nothing")
     if body.lstrip().startswith("<"):
-        raise FetchFailed(
-            f"{site.name} answered with a web page where {what} was asked for. Open {site.address} in a browser to see why."
-        )
+        raise Passing("it answered with a web page", advice=f"Open {site.address} in a browser to see why.")
     return body
 
 
-def as_json(site: Site, body: str, what: str) -> dict[str, Any]:
-    """A JSON object. Raises `FetchFailed`."""
+def as_json(site: Site, body: str) -> dict[str, Any]:
+    """A JSON object. Raises `Passing`."""
     try:
         said = json.loads(body)
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise FetchFailed(
-            f"{site.name} answered with something that isn't JSON where {what} was asked for: {site.hidden(body)[:60]!r}."
-        )
+        raise Passing(f"it answered with something that isn't whole JSON ({site.hidden(body)[:60]!r})")
     return said

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sources.batches import BAR_FIELDS, Batch
+from sources.membership import observations, refuse_impossible
 from sources.schemas import checked
 from sources.series import PANELS, SERIES, STABLECOIN_SUPPLY
 
@@ -29,12 +30,14 @@ def batches(
     names: Mapping[str, str] | None = None,
     latest: pd.Timestamp | None = None,
 ) -> Iterator[Batch]:
-    """Batches of the drop-in files `frames`, keyed by stem: any of prices, fred, crypto, crypto_ohlcv, constituents, stablecoins.
+    """Batches of the drop-in files `frames`, keyed by stem: those of `SHEETS`.
 
     Every file is judged before the first batch is handed out. `names` is what errors call a file, `latest` the last day allowed.
     Raises `BadInput`.
     """
     valid = {stem: checked(stem, frame, name=(names or {}).get(stem), latest=latest) for stem, frame in frames.items()}
+    if "membership" in valid:
+        refuse_impossible(valid["membership"], (names or {}).get("membership", "membership"))
     return _all_batches(valid, source)
 
 
@@ -97,6 +100,11 @@ def stock_bars(constituents: pd.DataFrame) -> Cleaned:
     return _bars("stock", kept, {"in both groups on one day": int(twice.sum())})
 
 
+def member_observations(membership: pd.DataFrame) -> Cleaned:
+    """membership: one observation a stay of a constituent in the index."""
+    return Cleaned(observations(membership), {})
+
+
 def fred_observations(fred: pd.DataFrame) -> Cleaned:
     """fred: observations of the declared series, named by code, each with its declared release lag."""
     declared = fred["series"].isin(FRED_LAGS)
@@ -141,5 +149,6 @@ CLEANERS: dict[str, Callable[[pd.DataFrame], Cleaned]] = {
     "crypto": coin_bars,
     "crypto_ohlcv": coin_ohlc_bars,
     "constituents": stock_bars,
+    "membership": member_observations,
     "stablecoins": stablecoin_observations,
 }

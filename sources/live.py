@@ -1,13 +1,16 @@
-"""Provider of the real market: FRED, Yahoo and Coin Metrics, one after the other. Where one fails, the others still deliver."""
+"""Provider of the real market: FRED, Yahoo and Coin Metrics, one after the other. Where one fails, the others still deliver.
+
+Small caps come where the home lists them (`sources.constituents`).
+"""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from sources import coins, fred, yahoo
+from sources import coins, constituents, fred, yahoo, yahoo_client
 from sources.batches import Deliveries
 from sources.http import Patience, Site
 from sources.store import Store
@@ -22,7 +25,7 @@ class Endpoints:
     fred: str = "https://fred.stlouisfed.org"
     alfred: str = "https://api.stlouisfed.org"
     coins: str = "https://community-api.coinmetrics.io/v4"
-    yahoo: str = yahoo.ADDRESS
+    yahoo: str = yahoo_client.ADDRESS
 
 
 def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
@@ -37,6 +40,15 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: C
     return deliveries(store, today=today, progress=progress, endpoints=endpoints_of(os.environ), key=key, patience=Patience())
 
 
+def funds_named(
+    store: Store, tickers: Sequence[str], *, today: pd.Timestamp, progress: Callable[[str, int, int], None]
+) -> Deliveries:
+    """Bars of funds and indices that no declared series names; each continues where the store ends."""
+    site = Site("Yahoo", endpoints_of(os.environ).yahoo, Patience())
+    asked = [yahoo.Asked(ticker, ticker) for ticker in dict.fromkeys(tickers)]
+    yield from yahoo.deliveries(yahoo.Shelf(store, "fund", FUNDS_LABEL, today), asked, site, progress)
+
+
 def deliveries(
     store: Store,
     *,
@@ -46,10 +58,13 @@ def deliveries(
     key: str,
     patience: Patience,
 ) -> Deliveries:
-    """Batches of macro series, funds and coins, in that order; each continues where the store ends."""
+    """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
     graph, vintages = Site("FRED", endpoints.fred, patience), Site("ALFRED", endpoints.alfred, patience, secret=key)
     metrics, bars = Site("Coin Metrics", endpoints.coins, patience), Site("Yahoo", endpoints.yahoo, patience)
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
     yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress)
+    names = constituents.listed(store.path.parent)
+    if names:
+        yield from constituents.deliveries(yahoo.Shelf(store, "stock", constituents.LABEL, today), names, bars, progress)

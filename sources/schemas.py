@@ -22,9 +22,9 @@ TRUTH = dict.fromkeys(("true", "t", "yes", "1", "1.0"), True) | dict.fromkeys(("
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a drop-in file. A number may be missing; a day, a name or a flag may not."""
+    """One column of a drop-in file. A number or the end of something may be missing; a day, a name or a flag may not."""
 
-    kind: Literal["day", "name", "number", "flag"]
+    kind: Literal["day", "end", "name", "number", "flag"]
     required: bool = True
     low: float = -np.inf
     allowed: tuple[str, ...] = ()
@@ -63,6 +63,7 @@ SHEETS: dict[str, Sheet] = {
         ("ticker", "date", "delisted"),
         {"date": DATE, "ticker": NAME, "close": NUMBER, "volume": PERHAPS, "delisted": FLAG},
     ),
+    "membership": Sheet(("ticker", "from"), {"ticker": NAME, "from": DATE, "to": Column("end")}),
     "stablecoins": Sheet(("date",), {"date": DATE, "total_usd_best": POSITIVE}),
 }
 
@@ -107,6 +108,15 @@ def _days(values: pd.Series, where: str) -> pd.Series:
     return values.dt.normalize().astype(DAY)
 
 
+def _ends(values: pd.Series, where: str) -> pd.Series:
+    """As days; nothing where it hasn't ended."""
+    blank = values.isna() | (values.astype("str").str.strip() == "")
+    ends = pd.Series(pd.NaT, values.index, dtype=DAY)
+    if not blank.all():
+        ends[~blank] = _days(values[~blank], where)
+    return ends
+
+
 def _names(values: pd.Series, where: str) -> pd.Series:
     _refuse(where, values, (values.isna() | (values == "")).to_numpy(), "a name")
     return values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype("str")
@@ -129,7 +139,13 @@ def _flags(values: pd.Series, where: str) -> pd.Series:
     return flags.astype(bool)
 
 
-READERS: dict[str, Callable[[pd.Series, str], pd.Series]] = {"day": _days, "name": _names, "number": _numbers, "flag": _flags}
+READERS: dict[str, Callable[[pd.Series, str], pd.Series]] = {
+    "day": _days,
+    "end": _ends,
+    "name": _names,
+    "number": _numbers,
+    "flag": _flags,
+}
 
 
 def _refuse(where: str, values: pd.Series, bad: np.ndarray, rule: str) -> None:
@@ -155,16 +171,16 @@ def _refuse_duplicates(frame: pd.DataFrame, key: tuple[str, ...], name: str) -> 
     twice = np.flatnonzero(frame.duplicated(present).to_numpy())
     if twice.size:
         row = frame.iloc[twice[0]]
-        what = ", ".join(f"{row[column]:%Y-%m-%d}" if column == "date" else str(row[column]) for column in present)
+        what = ", ".join(f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else str(value) for value in row[present])
         more = f" and {twice.size - 1} more" if twice.size > 1 else ""
         raise BadInput(f"{name}: columns {present} hold {what} twice (data row {twice[0] + 1}{more}); keep one. {ADVICE}")
 
 
 def _in_order(frame: pd.DataFrame, key: list[str]) -> bool:
     """Whether names never return once left and days only grow within a name."""
-    days = frame["date"].to_numpy().astype("int64")
-    name = key[0]
-    if name == "date":
+    name, day = key[0], next(column for column in key if column in ("date", "from"))
+    days = frame[day].to_numpy().astype("int64")
+    if name == day:
         return bool((np.diff(days) > 0).all())
     codes = frame[name].cat.codes.to_numpy() if isinstance(frame[name].dtype, pd.CategoricalDtype) else pd.factorize(frame[name])[0]
     step = np.diff(codes.astype("int64"))
@@ -201,7 +217,7 @@ def _sheet_schema(sheet: Sheet, latest: pd.Timestamp | None) -> "DataFrameSchema
 def _checks(column: Column, latest: pd.Timestamp | None) -> "list[Check]":
     import pandera.pandas as pa
 
-    if column.kind == "day":
+    if column.kind in ("day", "end"):
         last = latest or pd.Timestamp("2200-01-01")
         return [pa.Check.in_range(FIRST_DAY, last, error=f"a day from {FIRST_DAY:%Y-%m-%d} to {last:%Y-%m-%d}")]
     if column.kind == "number":

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -11,16 +12,22 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from sources.batches import BAR_FIELDS, Batch
 from sources.errors import BadInput, MissingData, StoreUnusable
+from sources.membership import PREFIX, members_only
 from sources.series import PANELS, SERIES, Panel, Series
 
 MARKETS = ("live", "files", "simulated")
 VINTAGES = "alfred"
 LAYOUT = "1"
+LOCK_SECONDS = 30
 UNIVERSE_WIDTH = 1_000_000
 DAY = "datetime64[us]"
+EPOCH_DAY = "(observed - DATE '1970-01-01')::INTEGER"
+ROWS_AT_ONCE = 1_000_000
+NO_STAYS = pd.DataFrame()
 
 TABLES = f"""
 CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
@@ -32,6 +39,12 @@ CREATE TABLE bars (symbol_id INTEGER NOT NULL, observed DATE NOT NULL, known DAT
     source VARCHAR NOT NULL, fetched_at TIMESTAMP NOT NULL, version INTEGER NOT NULL, digest UBIGINT NOT NULL);
 INSERT INTO meta VALUES ('layout', '{LAYOUT}');
 """
+
+BARS = "bars AS rows JOIN symbols ON symbols.id = rows.symbol_id"
+BAR_DIGEST = f"""md5_number_lower(concat_ws('|', universe, symbol, coalesce(asset_class, ''), rows.observed, rows.known,
+    {", ".join(f"coalesce(rows.{name}::VARCHAR, '')" for name in BAR_FIELDS)}))"""
+OBSERVATION_DIGEST = f"""md5_number_lower(concat_ws('|', CASE WHEN source = '{VINTAGES}' THEN 'vintage' END,
+    series, observed, known, coalesce(value::VARCHAR, '')))"""
 
 NEW_OBSERVATIONS = """
 INSERT INTO observations
@@ -57,15 +70,38 @@ WITH stored AS (
     SELECT series, observed, known, value, version FROM observations
     WHERE source = 'alfred' AND series IN (SELECT DISTINCT series FROM incoming)
 ), last AS (SELECT series, observed, max(version) AS version FROM stored GROUP BY ALL
+), met AS (
+    SELECT i.series, i.observed::DATE AS observed, i.known::DATE AS known, i.value,
+        coalesce(bool_or(s.known = i.known::DATE AND s.value IS NOT DISTINCT FROM i.value), false) AS told,
+        coalesce(bool_or(s.known = i.known::DATE AND s.value IS DISTINCT FROM i.value), false) AS rewritten,
+        coalesce(bool_or(s.known > i.known::DATE AND s.value IS NOT DISTINCT FROM i.value), false) AS told_later
+    FROM incoming i LEFT JOIN stored s ON s.series = i.series AND s.observed = i.observed::DATE GROUP BY ALL
 ), changed AS (
-    SELECT series, observed::DATE AS observed, known::DATE AS known, value FROM incoming i
-    WHERE NOT EXISTS (SELECT 1 FROM stored s WHERE s.series = i.series AND s.observed = i.observed::DATE
-        AND s.known = i.known::DATE AND s.value IS NOT DISTINCT FROM i.value)
+    SELECT series, observed, CASE WHEN rewritten THEN greatest(known, $today) ELSE known END AS known, value FROM met
+    WHERE NOT told AND NOT (rewritten AND told_later)
 )
 SELECT c.series, c.observed, c.known, c.value, $source, $fetched_at,
     coalesce(l.version, -1) + row_number() OVER (PARTITION BY c.series, c.observed ORDER BY c.known),
     md5_number_lower(concat_ws('|', 'vintage', c.series, c.observed, c.known, coalesce(c.value::VARCHAR, '')))
 FROM changed c LEFT JOIN last l ON l.series = c.series AND l.observed = c.observed
+"""
+
+REWRITTEN = f"""
+WITH later AS (SELECT DISTINCT symbol_id, observed FROM bars WHERE version > 0 AND known >= $since
+), told AS (
+    SELECT NULL AS universe, series AS code, 'value' AS field, observed, known, source, fetched_at, value,
+        lag(value) OVER (PARTITION BY series, source = 'alfred', observed ORDER BY known, version) AS before FROM observations
+    UNION ALL
+    SELECT universe, symbol, field, observed, known, source, fetched_at, value,
+        lag(value) OVER (PARTITION BY symbol_id, field, observed ORDER BY version)
+    FROM (SELECT bars.* FROM bars JOIN later USING (symbol_id, observed))
+        UNPIVOT INCLUDE NULLS (value FOR field IN ({", ".join(BAR_FIELDS)})) JOIN symbols ON symbols.id = symbol_id
+)
+SELECT universe, code, source, fetched_at, known, string_agg(DISTINCT field, ', ' ORDER BY field) AS fields,
+    count(DISTINCT observed) AS days, min(observed) AS first, max(observed) AS last,
+    max(abs(value / nullif(before, 0) - 1)) AS largest
+FROM told WHERE before IS NOT NULL AND value IS DISTINCT FROM before AND known >= $since
+GROUP BY universe, code, source, fetched_at, known ORDER BY known DESC, universe NULLS FIRST, code
 """
 
 
@@ -87,10 +123,13 @@ class Store:
         if read_only and not path.exists():
             raise nothing
         with _clear_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _create(path)
+            if not path.stat().st_size:
+                raise _unreadable(path, "it is empty.")
             store = cls(path, duckdb.connect(str(path), read_only=read_only, config={"preserve_insertion_order": "false"}))
         try:
-            store._check_layout(read_only)
+            store._check_layout()
             if read_only and store.market is None:
                 raise nothing
         except BaseException:
@@ -134,7 +173,8 @@ class Store:
         """Store what `batch` says that isn't stored yet; returns the number of new rows.
 
         A first version keeps the batch's `known`. A value that differs from the latest stored version becomes a new version,
-        known on the day of `fetched_at`; the older one stays. Appending the same batch again stores nothing.
+        known on the day of `fetched_at`; the older one stays. So does a vintage whose value is rewritten under its old day.
+        Appending the same batch again stores nothing.
         """
         if batch.frame.empty:
             return 0
@@ -164,26 +204,46 @@ class Store:
     def read_panel(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame:
         """Latest values of `panel` known by `as_of`: float64, observed days x symbols, both sorted; missing is NaN.
 
-        `start` limits observed days. Only symbols and days with at least one value appear.
+        `start` limits observed days. Only symbols and days with at least one value appear. Where it is known when each constituent
+        was a member, other days of it are missing.
         """
+        wide = self._read_wide(panel, as_of, start)
+        stays = self.stays(as_of) if panel.universe == "stock" else NO_STAYS
+        return members_only(wide, stays) if len(stays) else wide
+
+    def stays(self, as_of: pd.Timestamp) -> pd.DataFrame:
+        """When constituents were members, as known by `as_of`: ticker, from, to (NaT while it lasts). Empty where nobody knows."""
+        rows = self._read(
+            """SELECT substr(series, $length + 1) AS ticker, observed AS "from", arg_max(value, version) AS lasted FROM observations
+               WHERE starts_with(series, $prefix) AND known <= $as_of GROUP BY series, observed ORDER BY ticker, "from" """,
+            length=len(PREFIX),
+            prefix=PREFIX,
+            as_of=_day(as_of),
+        ).df()
+        began = rows["from"].astype("datetime64[us]")
+        ended = began + pd.to_timedelta(rows["lasted"] - 1, unit="D").astype("timedelta64[us]")
+        return pd.DataFrame({"ticker": rows["ticker"].astype("str"), "from": began, "to": ended.where(rows["lasted"] > 0)})
+
+    def _read_wide(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None) -> pd.DataFrame:
+        """First versions, then later ones in the order they became known: a later row of a cell wins."""
         members = self._members(panel)
-        if members.empty:
-            return _wide(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0), members)
-        scope = f"symbol_id BETWEEN {members.index.min()} AND {members.index.max()} AND known <= $as_of AND observed >= $start"
-        days = {"as_of": _day(as_of), "start": _day(start)}
-        first = self._read(
-            f"""SELECT symbol_id, (observed - DATE '1970-01-01')::INTEGER AS day, {panel.field} AS value
-                FROM bars WHERE version = 0 AND {scope} AND {panel.field} IS NOT NULL""",
-            **days,
-        ).fetchnumpy()
-        later = self._read(
-            f"""SELECT symbol_id, (observed - DATE '1970-01-01')::INTEGER AS day,
-                coalesce({panel.field}, 'nan'::DOUBLE) AS value
-                FROM bars WHERE version > 0 AND {scope} ORDER BY known, version""",
-            **days,
-        ).fetchnumpy()
-        ids, observed, values = (_joined(first[name], later[name]) for name in ("symbol_id", "day", "value"))
-        return _wide(ids, observed, values, members)
+        low, high = (members.index.min(), members.index.max()) if len(members) else (0, -1)
+        scope = f"symbol_id BETWEEN {low} AND {high} AND known <= $as_of AND observed >= $start"
+        asked = {"as_of": _day(as_of), "start": _day(start)}
+        days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **asked).fetchnumpy()["day"]
+        grid = Grid.of(members, np.sort(np.ma.getdata(days)))
+        for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, asked):
+            grid.scatter(*rows)
+        for rows in self._stream(f"{scope} AND version > 0 ORDER BY known, version", panel.field, asked):
+            grid.scatter(*rows)
+        return grid.frame()
+
+    def _stream(self, where: str, field: str, asked: dict[str, Any]) -> Iterator[tuple[np.ndarray, ...]]:
+        """Ids, days since 1970 and values of bars, some at a time: all of them at once would take three times the memory."""
+        with _clear_errors(self.path):
+            sql = f"SELECT symbol_id, {EPOCH_DAY} AS day, coalesce({field}, 'nan'::DOUBLE) AS value FROM bars WHERE {where}"
+            for batch in self._connection.cursor().sql(sql, params=asked).to_arrow_reader(ROWS_AT_ONCE):
+                yield tuple(column.to_numpy(zero_copy_only=False) for column in batch.columns)
 
     def last_known(self, panel: Panel) -> pd.Timestamp | None:
         """The last day on which any value of `panel` became known; None where there is none."""
@@ -224,6 +284,16 @@ class Store:
         ).fetchone()
         return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
 
+    def damage(self) -> str | None:
+        """What is wrong with the rows, None if each says what was stored: all are read, and their digests computed again."""
+        for table, digest in (("observations AS rows", OBSERVATION_DIGEST), (BARS, BAR_DIGEST)):
+            found = self._run(
+                f"SELECT count(*) FILTER (digest IS DISTINCT FROM {digest}), bit_xor(hash(rows)) FROM {table}"
+            ).fetchone()
+            if found and found[0]:
+                return f"{found[0]} rows of {table.split()[0]} aren't what was stored"
+        return None
+
     def extent(self, as_of: pd.Timestamp, since: pd.Timestamp | None = None) -> pd.DataFrame:
         """What is known by `as_of` of days since `since`, one row a symbol (or series) and field: rows, first, last, known_last."""
         days = {"as_of": _day(as_of), "since": _day(since)}
@@ -242,6 +312,15 @@ class Store:
         ).df()
         parts = [bars[["universe", "code", "asset_class"]].assign(field=name, **_renamed(bars, name)) for name in BAR_FIELDS]
         return pd.concat([*parts, observations.assign(field="value")], ignore_index=True).query("rows > 0")
+
+    def rewritten(self, since: pd.Timestamp) -> pd.DataFrame:
+        """Stored values that their source changed, known on `since` or later; the newest first, one row a series or symbol and day.
+
+        universe (None for macro series), code, source, fetched_at, known, fields, days (how many changed), first, last (observed),
+        largest (relative change, missing where a value was withdrawn or was 0).
+        """
+        rows = self._run(REWRITTEN, since=_day(since)).df()
+        return rows.astype({"known": DAY, "first": DAY, "last": DAY, "fetched_at": DAY})
 
     def inventory(self, as_of: pd.Timestamp) -> pd.DataFrame:
         """One row for each declared series and panel: name, first, last (observed), known_last, rows, symbols."""
@@ -270,7 +349,7 @@ class Store:
         stamp = {"source": batch.source, "fetched_at": fetched_at.to_pydatetime()}
         if batch.source == VINTAGES:
             _refuse_duplicates(batch, incoming[["series", "observed", "known"]])
-            return self._insert(NEW_VINTAGES, incoming, **stamp)
+            return self._insert(NEW_VINTAGES, incoming, today=_day(fetched_at), **stamp)
         _refuse_duplicates(batch, incoming[["series", "observed"]])
         return self._insert(NEW_OBSERVATIONS, incoming, today=_day(fetched_at), **stamp)
 
@@ -309,13 +388,10 @@ class Store:
         ).fetchall()
         return pd.Series([symbol for _, symbol in rows], index=pd.Index([id_ for id_, _ in rows], dtype="int64"), dtype="str")
 
-    def _check_layout(self, read_only: bool) -> None:
-        """Create the tables of a new file; refuse a file that is someone else's."""
+    def _check_layout(self) -> None:
+        """Refuse a file that is someone else's."""
         names = {name for (name,) in self._run("SELECT table_name FROM duckdb_tables()").fetchall()}
-        if not names and not read_only:
-            with self._transaction():
-                self._run(TABLES)
-        elif not {"meta", "symbols", "observations", "bars"} <= names:
+        if not {"meta", "symbols", "observations", "bars"} <= names:
             raise StoreUnusable(f"{self.path} is a DuckDB file but not a store of altrally; name another --home.")
 
     @contextmanager
@@ -341,6 +417,20 @@ class Store:
             return self._connection.cursor().execute(sql, values or None)
 
 
+def _create(path: Path) -> None:
+    """Make a store beside its place and move it there whole, one process at a time: a kill leaves none or a sound one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".new")
+    with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
+        if path.exists():
+            return
+        for left in path.parent.glob(f"{unfinished.name}*"):
+            left.unlink()
+        with closing(duckdb.connect(str(unfinished))) as connection:
+            connection.execute(TABLES)
+        unfinished.replace(path)
+
+
 @contextmanager
 def _clear_errors(path: Path) -> Iterator[None]:
     """Turn what DuckDB says about a locked or broken file into one line that tells what to do."""
@@ -350,7 +440,7 @@ def _clear_errors(path: Path) -> Iterator[None]:
         raise
     except (duckdb.Error, OSError) as error:
         why = str(error).splitlines()[0]
-        if isinstance(error, duckdb.ConnectionException) or "Could not set lock" in why:
+        if isinstance(error, duckdb.ConnectionException | TimeoutError) or "Could not set lock" in why:
             raise StoreUnusable(f"{path} is in use by another altrally process; try again when it has finished.") from error
         raise _unreadable(path, why) from error
 
@@ -376,7 +466,6 @@ def _new_bars(fields: list[str]) -> str:
     """SQL that inserts the rows of `incoming` that are new or differ from the latest stored version in one of `fields`."""
     merged = ", ".join(f"i.{name}::DOUBLE AS {name}" if name in fields else f"s.{name} AS {name}" for name in BAR_FIELDS)
     differs = " OR ".join(f"i.{name}::DOUBLE IS DISTINCT FROM s.{name}" for name in fields) or "false"
-    content = ", ".join(f"coalesce(c.{name}::VARCHAR, '')" for name in BAR_FIELDS)
     return f"""
 INSERT INTO bars
 WITH stored AS (
@@ -389,32 +478,49 @@ WITH stored AS (
     FROM incoming i LEFT JOIN stored s ON s.symbol_id = i.symbol_id AND s.observed = i.observed::DATE
     WHERE s.symbol_id IS NULL OR {differs}
 )
-SELECT c.symbol_id, c.observed, c.known, {", ".join(f"c.{name}" for name in BAR_FIELDS)}, $source, $fetched_at, c.version,
-    md5_number_lower(concat_ws('|', universe, symbol, coalesce(asset_class, ''), c.observed, c.known, {content}))
-FROM changed c JOIN symbols ON symbols.id = c.symbol_id
+SELECT rows.symbol_id, rows.observed, rows.known, {", ".join(f"rows.{name}" for name in BAR_FIELDS)}, $source, $fetched_at,
+    rows.version, {BAR_DIGEST}
+FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id
 """
 
 
-def _joined(first: Any, later: Any) -> np.ndarray:
-    """DuckDB hands out masked arrays though nothing is masked; joining nothing would cost a copy of ten million rows."""
-    return np.concatenate([np.ma.getdata(first), np.ma.getdata(later)]) if later.size else np.ma.getdata(first)
+@dataclass(frozen=True)
+class Grid:
+    """Long rows scattered into members × days, so that a frame of it lies symbol by symbol, as pandas keeps frames."""
 
+    members: pd.Series
+    days: np.ndarray
+    rank: np.ndarray
+    cells: np.ndarray
+    seen_members: np.ndarray
+    seen_days: np.ndarray
 
-def _wide(ids: np.ndarray, days: np.ndarray, values: np.ndarray, members: pd.Series) -> pd.DataFrame:
-    """Scatter long rows into days x symbols, a later row of a cell winning. Laid out symbol by symbol, as pandas keeps frames."""
-    place = _positions(ids, members)
-    inside = place >= 0
-    if not inside.all():
-        place, days, values = place[inside], days[inside], values[inside]
-    origin = days.min() if days.size else 0
-    days = days - origin
-    rank, seen_days = _ranks(days)
-    column, seen_members = _ranks(place)
-    cells = np.full((seen_members.size, seen_days.size), np.nan)
-    cells[column[place], rank[days]] = values
-    index = pd.DatetimeIndex((seen_days + origin).astype("datetime64[D]").astype(DAY), name="observed")
-    columns = pd.Index(members.to_numpy()[seen_members], dtype="str", name="symbol")
-    return pd.DataFrame(cells.T, index=index, columns=columns, copy=False)
+    @classmethod
+    def of(cls, members: pd.Series, days: np.ndarray) -> Self:
+        """`members`: symbols by id; `days`: sorted days since 1970."""
+        rank = np.zeros(int(days[-1] - days[0]) + 1 if days.size else 0, dtype=np.int32)
+        rank[days - days[0] if days.size else days] = np.arange(days.size)
+        seen = np.zeros(len(members), dtype=bool), np.zeros(days.size, dtype=bool)
+        return cls(members, days, rank, np.full((len(members), days.size), np.nan), *seen)
+
+    def scatter(self, ids: np.ndarray, days: np.ndarray, values: np.ndarray) -> None:
+        """Write `values`, a later row of a cell winning; ids of no member are left out."""
+        place = _positions(ids, self.members)
+        inside = place >= 0
+        if not inside.all():
+            place, days, values = place[inside], days[inside], values[inside]
+        column = self.rank[days - self.days[0]]
+        self.cells[place, column] = values
+        self.seen_members[place] = True
+        self.seen_days[column] = True
+
+    def frame(self) -> pd.DataFrame:
+        """Days × symbols that were written to."""
+        cells = self.cells[self.seen_members] if not self.seen_members.all() else self.cells
+        cells = cells[:, self.seen_days] if not self.seen_days.all() else cells
+        index = pd.DatetimeIndex(self.days[self.seen_days].astype("datetime64[D]").astype(DAY), name="observed")
+        columns = pd.Index(self.members.to_numpy()[self.seen_members], dtype="str", name="symbol")
+        return pd.DataFrame(cells.T, index=index, columns=columns, copy=False)
 
 
 def _positions(ids: np.ndarray, members: pd.Series) -> np.ndarray:
@@ -425,13 +531,6 @@ def _positions(ids: np.ndarray, members: pd.Series) -> np.ndarray:
     table = np.full(int(members.index.max()) - low + 1, -1, dtype=np.int32)
     table[members.index.to_numpy() - low] = np.arange(len(members), dtype=np.int32)
     return table[ids - low]
-
-
-def _ranks(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For non-negative integers: rank of each possible number among those that occur, and those that occur, sorted."""
-    occurs = np.zeros(int(numbers.max()) + 1 if numbers.size else 0, dtype=bool)
-    occurs[numbers] = True
-    return np.cumsum(occurs, dtype=np.int32) - 1, np.flatnonzero(occurs)
 
 
 def _field_extents() -> str:

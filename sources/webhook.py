@@ -53,7 +53,7 @@ def refusal(address: str, body: Mapping[str, Any], patience: Patience) -> str:
     if answer is None:
         raise Passing(reason, reached=False)
     if answer.status_code in BUSY:
-        raise Passing(f"HTTP {answer.status_code}", wait=asked_wait(answer))
+        raise Passing(f"HTTP {answer.status_code}", wait=asked_wait(answer.headers))
     return "" if answer.is_success else f"HTTP {answer.status_code}"
 
 

@@ -4,40 +4,37 @@ Yahoo restates the past at every dividend and split. What is stored stays: a lat
 ratio on days that both have.
 """
 
-import logging
-import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from sources.at_once import answers
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import FetchFailed, SourceUnreachable
-from sources.http import Passing, Site, given_up, retries
+from sources.http import Site
 from sources.layout import LAGS
+from sources.oddities import Far, beyond, gone_words, held_back, held_words
 from sources.series import FUND_PRICE, SERIES, Panel
 from sources.store import Store
+from sources.yahoo_client import FIELDS, NoSuchTicker, history, quiet, session_of
 
-ADDRESS = "https://query2.finance.yahoo.com"
 OVERLAP = pd.Timedelta(days=10)
+LATELY = pd.Timedelta(days=40)
 FAR_AHEAD = pd.Timedelta(days=90)
 FIRST_DAY = pd.Timestamp("1990-01-01")
-FIELDS = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume"}
 PRICES = ["open", "high", "low", "close"]
 NOISE = 1e-5  # Yahoo sends 32-bit prices
 LARGEST_DENOMINATOR = 10
+LEAST_UNIT = 50
+UNREACHED_ROUNDS = 2
+NOTHING = pd.DataFrame(columns=list(FIELDS), index=pd.DatetimeIndex([]), dtype="float64")
 
 Progress = Callable[[str, int, int], None]
-
-
-class NoSuchTicker(FetchFailed):
-    """Yahoo knows no such ticker, or has no bars of it."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +60,28 @@ class Shelf:
         closes = extent[(extent["universe"] == self.universe) & (extent["field"] == "close")]
         return {symbol: pd.Timestamp(day) for symbol, day in zip(closes["code"], closes["last"], strict=True)}
 
-    def bars(self, symbol: str, since: pd.Timestamp) -> pd.DataFrame:
-        """Latest stored bars of one symbol from `since` on: observed days × fields."""
+    def stored(self, since: pd.Timestamp, symbols: tuple[str, ...] = ()) -> dict[str, pd.DataFrame]:
+        """Latest stored bars from `since` on, of `symbols` or of all: by field, observed days × symbols."""
         lag = LAGS[self.universe]
-        panels = {name: Panel(name, "yahoo", self.universe, name, "", lag, symbols=(symbol,)) for name in FIELDS}
-        found = {name: self.store.read_panel(panel, self.today + FAR_AHEAD, since) for name, panel in panels.items()}
-        return pd.DataFrame(
-            {name: panel[symbol] if symbol in panel else pd.Series(dtype="float64") for name, panel in found.items()}
-        )
+        panels = {name: Panel(name, "yahoo", self.universe, name, "", lag, symbols=symbols) for name in FIELDS}
+        return {name: self.store.read_panel(panel, self.today + FAR_AHEAD, since) for name, panel in panels.items()}
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What is stored of the days that are asked for again: read at once where it is of late, one by one where it is long ago."""
+
+    shelf: Shelf
+    lately: dict[str, pd.DataFrame]
+
+    def bars(self, symbol: str, last: pd.Timestamp | None) -> pd.DataFrame:
+        """Stored bars of one symbol from a little before its last day on: observed days × fields."""
+        if last is None:
+            return NOTHING
+        since = _since(last)
+        panels = self.lately if since >= self.shelf.today - LATELY else self.shelf.stored(since, (symbol,))
+        found = {name: panel[symbol].dropna() for name, panel in panels.items() if symbol in panel}
+        return pd.DataFrame(found, columns=list(FIELDS), dtype="float64").sort_index().loc[since:]
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,26 @@ class Spliced:
 
     bars: pd.DataFrame
     split: Fraction
+
+    @property
+    def words(self) -> Iterator[str]:
+        """What was undone, for the user."""
+        if is_unit(self.split):
+            times = f"{1 / self.split} times" if self.split < 1 else f"1/{self.split} of"
+            yield f"now comes at {times} the stored level: another unit? Bars are kept at the level stored."
+        elif self.split != 1:
+            ratio = f"{self.split.numerator}-for-{self.split.denominator}"
+            yield f"was split {ratio} after it was first stored; bars are kept at the level before that."
+
+
+class Believed(NamedTuple):
+    """What a close may do in a day: moves too `far` are held back, in coins until `confirmed` by the days that follow."""
+
+    far: Far
+    confirmed: bool
+
+
+BELIEVED = {"fund": Believed(beyond(1.8), False), "index": Believed(beyond(20.0), False), "coin": Believed(beyond(20.0), True)}
 
 
 def fund_tickers() -> list[Asked]:
@@ -92,32 +123,87 @@ def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progr
 
     Returns the tickers that may well come another time.
     """
-    last, session = shelf.last_days(), session_of(site, shelf.store)
-    again: set[str] = set()
-    for number, one in enumerate(asked):
-        progress(shelf.label, number, len(asked))
-        try:
-            yield from _ticker(shelf, one, last.get(one.symbol), site, session, len(asked))
-        except SourceUnreachable as error:
-            yield Skipped(shelf.label, f"{error} {len(asked) - number} tickers were not asked for.")
-            return again | {left.ticker for left in asked[number:]}
-        except FetchFailed as error:
-            again |= set() if isinstance(error, NoSuchTicker) else {one.ticker}
-            yield Skipped(one.ticker, str(error))
-        time.sleep(site.patience.pause)
-    return again
+    last, overlap = shelf.last_days(), Overlap(shelf, shelf.stored(shelf.today - LATELY))
+    left, away, again = dict.fromkeys(asked), Away(site.patience.at_once * UNREACHED_ROUNDS), set[str]()
+    with quiet(), closing(_histories(shelf, asked, last, site)) as coming:
+        for one, bars in coming:
+            progress(shelf.label, len(asked) - len(left), len(asked))
+            del left[one]
+            if away.is_hopeless(one, bars):
+                break
+            if isinstance(bars, pd.DataFrame):
+                yield from _judged(overlap, one, last.get(one.symbol), bars, len(asked), again)
+            elif not isinstance(bars, SourceUnreachable):
+                again |= set() if isinstance(bars, NoSuchTicker) else {one.ticker}
+                yield Skipped(one.ticker, f"{bars}{_kept(last.get(one.symbol))}")
+    missed = [one.ticker for one in (*away.asked, *left)]
+    if missed:
+        yield Skipped(shelf.label, f"{away.why} {len(missed)} of {len(asked)} tickers did not come: {', '.join(missed[:3])} …")
+    return again | set(missed)
 
 
-def _ticker(shelf: Shelf, one: Asked, last: pd.Timestamp | None, site: Site, session: Any, of: int) -> Deliveries:
-    since = FIRST_DAY if last is None else last - OVERLAP
-    bars, dropped = settled(history(one.ticker, since, shelf.today, site, session), shelf.today)
-    spliced = splice(bars, pd.DataFrame() if last is None else shelf.bars(one.symbol, since), one.ticker)
-    if spliced.split != 1:
-        ratio = f"{spliced.split.numerator}-for-{spliced.split.denominator}"
-        yield Skipped(one.ticker, f"was split {ratio} after it was first stored; bars are kept at the level before that.")
-    frame = spliced.bars.rename_axis("observed").reset_index()
+@dataclass
+class Away:
+    """What was asked for in vain where a site did not answer at all; `limit` such failures in a row mean that it won't."""
+
+    limit: int
+    asked: list[Asked] = field(default_factory=list)
+    why: SourceUnreachable | None = None
+    in_a_row: int = 0
+
+    def is_hopeless(self, one: Asked, found: pd.DataFrame | Exception) -> bool:
+        """Note what came of `one`; whether asking on is no use."""
+        if isinstance(found, SourceUnreachable):
+            self.asked.append(one)
+            self.why = found
+            self.in_a_row += 1
+        else:
+            self.in_a_row = 0
+        return self.in_a_row == self.limit
+
+
+def _histories(
+    shelf: Shelf, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
+) -> Generator[tuple[Asked, pd.DataFrame | FetchFailed], None, None]:
+    session = session_of(site, shelf.store)
+
+    def bars_of(one: Asked) -> pd.DataFrame:
+        return history(one.ticker, _since(last.get(one.symbol)), shelf.today, site, session)
+
+    return answers(bars_of, asked, site.patience)
+
+
+def _since(last: pd.Timestamp | None) -> pd.Timestamp:
+    return FIRST_DAY if last is None else last - OVERLAP
+
+
+def _kept(last: pd.Timestamp | None) -> str:
+    return "" if last is None else f" The store keeps its bars up to {last:%Y-%m-%d}."
+
+
+def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd.DataFrame, of: int, again: set[str]) -> Deliveries:
+    """The batch of one ticker and what was odd about it; a ticker that doesn't fit what is stored is told and put into `again`."""
+    shelf = overlap.shelf
+    bars, dropped = settled(history, shelf.today)
+    stored = overlap.bars(one.symbol, last)
+    try:
+        spliced = splice(bars, stored, one.ticker)
+    except FetchFailed as error:
+        again.add(one.ticker)
+        yield Skipped(one.ticker, f"{error}{_kept(last)}")
+        return
+    level, closes = spliced.bars["close"], stored["close"].dropna()
+    held = held_back(level, closes, **BELIEVED[_kind(shelf, one)]._asdict())
+    for words in (*spliced.words, *gone_words(history.index, closes.index, _since(last)), *held_words(level, closes, held)):
+        yield Skipped(one.ticker, words)
+    dropped |= {"held back": int(held.sum())} if held.any() else {}
+    frame = spliced.bars[~held].rename_axis("observed").reset_index()
     frame = frame.assign(symbol=one.symbol, known=frame["observed"] + LAGS[shelf.universe])
     yield Batch(shelf.label, "bars", frame, "yahoo", shelf.universe, dropped, of)
+
+
+def _kind(shelf: Shelf, one: Asked) -> str:
+    return "coin" if shelf.universe != "fund" else "index" if one.ticker.startswith("^") else "fund"
 
 
 def settled(bars: pd.DataFrame, today: pd.Timestamp) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -145,8 +231,11 @@ def splice(fetched: pd.DataFrame, stored: pd.DataFrame, ticker: str) -> Spliced:
             f"Yahoo's bars of {ticker} don't reach back to {stored.index.max():%Y-%m-%d}, the last stored day. Try again later."
         )
     split = as_split(float((stored["close"] / fetched["close"])[common].median()))
-    level = fetched.assign(**{name: fetched[name] * float(split) for name in PRICES}, volume=fetched["volume"] / float(split))
-    adjusted = (stored["adj_close"] / fetched["adj_close"])[common].dropna()
+    level = fetched.assign(**{name: fetched[name] * float(split) for name in PRICES})
+    if not is_unit(split):
+        level["volume"] = fetched["volume"] / float(split)
+    sound = common[~BELIEVED["fund"].far(np.log((stored["close"] / level["close"])[common].to_numpy()))]
+    adjusted = (stored["adj_close"] / fetched["adj_close"])[sound].dropna()
     level["adj_close"] = fetched["adj_close"] * _exact(float(adjusted.iloc[-1]) if len(adjusted) else float(split))
     return Spliced(_keeping(stored.loc[common], level), split)
 
@@ -158,6 +247,11 @@ def as_split(ratio: float) -> Fraction:
     if abs(float(split) / larger - 1.0) > 1e-3:
         return Fraction(1)
     return split if ratio > 1.0 else 1 / split
+
+
+def is_unit(split: Fraction) -> bool:
+    """Whether so large a split is rather another unit (cents for dollars), which leaves volume as it is."""
+    return max(split, 1 / split) >= LEAST_UNIT
 
 
 def _exact(ratio: float) -> float:
@@ -173,94 +267,3 @@ def _keeping(stored: pd.DataFrame, level: pd.DataFrame) -> pd.DataFrame:
     moved = stored["adj_close"] * (kept["close"] / stored["close"])
     kept["adj_close"] = moved.where(stored["adj_close"].notna(), fresh["adj_close"])
     return pd.concat([kept, level.drop(index=stored.index)]).sort_index()
-
-
-def history(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, session: Any) -> pd.DataFrame:
-    """Daily bars of `ticker` from `since` to before `today`: days × open, high, low, close, adj_close, volume; split-adjusted.
-
-    Raises `NoSuchTicker`, `SourceUnreachable`, or `FetchFailed`, also where the answer is empty: Yahoo's way to say it is too much.
-    """
-    try:
-        for attempt in retries(site.patience):
-            with attempt:
-                rows = _once(ticker, since, today, site, session)
-                break
-    except Passing as passing:
-        raise given_up(site, passing, f"bars of {ticker}") from None
-    if rows.empty or "Adj Close" not in rows:
-        raise FetchFailed(
-            f"{site.name} sent an empty table from {since:%Y-%m-%d} on; it does so when asked too often. Try again later."
-        )
-    days = pd.DatetimeIndex(rows.index).tz_localize(None).normalize().as_unit("us")
-    return pd.DataFrame({name: rows[column].to_numpy(np.float64) for name, column in FIELDS.items()}, index=days)
-
-
-def _once(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, session: Any) -> pd.DataFrame:
-    import yfinance as yf
-    from yfinance.exceptions import YFException, YFRateLimitError, YFTickerMissingError
-
-    span = {"start": f"{since:%Y-%m-%d}", "end": f"{today:%Y-%m-%d}", "interval": "1d", "timeout": site.patience.timeout}
-    try:
-        with _raising_quietly():
-            rows: pd.DataFrame = yf.Ticker(ticker, session=session).history(**span, auto_adjust=False, actions=False)
-    except YFRateLimitError:
-        raise Passing("it asks for fewer requests (HTTP 429)") from None
-    except YFTickerMissingError as error:
-        why = site.hidden(error.rationale).rstrip(".")
-        raise NoSuchTicker(
-            f"{site.name} has no bars of it ({why}): the ticker is wrong or gone, or was asked for too often."
-        ) from None
-    except OSError as error:
-        raise _refused(site, error) from None
-    except LookupError:
-        raise Passing("its answer holds no bars") from None
-    except (ValueError, YFException) as error:
-        raise Passing(f"its answer isn't readable ({site.hidden(str(error)) or type(error).__name__})") from None
-    return rows
-
-
-def _refused(site: Site, error: OSError) -> Exception:
-    """What a failure of the connection, or an HTTP status, means: curl's errors are OSErrors."""
-    status = getattr(getattr(error, "response", None), "status_code", 0)
-    if status == 404:
-        return NoSuchTicker(f"{site.name} has no such ticker (HTTP 404).")
-    return Passing(f"HTTP {status}" if status else site.hidden(str(error)), reached=bool(status))
-
-
-@contextmanager
-def _raising_quietly() -> Iterator[None]:
-    """yfinance raises its errors instead of printing them, and doesn't answer from its memory, where it keeps failures too."""
-    import yfinance as yf
-    from yfinance.data import YfData
-
-    YfData.cache_get.cache_clear()
-    talk, hide = logging.getLogger("yfinance"), yf.config.debug.hide_exceptions
-    level = talk.level
-    talk.setLevel(logging.CRITICAL)
-    yf.config.debug.hide_exceptions = False
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="yfinance")
-            yield
-    finally:
-        talk.setLevel(level)
-        yf.config.debug.hide_exceptions = hide
-
-
-def session_of(site: Site, store: Store) -> Any:
-    """The session yfinance shall use, None for its own; its caches are kept beside the store."""
-    import yfinance as yf
-
-    yf.set_tz_cache_location(str(store.path.parent / "yahoo"))
-    return None if site.address == ADDRESS else redirected(site.address)
-
-
-def redirected(address: str) -> Any:
-    """A session that asks `address` for what yfinance asks the several hosts of Yahoo for."""
-    from curl_cffi.requests import Session
-
-    class Redirected(Session):  # type: ignore[type-arg]
-        def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
-            return super().request(method, address.rstrip("/") + (urlsplit(url).path or "/"), *args, **options)
-
-    return Redirected()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from faulting import World, make_world
 from filelock import FileLock
 from listening import Listener, listening
 
@@ -71,6 +72,27 @@ def reference_home(reference: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home into which the simulated market was fetched."""
     return made_once(tmp_path_factory, "simulated_home", lambda home: fetch_into(home, "simulated"))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The small market and its homes that faults are put upon copies of."""
+    return World(made_once(tmp_path_factory, "world", make_world))
+
+
+@pytest.fixture(scope="session")
+def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds a small simulated market of seven years: quick to compute again and again."""
+    from sources.layout import batches
+    from sources.simulated import simulate
+    from sources.store import Store
+
+    home = tmp_path_factory.mktemp("small")
+    with Store.open(home / "store.duckdb") as store:
+        store.claim_market("simulated")
+        for batch in batches(simulate(seed=3, start="2014-01-01", end="2020-12-31", stocks=12, coins=60), "simulated"):
+            store.append(batch, pd.Timestamp("2021-02-01"))
+    return home
 
 
 @pytest.fixture(scope="session")

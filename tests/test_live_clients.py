@@ -10,29 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_funds, fetch_live, panel, said, silent, stored_as_they_come
 from replay import NO_TICKER, Answer, Market, Params, Replay, Vintages, chart_body, serving
 
 from sources import coins, fred, live, yahoo
 from sources.batches import Batch, Skipped
 from sources.coins import COUNTED_STABLECOINS, Coverage, asset_class_of
 from sources.errors import FetchFailed
-from sources.fetch import FetchReport, fetch
-from sources.http import Patience, Site, as_json, ask, client_of
-from sources.series import BTC, ETH, FED_ASSETS, HY_SPREAD, MONEY_SUPPLY, REVERSE_REPO, SERIES, SPY, STABLECOIN_SUPPLY, Panel
+from sources.http import Passing, Patience, Site, as_json, ask, client_of
+from sources.series import BTC, ETH, FED_ASSETS, HY_SPREAD, MONEY_SUPPLY, REVERSE_REPO, SPY, STABLECOIN_SUPPLY
 from sources.simulated import simulate
 from sources.store import Store
-from sources.yahoo import Asked, Shelf, as_split, settled, splice
+from sources.yahoo import Asked, as_split, settled, splice
 
-QUICK = Patience(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
-TODAY = pd.Timestamp("2024-12-31 15:00")
-LATER = pd.Timestamp("2025-03-01")
 KEY = "0123456789abcdef0123456789abcdef"
-EVERY_SERIES = [series for series in SERIES.values() if series.provider == "fred" and not series.revised]
 FEW_COINS = coins.LARGE_COINS[:3]
-
-
-def silent(label: str, done: int, total: int) -> None:
-    """No progress is shown."""
 
 
 @pytest.fixture(scope="module")
@@ -62,47 +54,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few funds and large coins, for speed."""
     monkeypatch.setattr(coins, "LARGE_COINS", FEW_COINS)
     monkeypatch.setattr(yahoo, "fund_tickers", lambda: [Asked(ticker, ticker) for ticker in ("^RUT", "IWM", "SPY")])
-
-
-def fetch_live(
-    store: Store, replay: Replay, monkeypatch: pytest.MonkeyPatch, *, key: str = "", today: pd.Timestamp = TODAY
-) -> FetchReport:
-    """The whole provider, as the command line runs it."""
-    for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
-        monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-    monkeypatch.setenv("FRED_API_KEY", key)
-    monkeypatch.setattr(live, "Patience", lambda: QUICK)
-    return fetch(store, "live", today=today, progress=silent)
-
-
-def fetch_funds(store: Store, replay: Replay, *tickers: str, today: pd.Timestamp = TODAY) -> list[Batch | Skipped]:
-    """Bars of some funds, stored as they come."""
-    shelf = Shelf(store, "fund", "funds", today)
-    asked = [Asked(ticker, ticker) for ticker in tickers]
-    return stored_as_they_come(store, yahoo.deliveries(shelf, asked, Site("Yahoo", replay.address, QUICK), silent), today)
-
-
-def fetch_fred(store: Store, replay: Replay, *wanted: object, today: pd.Timestamp = TODAY) -> list[Batch | Skipped]:
-    """Some FRED series, stored as they come."""
-    delivered = fred.latest_values(store, list(wanted), Site("FRED", replay.address, QUICK), today, silent)  # type: ignore[arg-type]
-    return stored_as_they_come(store, delivered, today)
-
-
-def stored_as_they_come(store: Store, delivered: object, today: pd.Timestamp) -> list[Batch | Skipped]:
-    seen = []
-    for one in delivered:  # type: ignore[attr-defined]
-        seen.append(one)
-        if isinstance(one, Batch):
-            store.append(one, today)
-    return seen
-
-
-def said(delivered: list[Batch | Skipped]) -> list[str]:
-    return [f"{one.label}: {one.reason}" for one in delivered if isinstance(one, Skipped)]
-
-
-def panel(store: Store, universe: str, field: str) -> pd.DataFrame:
-    return store.read_panel(Panel("asked", "yahoo", universe, field, "", pd.Timedelta(0)), LATER)
 
 
 # The whole provider
@@ -196,7 +147,7 @@ def test_where_one_service_is_down_the_others_deliver(
     told = [line for line in said(delivered) if "Yahoo" in line]
     assert len(told) == 3
     assert told[0].startswith("funds: Yahoo can't be reached")
-    assert told[0].endswith("3 tickers were not asked for.")
+    assert "3 of 3 tickers did not come: " in told[0]
     assert "btc, eth wait for their volume" in told[2]
     assert len(store.read(FED_ASSETS, LATER))
     assert "coin-003" in panel(store, "coin", "close")
@@ -216,7 +167,7 @@ def asked_once(replay: Replay, *first: Answer, patience: Patience = QUICK, secre
     replay.first["/graph"] = list(first)
     site = Site("FRED", replay.address, patience, secret)
     with client_of(site) as client:
-        return ask(client, site, "graph/fredgraph.csv", {"id": "WALCL", "api_key": secret}, what="WALCL")
+        return ask(client, site, "graph/fredgraph.csv", {"id": "WALCL", "api_key": secret}, what="WALCL", read=str)
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -245,8 +196,6 @@ def test_a_wait_longer_than_our_patience_is_told_at_once(server: Replay, headers
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer("<!DOCTYPE html><html>Are you a robot?</html>"), "answered with a web page"),
-        (Answer("  \n"), "answered with nothing"),
         (
             Answer('{"error": {"type": "forbidden", "message": "Not available with supplied credentials."}}', 403),
             "HTTP 403, Not available",
@@ -254,17 +203,31 @@ def test_a_wait_longer_than_our_patience_is_told_at_once(server: Replay, headers
         (Answer("<html>no</html>", 404), "HTTP 404"),
     ],
 )
-def test_a_useless_answer_is_one_clear_line_and_not_asked_for_again(server: Replay, answer: Answer, words: str) -> None:
+def test_a_refusal_is_one_clear_line_and_not_asked_for_again(server: Replay, answer: Answer, words: str) -> None:
     with pytest.raises(FetchFailed, match=words) as error:
         asked_once(server, answer)
     assert "\n" not in str(error.value)
     assert len(server.asked) == 1
 
 
-def test_what_is_not_json_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer("<!DOCTYPE html><html>Are you a robot?</html>"), "answered with a web page"),
+        (Answer("  \n"), "answered with nothing"),
+    ],
+)
+def test_a_useless_answer_is_asked_for_again_and_then_one_clear_line(server: Replay, answer: Answer, words: str) -> None:
+    assert asked_once(server, answer).startswith("observation_date")
+    with pytest.raises(FetchFailed, match=words) as error:
+        asked_once(server, *[answer] * 9)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_not_json_is_asked_for_again() -> None:
     for body in ("[1, 2]", "{broken", "Will be right back"):
-        with pytest.raises(FetchFailed, match="isn't JSON"):
-            as_json(Site("Coin Metrics", "", QUICK), body, "list of coins")
+        with pytest.raises(Passing, match="isn't whole JSON"):
+            as_json(Site("Coin Metrics", "", QUICK), body)
 
 
 def test_a_key_is_in_no_message_log_or_traceback(server: Replay, store: Store, caplog: pytest.LogCaptureFixture) -> None:
@@ -303,7 +266,9 @@ def test_a_shortened_history_keeps_what_is_stored_and_says_so(store: Store, serv
     rows = len(store.read(HY_SPREAD, LATER))
     late = market.frames["fred"].query("date >= '2024-12-10'")
     market.frames["fred"] = late
-    assert said(fetch_fred(store, server, HY_SPREAD)) == []
+    told = said(fetch_fred(store, server, HY_SPREAD))
+    assert len(told) == 1
+    assert told[0].startswith("BAMLH0A0HYM2: its history was shortened: ")
     assert len(store.read(HY_SPREAD, LATER)) == rows
     with Store.open(store.path.parent / "new" / "store.duckdb") as empty:
         assert "came from 2024-12-10 only" in said(fetch_fred(empty, server, HY_SPREAD))[0]
@@ -325,9 +290,9 @@ def test_a_corrected_value_becomes_a_new_version_known_today(store: Store, serve
     "body", ["observation_date,DGS10\n2024-12-01,4.1\n", "no table at all", "observation_date,WALCL\n2024-12-01,four\n"]
 )
 def test_a_body_that_is_no_table_is_told_and_the_rest_goes_on(store: Store, server: Replay, body: str) -> None:
-    server.first["/graph"] = [Answer(body)]
+    server.first["/graph"] = [Answer(body)] * QUICK.attempts
     delivered = fetch_fred(store, server, FED_ASSETS, HY_SPREAD)
-    assert said(delivered)[0].startswith("WALCL: FRED sent no table of WALCL")
+    assert said(delivered)[0].startswith("WALCL: FRED gave no WALCL: it answered with something that is no table")
     assert len(store.read(HY_SPREAD, LATER))
     assert store.read(FED_ASSETS, LATER).empty
 
@@ -460,8 +425,10 @@ def test_a_tired_yahoo_is_asked_again(store: Store, server: Replay, answer: Answ
 def test_a_yahoo_that_stays_tired_is_one_clear_line(store: Store, server: Replay) -> None:
     server.routes["/v8/finance/chart/"] = lambda path, params: Answer("Too Many Requests", 429)
     delivered = fetch_funds(store, server, "SPY", "IWM")
-    assert [line.split(":")[0] for line in said(delivered)] == ["SPY", "IWM"]
-    assert "Yahoo gave no bars of SPY: it asks for fewer requests (HTTP 429). Try again later." in said(delivered)[0]
+    assert sorted(said(delivered)) == [
+        f"{ticker}: Yahoo gave no bars of {ticker}: HTTP 429 (it asks for fewer requests). Try again later."
+        for ticker in ("IWM", "SPY")
+    ]
 
 
 def test_days_without_a_close_are_left_for_another_time(store: Store, server: Replay, market: Market) -> None:
@@ -608,7 +575,6 @@ def test_a_stored_large_coin_goes_on_without_yahoo(store: Store, server: Replay,
             Answer('{"error": {"type": "forbidden", "message": "Requested resource is not available."}}', 403),
             "Requested resource is not available",
         ),
-        (Answer("<html></html>"), "answered with a web page"),
     ],
 )
 def test_a_useless_catalogue_is_one_clear_line(store: Store, server: Replay, few: None, answer: Answer, words: str) -> None:
@@ -666,14 +632,14 @@ def test_real_fredgraph_bodies_are_read(reference: Path) -> None:
     assert tables["RRPONTSYD"].value.isna().any()
     assert tables["WALCL"].iloc[0].to_list() == [pd.Timestamp("2002-12-18"), 719542.0]
     short = tables["BAMLH0A0HYM2"]
-    assert next(fred._shortened(HY_SPREAD, short.observed.min())).reason.startswith("came from")
+    assert next(fred._shortened(HY_SPREAD, short.observed.min())).startswith("came from")
 
 
 @pytest.mark.reference
 def test_real_bodies_of_the_fred_api_are_read(reference: Path) -> None:
     site = Site("ALFRED", "", QUICK, KEY)
     body = (reference / "cassettes" / "fred" / "api_observations_M2SL.json").read_text()
-    rows = fred._periods(site, as_json(site, body, "vintages")["observations"], "M2SL")
+    rows = fred._periods(site, as_json(site, body)["observations"], "M2SL")
     assert len(rows) == 60
     assert (rows.known > rows.observed).all()
 

@@ -28,6 +28,7 @@ from models.catalog import COMPOSITES, MODELS
 from models.registry import Champion, load_champion
 from sources.errors import BadInput
 from sources.store import Store
+from sources.target import ALTCOINS
 
 EXACT = 1e-9
 SEATS = {block: [f"{block} {seat}" for seat in "abc"] for block in BLOCKS}
@@ -189,7 +190,7 @@ def test_rungs_are_placed_among_their_own_past_three_years() -> None:
     assert [state(share) for share in (0.8, 0.5, 0.0, None)] == ["strong", "middling", "weak", "unknown"]
     assert [direction(0.5, before) for before in (0.46, 0.3, 0.7, None)] == ["steady", "rising", "falling", "unknown"]
     nothing = pd.DataFrame(np.nan, days, list(FEATURES))
-    assert {one.state for one in rungs(nothing, days[-1])} == {"unknown"}
+    assert {one.state for one in rungs(nothing, days[-1], ALTCOINS)} == {"unknown"}
 
 
 def test_the_word_skill_is_given_by_the_rule_alone() -> None:

@@ -15,6 +15,7 @@ from small_market import small_market
 
 from models.catalog import MODELS
 from sources.errors import Refused, UnknownName
+from sources.target import ALTCOINS
 from training.best_of import PRIOR_TRIALS, Tried
 from training.chance import SPACED, Walk, chances
 from training.judged import Judged
@@ -22,7 +23,6 @@ from training.plain import plain
 from training.scores import auc, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.verify import (
-    ONSET_RISE,
     Verification,
     model_names,
     non_overlapping,
@@ -154,8 +154,7 @@ def test_what_was_tried_and_is_not_judged_here_leaves_no_p_of_the_best() -> None
 
 def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path: Path) -> None:
     data, first = small_market(SETTINGS), pd.Timestamp("2024-07-01")
-    settings = replace(SETTINGS, outcome="first_passage")
-    walk = Walk(data, settings, usable(quarters(first, data.until), data.outcomes), (first, data.until))
+    walk = Walk(data, SETTINGS, usable(quarters(first, data.until), data.outcomes), (first, data.until))
     quick = chances(["boosted"], walk, quiet)
     assert quick == {}
     found = chances(["boosted"], walk, quiet, kept=tmp_path)["boosted"]
@@ -202,7 +201,7 @@ def test_non_overlapping_rows_are_judged_from_every_start() -> None:
 def test_onset_rows_are_those_not_in_a_rally_yet(judged: Verification) -> None:
     data = small_market(SETTINGS)
     here = judged.forecasts.query("model == 'hazard' and horizon == 60").dropna().set_index("as_of")
-    onset = here[data.X["rise_from_low"].reindex(here.index) < ONSET_RISE]
+    onset = here[data.X["rise_from_low"].reindex(here.index) < ALTCOINS.under_way]
     row = next(row for row in judged.rows if (row["model"], row["horizon"]) == ("hazard", 60))
     ratio = ((onset["probability"] - onset["outcome"]) ** 2).sum() / ((onset["climatology"] - onset["outcome"]) ** 2).sum()
     assert 0 < len(onset) < len(here)
@@ -216,7 +215,7 @@ def test_days_without_a_known_outcome_give_rows_that_say_so() -> None:
 
 @pytest.mark.parametrize("kind", ["terminal", "relative"])
 def test_other_outcomes_have_their_models_and_all_three_skills(kind: str) -> None:
-    settings = replace(SETTINGS, outcome=kind, threshold=None)
+    settings = replace(SETTINGS, target=ALTCOINS.asking(kind))
     assert set(model_names(settings)) == {name for name, spec in MODELS.items() if kind in spec.kinds}
     rows = verified(["logit"], settings=settings, first="2024-01-01").rows
     assert all(row[name]["value"] is not None for row in rows for name in SKILLS)
@@ -226,6 +225,6 @@ def test_other_outcomes_have_their_models_and_all_three_skills(kind: str) -> Non
 
 def test_a_model_that_cannot_speak_of_the_outcome_is_refused() -> None:
     with pytest.raises(Refused, match="hazard"):
-        model_names(TrainSettings(outcome="terminal", models=("hazard",)))
+        model_names(TrainSettings(ALTCOINS.asking("terminal"), models=("hazard",)))
     with pytest.raises(UnknownName, match="Did you mean 'hazard'"):
         model_names(TrainSettings(models=("hazrd",)))

@@ -186,7 +186,9 @@ def test_levels_crossed_are_told_of_new_lines_only(tmp_path: Path) -> None:
     assert told(3) == down
     assert told(4) == []
     text = crossed(lines, 3, levels)[0]["text"]
-    assert text.startswith("Simulated market. P(rally within 60 days) fell below 0.5: 0.49 on 2024-03-06, 0.70 on 2024-03-05")
+    assert text.startswith(
+        "Simulated market. P(altcoin rally within 60 days) fell below 0.5: 0.49 on 2024-03-06, 0.70 on 2024-03-05"
+    )
 
 
 def test_a_crossing_reaches_the_webhook_once_also_after_it_was_down(world: World, listener: Listener) -> None:

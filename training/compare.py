@@ -10,12 +10,14 @@ import pandas as pd
 
 from models.registry import find_run, list_runs
 from sources.errors import NoChampion, Refused
+from sources.target import ALTCOINS, Target, judged_horizon
 from training.bootstrap import difference_interval, skill_interval
 from training.cumulative import cumulative_lead
-from training.judged import JUDGED_DAYS, Judged
+from training.judged import Judged
 from training.paired import diebold_mariano_p, paired_null_p
 from training.plain import plain
 from training.scores import auc, brier_losses, brier_score, log_losses, log_score
+from training.settings import family
 from training.tracking import (
     Tracker,
     TrackingPlace,
@@ -46,11 +48,11 @@ class Candidate:
         return str(self.run["run_id"])
 
 
-def compare(place: TrackingPlace, runs: Sequence[str]) -> list[dict[str, Any]]:
+def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS) -> list[dict[str, Any]]:
     """One row a run and horizon, all on the same days, each paired with the first.
 
-    runs: ids, beginnings of ids or names; a training stands for all its models. None named: the last training, paired with the
-    champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
+    runs: ids, beginnings of ids or names; a training stands for all its models. None named: the last training of `target`, paired
+    with its champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
     Each row: run_id, model, version, trained_as_of, label, market, horizon, n, left_out (days of its own that the others lack),
     brier, log_score, auc, skill_climatology, and paired with the run it is `against` (None for that run itself): brier_difference
     and log_difference (positive where this run is the better), diebold_mariano_p, shift_null_p (None where rotations differ).
@@ -58,7 +60,7 @@ def compare(place: TrackingPlace, runs: Sequence[str]) -> list[dict[str, Any]]:
     """
     listed = list_runs(place.uri)
     with tracking(place) as tracker:
-        chosen = named(listed, runs) if runs else last_training(tracker, listed)
+        chosen = named(listed, runs) if runs else last_training(tracker, listed, target)
         require_one_label(chosen)
         candidates = [candidate(tracker, run) for run in chosen]
         table = common_days({one.run_id: one.forecasts for one in candidates})
@@ -103,7 +105,7 @@ def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Pat
     """The lead in Brier score over time, at the horizon that is judged."""
     from training.panel_figures import draw_cumulative
 
-    days = JUDGED_DAYS if JUDGED_DAYS in table.index.unique("horizon") else table.index[0][0]
+    days = judged_horizon(table.index.unique("horizon"))
     here, names = table.loc[days], {one.run_id: f"{one.run['name']} {one.run_id[:8]}" for one in (mine, theirs)}
     forecasts = {name: here[run]["probability"].to_numpy() for run, name in names.items()}
     found = Judged(int(days), pd.DatetimeIndex(here.index), forecasts, here[mine.run_id]["outcome"].to_numpy())
@@ -127,17 +129,25 @@ def models_of(listed: pd.DataFrame, run: pd.Series) -> list[pd.Series]:
     return [child for _, child in children[::-1].iterrows()]
 
 
-def last_training(tracker: Tracker, listed: pd.DataFrame) -> list[pd.Series]:
-    """The models of the newest finished training; the champion first, if it forecasts the same."""
-    trainings = listed[listed["parent_id"].isna() & (listed["status"] == "FINISHED")] if len(listed) else listed
+def last_training(tracker: Tracker, listed: pd.DataFrame, target: Target) -> list[pd.Series]:
+    """The models of the newest finished training of a target; its champion first, if it forecasts the same."""
+    trainings = listed[listed["parent_id"].isna() & (listed["status"] == "FINISHED") & of_target(listed, target)]
     if trainings.empty:
-        raise NoChampion("Nothing has been trained in this home yet. Run `altrally train` first.")
+        said = "" if target.is_default else f" for {target.name!r}"
+        raise NoChampion(f"Nothing has been trained{said} in this home yet. Run `altrally train` first.")
     models = models_of(listed, trainings.iloc[0])
-    current = champion(tracker)
+    current = champion(tracker, target)
     first = listed[listed["run_id"] == current.run_id] if current else listed[:0]
     if first.empty or label_of(first.iloc[0]) != label_of(models[0]):
         return models
     return [first.iloc[0], *(run for run in models if run["run_id"] != first.iloc[0]["run_id"])]
+
+
+def of_target(listed: pd.DataFrame, target: Target) -> pd.Series:
+    """Which runs are of the family of a target, on whatever market."""
+    if listed.empty:
+        return pd.Series(dtype=bool)
+    return listed["tags.family"] == listed["tags.market"].map(lambda market: family(market, target), na_action="ignore")
 
 
 def label_of(run: pd.Series) -> tuple[str, str]:

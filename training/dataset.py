@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from features.builder import COMPOSITE_LOOKBACK, build, matrix
-from features.index import load_index
+from features.targets import load_target_index, observed
 from sources.errors import MissingData
 from sources.reading import Reader
 from sources.series import BTC, COIN_PRICE
+from sources.target import Target
 from training.outcome import Outcomes, outcomes
 from training.settings import TrainSettings
 
@@ -33,50 +34,45 @@ class Dataset:
 def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Dataset:
     """Everything a training or a verification reads, as known at the end of `until`.
 
-    Raises MissingData where the altcoin index is absent or too short.
+    Raises MissingData where the level asked about is absent or too short.
     """
-    level = load_index(store, until).level.dropna()
-    require_index(level)
+    level = load_target_index(store, until, settings.target).level.dropna()
+    require_index(level, settings.target.subject)
     rows = pd.date_range(settings.start, until, freq="W-SUN")
-    inputs = matrix(build(store, until, start=settings.start - COMPOSITE_LOOKBACK), rows)
+    inputs = matrix(build(store, until, start=settings.start - COMPOSITE_LOOKBACK, target=settings.target), rows)
     return Dataset(
         X=inputs.X,
         neutral=inputs.neutral,
-        outcomes=index_outcomes(store, level, rows, settings, until),
+        outcomes=index_outcomes(store, level, rows, settings.target, until),
         snapshot=store.snapshot(until),
         market=store.market or "unknown",
         until=until,
     )
 
 
-def require_index(level: pd.Series) -> None:
+def require_index(level: pd.Series, subject: str) -> None:
     """Refuse an index too short to learn from."""
     if level.empty:
-        raise MissingData(
-            "train needs at least 3 years of the altcoin index, and the store has no coin prices. Run `altrally fetch`."
-        )
+        raise MissingData(f"train needs at least 3 years of the {subject}, and the store has no coin prices. Run `altrally fetch`.")
     first, last = level.index[0], level.index[-1]
     if last - first < LEAST_INDEX:
-        raise MissingData(f"train needs at least 3 years of the altcoin index; the store has {first:%Y-%m-%d} to {last:%Y-%m-%d}.")
+        raise MissingData(f"train needs at least 3 years of the {subject}; the store has {first:%Y-%m-%d} to {last:%Y-%m-%d}.")
 
 
-def index_outcomes(
-    store: Reader, level: pd.Series, rows: pd.DatetimeIndex, settings: TrainSettings, until: pd.Timestamp
-) -> Outcomes:
-    """Outcomes of the altcoin index, known its release lag after they are over."""
+def index_outcomes(store: Reader, level: pd.Series, rows: pd.DatetimeIndex, target: Target, until: pd.Timestamp) -> Outcomes:
+    """Outcomes of the target's level, known its release lag after they are over."""
     return outcomes(
         level,
         rows,
-        kind=settings.outcome,
-        threshold=settings.rise,
-        horizons=settings.horizons,
+        kind=target.outcome,
+        threshold=target.rise,
+        horizons=target.horizons,
         release_lag=COIN_PRICE.release_lag,
         until=until,
-        benchmark=bitcoin(store, until) if settings.outcome == "relative" else None,
+        benchmark=bitcoin(store, until) if target.outcome == "relative" else None,
     )
 
 
 def bitcoin(store: Reader, until: pd.Timestamp) -> pd.Series:
     """BTC closes by observed day, the latest version known."""
-    versions = store.read(BTC, until)
-    return versions.drop_duplicates("observed", keep="last").set_index("observed")["value"].sort_index()
+    return observed(store, BTC, until)

@@ -264,11 +264,12 @@ def aucs(forecasts: Floats, events: Floats) -> Floats:
 def null_of(statistic: Floats, independent: int) -> Null:
     """Summary of a statistic (S,) whose first value is the true one; what can't be had counts as good."""
     true, by_chance = float(statistic[0]), statistic[1:]
-    low, high = np.nanquantile(by_chance, LEVELS)
+    known = by_chance[~np.isnan(by_chance)]
+    low, high = np.quantile(known, LEVELS) if len(known) else (np.nan, np.nan)
     return Null(
         observed=true,
         p=float((1 + (~(by_chance < true)).sum()) / len(statistic)),
-        mean=float(np.nanmean(by_chance)),
+        mean=float(known.mean()) if len(known) else float("nan"),
         low=float(low),
         high=float(high),
         shifts=len(by_chance),

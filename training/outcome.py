@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sources.errors import MissingData
-from training.settings import KINDS
+from sources.target import KINDS
 
 
 @dataclass(frozen=True)

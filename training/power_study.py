@@ -52,7 +52,10 @@ class Study:
         spec = MODELS[REFITTED]
         settings = TrainSettings()
         model = configuration(
-            REFITTED, spec.make(settings.outcome, settings.rise).get_params(), [*spec.columns, *FEATURES], settings
+            REFITTED,
+            spec.make(settings.outcome, settings.rise, settings.horizons).get_params(),
+            [*spec.columns, *FEATURES],
+            settings,
         )
         parts = [model, self.seed, self.lag_weeks, STOCKS, COINS, SHIFTS, REPETITIONS, f"{END:%Y-%m-%d}"]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -7,7 +7,8 @@ import pandas as pd
 
 from models.catalog import MODELS
 from models.registry import find_run, list_runs
-from sources.errors import AltrallyError, BadInput, NoChampion, Refused
+from sources.errors import AltrallyError, BadInput, Refused
+from sources.target import judged_horizon
 from training.bootstrap import Interval, difference_interval
 from training.judged import JUDGED_DAYS, LEVEL
 from training.scores import brier_losses
@@ -17,6 +18,7 @@ from training.tracking import (
     Tracker,
     TrackingPlace,
     champion,
+    champion_named,
     forecasts_of,
     metrics_of,
     set_alias,
@@ -28,9 +30,9 @@ from training.tracking import (
 AGREEMENT = 1e-9
 SEED = 7
 NULLS = {
-    "skill_climatology_60_null_p": "circular-shift null p-value",
-    "claim_60_null_p": "claim's null p-value",
-    "best_of_n_60_p": "best-of-N p-value",
+    "skill_climatology_{days}_null_p": "circular-shift null p-value",
+    "claim_{days}_null_p": "claim's null p-value",
+    "best_of_n_{days}_p": "best-of-N p-value",
 }
 
 
@@ -40,7 +42,8 @@ def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], recor
     An empty home gets the `default` model as champion. Else the champion is refreshed if its configuration was trained again, and
     the best other model becomes challenger. Nothing else moves the champion but `promote`.
     """
-    current = champion(tracker)
+    target = next(iter(records.values())).card.target
+    current = champion(tracker, target)
     if current is None:
         set_alias(tracker, "champion", made[default])
         decisions = [f"{default} v{made[default].version} is champion: the first model of this home, {standing(records[default])}."]
@@ -89,7 +92,7 @@ def refresh_refusals(tracker: Tracker, current: Registered, record: ModelRecord)
         reasons.append(record.tags["gates"])
     try:
         reasons += disagreement(forecasts_of(tracker, current.run_id), record.forecasts)
-    except (NoChampion, OSError) as error:
+    except AltrallyError as error:
         reasons.append(f"the champion's forecasts can't be read ({error})")
     return reasons
 
@@ -115,13 +118,14 @@ def challenge(
         name: score
         for name, record in records.items()
         if not MODELS[name].baseline and record.card.configuration != champions
-        if (score := record.metrics.get(f"brier_{JUDGED_DAYS}")) is not None
+        if (score := record.metrics.get(f"brier_{judged_horizon(record.card.horizons)}")) is not None
     }
     if not scores:
         return []
     best = min(scores, key=lambda name: scores[name])
     set_alias(tracker, "challenger", made[best])
-    return [f"{best} v{made[best].version} is challenger (60-day Brier score {scores[best]:.4f})."]
+    days = judged_horizon(records[best].card.horizons)
+    return [f"{best} v{made[best].version} is challenger ({days}-day Brier score {scores[best]:.4f})."]
 
 
 def promote(place: TrackingPlace, run: str, *, force: bool = False, why: str | None = None) -> str:
@@ -135,9 +139,10 @@ def promote(place: TrackingPlace, run: str, *, force: bool = False, why: str | N
         raise BadInput("--force needs --why TEXT, and --why is for --force: say why the rules shouldn't hold this once.")
     found = find_run(list_runs(place.uri), run)
     with tracking(place) as tracker:
-        candidate, current = version_of(tracker, str(found["run_id"])), champion(tracker)
+        candidate = version_of(tracker, str(found["run_id"]))
         if candidate is None:
             raise Refused(f"Run {run} holds no model; name a run of one model. `altrally compare` lists them.")
+        current = champion_named(tracker, candidate.name)
         if current is not None and current.run_id == candidate.run_id:
             raise Refused(f"{found['name']} v{candidate.version} is champion already.")
         reasons = promotion_refusals(tracker, current, candidate)
@@ -152,35 +157,37 @@ def promote(place: TrackingPlace, run: str, *, force: bool = False, why: str | N
 
 def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: Registered) -> list[str]:
     """Why a different configuration may not become champion; empty if it may (STATISTICS 2, 8)."""
-    metrics = metrics_of(tracker, candidate.run_id)
+    forecasts = forecasts_of(tracker, candidate.run_id)
+    judged = judged_horizon(forecasts["horizon"].unique())
     gates = candidate.tags.get("gates", "its data gates weren't checked")
-    reasons = null_refusals(metrics) + ([] if gates == "pass" else [gates])
+    reasons = null_refusals(metrics_of(tracker, candidate.run_id), judged) + ([] if gates == "pass" else [gates])
     if current is None:
         return reasons
     if (current.tags.get("label"), current.tags.get("market")) != (candidate.tags.get("label"), candidate.tags.get("market")):
         return [f"it forecasts {described(candidate.tags)}, the champion {described(current.tags)}", *reasons]
     try:
-        days = paired(forecasts_of(tracker, candidate.run_id), forecasts_of(tracker, current.run_id), JUDGED_DAYS)
+        days = paired(forecasts, forecasts_of(tracker, current.run_id), judged)
     except AltrallyError as error:
         return [str(error).rstrip("."), *reasons]
-    return interval_refusals(better_by(days, JUDGED_DAYS), len(days)) + reasons
+    return interval_refusals(better_by(days, judged), len(days), judged) + reasons
 
 
-def interval_refusals(difference: Interval, days: int) -> list[str]:
+def interval_refusals(difference: Interval, days: int, horizon: int = JUDGED_DAYS) -> list[str]:
     """The paired interval must lie above zero."""
     if difference.low > 0:
         return []
     if np.isnan(difference.low):
         return [f"{days} common days are too few for an interval"]
     shown = f"{difference.value:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
-    return [f"its 60-day Brier score gains {shown} on the champion's on {days} common days, which doesn't exclude zero"]
+    return [f"its {horizon}-day Brier score gains {shown} on the champion's on {days} common days, which doesn't exclude zero"]
 
 
-def null_refusals(metrics: Mapping[str, float]) -> list[str]:
+def null_refusals(metrics: Mapping[str, float], horizon: int = JUDGED_DAYS) -> list[str]:
     """Each null must have been computed, and be below 0.05."""
-    missing = [f"its {what} hasn't been computed" for name, what in NULLS.items() if name not in metrics]
+    nulls = {name.format(days=horizon): what for name, what in NULLS.items()}
+    missing = [f"its {what} hasn't been computed" for name, what in nulls.items() if name not in metrics]
     weak = [
-        f"its {what} is {metrics[name]:.3f}, not below {LEVEL}" for name, what in NULLS.items() if metrics.get(name, 0) >= LEVEL
+        f"its {what} is {metrics[name]:.3f}, not below {LEVEL}" for name, what in nulls.items() if metrics.get(name, 0) >= LEVEL
     ]
     return missing + weak
 

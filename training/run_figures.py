@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from sources.target import judged_horizon
 from training import panel_figures as figures
 from training.cumulative import cumulative_lead
 from training.decision_value import murphy, value_curve
-from training.judged import JUDGED_DAYS, Judged
+from training.judged import Judged
 from training.nulls import null_of
 from training.panel import by_year, sharpness
 from training.reliability import reliability_curve
@@ -33,7 +34,7 @@ def draw_panel(found: Mapping[int, Judged], model: str, about: str, folder: Path
     figures.draw_value({days: value_curve(one, model, seed=seed) for days, one in found.items()}, about, folder / "value.png")
     figures.draw_sharpness(spread, about, folder / "sharpness.png")
     figures.draw_by_year({days: by_year(one, model, seed=seed) for days, one in found.items()}, about, folder / "by_year.png")
-    draw_leads(found.get(JUDGED_DAYS, next(iter(found.values()))), model, about, folder / "cumulative.png", seed=seed)
+    draw_leads(found[judged_horizon(list(found))], model, about, folder / "cumulative.png", seed=seed)
 
 
 def draw_leads(found: Judged, model: str, about: str, path: Path, *, seed: int) -> None:
@@ -44,9 +45,12 @@ def draw_leads(found: Judged, model: str, about: str, path: Path, *, seed: int) 
 
 def draw_nulls(rotations: pd.DataFrame, independent: int, about: str, folder: Path) -> None:
     """Skill on the true dates among what rotations give, at the horizon judged. rotations: null, shift, horizon, skill."""
-    judged = rotations[rotations["horizon"] == JUDGED_DAYS].sort_values("shift")
+    if rotations.empty:
+        return
+    days = judged_horizon(rotations["horizon"].unique())
+    judged = rotations[rotations["horizon"] == days].sort_values("shift")
     for name, rows in judged.groupby("null"):
         skill = rows["skill"].to_numpy()
-        found, title = null_of(skill, independent), f"{about}, within {JUDGED_DAYS} days"
+        found, title = null_of(skill, independent), f"{about}, within {days} days"
         path = folder / f"null_{name}.png"
         figures.draw_null(found.observed, skill[1:], found.p, independent, STATISTICS[str(name)], title, path)

@@ -8,12 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from sources.errors import BadInput, UnknownName
+from sources.target import ALTCOINS, Target
 
-KINDS: Mapping[str, float] = {"first_passage": 0.30, "terminal": 0.20, "relative": 0.0}
-"""Kinds of outcome and the rise each asks for by default."""
-
-LARGEST_RISE = 5.0
 START, FIRST_TEST = pd.Timestamp("2015-01-01"), pd.Timestamp("2018-01-01")
 
 
@@ -21,14 +17,11 @@ START, FIRST_TEST = pd.Timestamp("2015-01-01"), pd.Timestamp("2018-01-01")
 class TrainSettings:
     """What to forecast, with which models, on which rows.
 
-    `threshold` is a share (0.3 is 30 %), None the default of the outcome; `horizons` are calendar days; `models` None means all
-    that can forecast the outcome; `draws` refits lie behind the interval of a probability; `rotations` thins those of the
-    nulls evenly to that many (None: all). Raises BadInput on anything else.
+    `models` None means all that can forecast the target's outcome; `draws` refits lie behind the interval of a probability;
+    `rotations` thins those of the nulls evenly to that many (None: all).
     """
 
-    outcome: str = "first_passage"
-    threshold: float | None = None
-    horizons: tuple[int, ...] = (30, 60, 90)
+    target: Target = ALTCOINS
     start: pd.Timestamp = START
     first_test: pd.Timestamp = FIRST_TEST
     models: tuple[str, ...] | None = None
@@ -36,50 +29,43 @@ class TrainSettings:
     rotations: int | None = None
     seed: int = 7
 
-    def __post_init__(self) -> None:
-        """Refuse what can't be trained."""
-        if self.outcome not in KINDS:
-            raise UnknownName("outcome", self.outcome, KINDS)
-        if sorted(set(self.horizons)) != list(self.horizons) or not self.horizons or self.horizons[0] < 1:
-            raise BadInput(f"Horizons must be rising numbers of days, not {self.horizons}.")
-        if self.threshold is not None:
-            require_rise(self.outcome, self.threshold)
+    @property
+    def outcome(self) -> str:
+        """The kind of outcome."""
+        return self.target.outcome
 
     @property
     def rise(self) -> float:
-        """The threshold asked for, or the outcome's own."""
-        return KINDS[self.outcome] if self.threshold is None else self.threshold
+        """By how much the level must rise."""
+        return self.target.rise
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Calendar days ahead."""
+        return self.target.horizons
 
     @property
     def label(self) -> str:
         """Names what is forecast: only forecasts of the same label can be compared."""
-        return f"{self.outcome} {self.rise:g} within {'/'.join(map(str, self.horizons))} days"
+        return self.target.label
 
 
-def require_rise(outcome: str, rise: float) -> None:
-    """Refuse a threshold the outcome can't have."""
-    if outcome == "relative" and rise != 0:
-        raise BadInput(f"--threshold {rise:g} has no meaning for `relative`, which asks whether the index beats BTC.")
-    if outcome == "terminal" and not -1 < rise <= LARGEST_RISE:
-        raise BadInput(f"--threshold {rise:g} is not a share between -1 and {LARGEST_RISE:g}; 0.2 is 20 %.")
-    if outcome == "first_passage" and not 0 < rise <= LARGEST_RISE:
-        raise BadInput(f"--threshold {rise:g} is not a share between 0 and {LARGEST_RISE:g}; 0.3 is 30 %.")
-
-
-def family(market: str) -> str:
-    """Models tried on the same market are tries at the same question."""
-    return f"altcoin-rally-{market}"
+def family(market: str, target: Target = ALTCOINS) -> str:
+    """Models tried at the same target on the same market are tries at the same question."""
+    return f"{target.slug}-{market}"
 
 
 def configuration(model: str, params: Mapping[str, Any], columns: Sequence[str], settings: TrainSettings) -> str:
     """16 hex digits naming a configuration: all that decides its forecasts except the data and the code."""
-    parts = {
+    parts: dict[str, Any] = {
         "model": model,
         "params": {name: repr(value) for name, value in sorted(params.items())},
         "columns": list(columns),
         "outcome": settings.outcome,
-        "threshold": settings.rise,
+        "threshold": settings.target.threshold,
         "horizons": settings.horizons,
         "start": f"{settings.start:%Y-%m-%d}",
     }
+    if not settings.target.is_default:
+        parts["target"] = settings.target.definition
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

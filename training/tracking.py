@@ -1,10 +1,11 @@
 """What MLflow holds, written: runs, models, aliases, the count of trials. The only module that writes there."""
 
+import json
 import logging
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,18 +24,24 @@ from models.registry import (
     EXPERIMENT,
     FORECASTS_FILE,
     MODEL_FILE,
-    REGISTERED_MODEL,
     ROTATIONS_FILE,
     SQLITE,
     VERIFICATION_FILE,
     champion_version,
+    damaged_figures,
     fetched,
+    figures_of,
+    read_table,
     require_database,
 )
 from models.saving import TRUSTED_TYPES, digest
+from sources.copies import damage, keep_copy
 from sources.errors import NoChampion, StoreUnusable
+from sources.target import ALTCOINS, Target
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
+from training.scores import Floats
+from training.scratch import clear, is_left, room
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +50,7 @@ DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 WORTH_TWO_PROCESSES = 4
 ABOUT = (
-    "The probability that altcoins rally within 30, 60 and 90 days. `champion` scores; `challenger` is the best other model of the "
+    "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
     "last training. A version tagged `unproven` has shown no skill."
 )
 SEED = 7
@@ -74,11 +81,12 @@ class TrackingPlace:
 
 @dataclass(frozen=True)
 class Tracker:
-    """An open place: its client and the experiment all runs belong to."""
+    """An open place: its client, the experiment all runs belong to, and the room this process works in."""
 
     client: "MlflowClient"
     experiment_id: str
     place: TrackingPlace
+    room: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,32 +131,45 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Registered:
-    """A version of the registered model and the run that made it."""
+    """A version of a registered model, one a target, and the run that made it."""
 
     version: str
     run_id: str
     tags: Mapping[str, str]
+    name: str = ALTCOINS.registered_model
 
 
 @contextmanager
 def tracking(place: TrackingPlace) -> Iterator[Tracker]:
     """Open a place, creating what isn't there and clearing up after trainings that died. Its failures become StoreUnusable."""
     quieten()
+    with clear_errors(place), pointed_at(place.uri), room(place.home) as name:
+        with alone(place):
+            create_database(place)
+            require_whole(place)
+            tracker = replace(connect(place), room=name)
+        sweep(tracker)
+        yield tracker
+        with alone(place):
+            if place.database is not None and not damaged_figures(place.database):
+                keep_copy(place.database)
+
+
+@contextmanager
+def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
+    """Turn what MLflow, its database and the disk say into one line, ending in what isn't lost."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        with pointed_at(place.uri):
-            with alone(place):
-                create_database(place)
-                tracker = connect(place)
-            sweep(tracker)
-            yield tracker
-    except (MlflowException, SQLAlchemyError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise StoreUnusable(f"The runs at {place.uri} can't be written: {first_line}") from error
+        yield
     except Timeout:
-        raise StoreUnusable(f"Another process has been creating {place.database} for {LOCK_SECONDS} seconds.") from None
+        raise StoreUnusable(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        first_line = str(error).strip().splitlines()[0].rstrip(".")
+        if "out-of-date database schema" in first_line:
+            first_line = f"another version of MLflow left them. Copy them, then run `mlflow db upgrade {place.uri}`"
+        raise StoreUnusable(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip()) from error
 
 
 @contextmanager
@@ -200,9 +221,19 @@ def create_database(place: TrackingPlace) -> None:
     from mlflow import MlflowClient
 
     unfinished = file.with_suffix(".new")
-    unfinished.unlink(missing_ok=True)
+    for left in file.parent.glob(f"{unfinished.name}*"):
+        left.unlink()
     MlflowClient(tracking_uri=f"{SQLITE}{unfinished}").search_experiments(max_results=1)
     unfinished.replace(file)
+
+
+def require_whole(place: TrackingPlace) -> None:
+    """Refuse a database that is damaged, or was left amid a migration."""
+    if place.database is None:
+        return
+    found = damage(place.database, "SELECT count(*) = 1 FROM alembic_version")
+    if found:
+        raise StoreUnusable(f"{place.database} is damaged or half migrated ({found}). Run `altrally repair`.")
 
 
 def connect(place: TrackingPlace) -> Tracker:
@@ -233,19 +264,35 @@ def relocate(place: TrackingPlace, old: str, new: str) -> None:
 
 
 def sweep(tracker: Tracker) -> int:
-    """Mark runs KILLED whose process died while they were RUNNING; how many."""
+    """Clear up after dead processes: mark KILLED their runs still RUNNING and FAILED their half-saved models; how many runs."""
+    home = tracker.place.home
     running = tracker.client.search_runs([tracker.experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
-    dead = [run.info.run_id for run in running if is_dead(run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
+    dead = [run.info.run_id for run in running if is_dead(home, run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
+    if dead:
+        fail_models(tracker, dead)
     for run_id in dead:
         tracker.client.set_terminated(run_id, "KILLED")
+    clear(home)
     return len(dead)
 
 
-def is_dead(tags: Mapping[str, str], started: pd.Timestamp) -> bool:
-    """Its process is gone from this machine, or it has been running for longer than any training does."""
+def fail_models(tracker: Tracker, runs: Sequence[str]) -> None:
+    """Models that runs were saving when they died."""
+    for model in tracker.client.search_logged_models([tracker.experiment_id], max_results=50):
+        if model.source_run_id in runs and model.status == "PENDING":
+            tracker.client.finalize_logged_model(model.model_id, "FAILED")
+
+
+def is_dead(home: Path, tags: Mapping[str, str], started: pd.Timestamp) -> bool:
+    """Its process is gone from this machine, or it has been running for longer than any training does.
+
+    A number may have been given to another process since, but nobody else keeps its room.
+    """
     if pd.Timestamp.now("UTC").tz_localize(None) - started > DEAD_AFTER:
         return True
-    return tags.get("host") == platform.node() and not is_alive(int(tags.get("pid", 0)))
+    if tags.get("host") != platform.node():
+        return False
+    return not is_alive(int(tags.get("pid", 0))) or is_left(home, tags.get("room", ""))
 
 
 def is_alive(pid: int) -> bool:
@@ -287,12 +334,14 @@ def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
 def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
     """What was tried on the question of a training (its tags) so far, with what was kept of it on the same data."""
     tried = tried_on(tracker, training["family"], training["label"])
-    kept = kept_runs(tracker, training, tried.configurations - set(besides))
-    return replace(
-        tried,
-        forecasts={name: wide(forecasts_of(tracker, run)) for name, run in kept.items()},
-        skills={name: skills for name, run in kept.items() if (skills := skills_of(tracker, run)) is not None},
-    )
+    forecasts: dict[str, pd.DataFrame] = {}
+    skills: dict[str, Floats] = {}
+    for name, run in kept_runs(tracker, training, tried.configurations - set(besides)).items():
+        with suppress(StoreUnusable):  # what is damaged counts as never judged
+            forecasts[name] = wide(forecasts_of(tracker, run))
+            found = skills_of(tracker, run)
+            skills |= {} if found is None else {name: found}
+    return replace(tried, forecasts=forecasts, skills=skills)
 
 
 def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
@@ -326,7 +375,7 @@ def rotations_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
     """What a run scored on every rotation: null, shift, horizon, skill, auc, brier; empty where it was never rotated."""
     folder = tracker.client.get_run(run_id).info.artifact_uri
     with fetched(folder, ROTATIONS_FILE, tracker.place.home, tracker.place.uri) as file:
-        return pd.read_parquet(file)
+        return read_table(file)
 
 
 def skills_of(tracker: Tracker, run_id: str) -> NDArray[np.float64] | None:
@@ -357,6 +406,7 @@ def log_training(
             for done, (name, record) in enumerate(models.items()):
                 progress(f"tracking: {name}", done, len(models))
                 made[name] = log_model_run(tracker, parent, name, training, record, pictures[name])
+        seal(tracker, parent)
         outcome = "FINISHED"
     finally:
         tracker.client.set_terminated(parent, outcome)
@@ -365,7 +415,7 @@ def log_training(
 
 def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> str:
     """A RUNNING run that says whose it is; its id."""
-    process = {"pid": str(os.getpid()), "host": platform.node()}
+    process = {"pid": str(os.getpid()), "host": platform.node(), "room": tracker.room}
     told = {"mlflow.note.content": description, "mlflow.source.name": "altrally train"}
     family = {} if parent is None else {"mlflow.parentRunId": parent}
     all_tags = {**tags, **process, **told, **family}
@@ -392,6 +442,7 @@ def log_model_run(
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
         tracker.client.log_artifacts(run_id, str(pictures))
         registered = register(tracker, run_id, record)
+        seal(tracker, run_id)
         outcome = "FINISHED"
     finally:
         tracker.client.set_terminated(run_id, outcome)
@@ -445,6 +496,20 @@ def log_comparison(
     with TemporaryDirectory() as folder:
         draw(Path(folder) / f"against {against}.png")
         tracker.client.log_artifacts(run_id, folder, "comparisons")
+    seal(tracker, run_id)
+
+
+def seal(tracker: Tracker, run_id: str) -> None:
+    """Tag a run with the sums of its figures and its files, so that damage is found; a server looks after its own."""
+    database, artifacts = tracker.place.database, tracker.place.artifacts
+    if database is None or artifacts is None:
+        return
+    outputs = tracker.client.get_run(run_id).outputs.model_outputs
+    places = [run_id, *(f"models/{model.model_id}" for model in outputs)]
+    files = [file for place in places for file in sorted((artifacts / place).rglob("*")) if file.is_file()]
+    sums = {str(file.relative_to(artifacts)): digest(file) for file in files}
+    tracker.client.set_tag(run_id, "figures", figures_of(database)[run_id])
+    tracker.client.set_tag(run_id, "files", json.dumps(sums))
 
 
 def log_page(tracker: Tracker, run_id: str, as_of: str, html: str) -> None:
@@ -497,55 +562,70 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
     named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
     with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
         tags = {**record.tags, **named, "sha256": digest(file)}
-    require_registered_model(tracker)
+    require_registered_model(tracker, card.target)
     made = tracker.client.create_model_version(
-        REGISTERED_MODEL, info.model_uri, run_id=run_id, tags=tags, description=record.description, model_id=info.model_id
+        card.target.registered_model,
+        info.model_uri,
+        run_id=run_id,
+        tags=tags,
+        description=record.description,
+        model_id=info.model_id,
     )
-    return Registered(str(made.version), run_id, tags)
+    return Registered(str(made.version), run_id, tags, made.name)
 
 
-def require_registered_model(tracker: Tracker) -> None:
-    """Create the registered model where it isn't there yet."""
+def require_registered_model(tracker: Tracker, target: Target) -> None:
+    """Create the registered model of a target where it isn't there yet."""
     from mlflow.exceptions import MlflowException
 
     try:
-        tracker.client.create_registered_model(REGISTERED_MODEL, description=ABOUT)
+        about = ABOUT.format(name=target.name, days=", ".join(map(str, target.horizons)))
+        tracker.client.create_registered_model(target.registered_model, description=about)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
 
 
-def champion(tracker: Tracker) -> Registered | None:
-    """The version that has the alias, None in an empty home."""
+def champion(tracker: Tracker, target: Target) -> Registered | None:
+    """The version that scores a target, None where it has none."""
+    return champion_named(tracker, target.registered_model)
+
+
+def champion_named(tracker: Tracker, name: str) -> Registered | None:
+    """The version of a registered model that has the alias, None where there is none."""
     try:
-        found = champion_version(tracker.client)
+        return registered(champion_version(tracker.client, name))
     except NoChampion:
         return None
-    return Registered(str(found.version), found.run_id, dict(found.tags))
+
+
+def registered(version: Any) -> Registered:
+    """A version as MLflow hands it out."""
+    return Registered(str(version.version), version.run_id, dict(version.tags), version.name)
 
 
 def version_of(tracker: Tracker, run_id: str) -> Registered | None:
     """The version a run registered."""
-    found = tracker.client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
-    return Registered(str(found[0].version), run_id, dict(found[0].tags)) if found else None
+    found = tracker.client.search_model_versions(f"run_id = '{run_id}'")
+    return registered(found[0]) if found else None
 
 
-def set_alias(tracker: Tracker, alias: str, registered: Registered) -> None:
+def set_alias(tracker: Tracker, alias: str, version: Registered) -> None:
     """Move an alias to a version."""
-    tracker.client.set_registered_model_alias(REGISTERED_MODEL, alias, registered.version)
+    tracker.client.set_registered_model_alias(version.name, alias, version.version)
 
 
-def tag_version(tracker: Tracker, registered: Registered, tags: Mapping[str, str]) -> None:
+def tag_version(tracker: Tracker, version: Registered, tags: Mapping[str, str]) -> None:
     """Leave tags on a version."""
     for name, value in tags.items():
-        tracker.client.set_model_version_tag(REGISTERED_MODEL, registered.version, name, value)
+        tracker.client.set_model_version_tag(version.name, version.version, name, value)
 
 
 def forecasts_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
     """Out-of-sample forecasts of a run: as_of, horizon, model, probability, climatology, outcome."""
     folder = tracker.client.get_run(run_id).info.artifact_uri
     with fetched(folder, FORECASTS_FILE, tracker.place.home, tracker.place.uri) as file:
-        return pd.read_parquet(file)
+        return read_table(file)
 
 
 def metrics_of(tracker: Tracker, run_id: str) -> dict[str, float]:

@@ -16,20 +16,24 @@ from models.hazard_table import hazard_table
 from sources.gates import freshness
 from sources.series import COIN_PRICE
 from sources.store import Store
+from sources.target import judged_horizon
 from training.best_of import Tried
 from training.bootstrap import WIDENING
 from training.chance import Chance, Walk, chances, configuration_of, with_chance
 from training.dataset import Dataset, prepare
-from training.judged import JUDGED_DAYS, LEVEL, Judged, judged_horizons
+from training.judged import LEVEL, Judged, judged_horizons
 from training.promotion import settle
 from training.settings import TrainSettings, family
+from training.spool import Work, forget, kept, left, read, reserved, spool
 from training.tracking import (
     ModelRecord,
     Registered,
     Tracker,
     TrackingPlace,
     TrainingRecord,
+    alone,
     champion,
+    clear_errors,
     code_version,
     count_trials,
     log_training,
@@ -103,6 +107,11 @@ class Job:
     stale: list[str]
     catalogue: pd.DataFrame
 
+    @property
+    def family(self) -> str:
+        """Whose tries its configurations are."""
+        return family(self.data.market, self.settings.target)
+
 
 def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: TrackingPlace, progress: Progress) -> TrainReport:
     """Train on what was known by the end of `until` and track it all in `place`.
@@ -114,19 +123,48 @@ def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: 
     progress("building features", 0, 0)
     data = prepare(store, settings, until)
     folds = usable(quarters(settings.first_test, until), data.outcomes)
-    job = Job(settings, data, folds, stale_index(store, until), catalogue(store, until))
+    job = Job(settings, data, folds, stale_index(store, until), catalogue(store, until, settings.target))
     return train_on(job, place, progress)
 
 
 def train_on(job: Job, place: TrackingPlace, progress: Progress) -> TrainReport:
     """Train on rows already prepared."""
     with tracking(place) as tracker:
-        names = names_to_train(job.settings, champion(tracker))
+        late = log_left(tracker, progress)
+        names = names_to_train(job.settings, champion(tracker, job.settings.target))
         configurations = [configuration_of(name, job.settings) for name in names]
-        trials = count_trials(tracker, family(job.data.market), job.settings.label, configurations)
+        trials = count_trials(tracker, job.family, job.settings.label, configurations)
         tried = tried_before(tracker, training_tags(job, max(trials.values())), besides=configurations)
-        trained = learn(job, names, tried, progress)
-        return keep(tracker, job, trained, trials, progress)
+        with reserved(place.home):
+            trained = learn(job, names, tried, progress)
+        report = keep(tracker, job, trained, trials, progress)
+    return replace(report, decisions=[*late, *report.decisions])
+
+
+def log_left(tracker: Tracker, progress: Progress) -> list[str]:
+    """Track what earlier runs learnt and couldn't; what was decided."""
+    decisions = []
+    for folder in left(tracker.place.home):
+        work = read(folder)
+        _, _, settled = log_work(tracker, work, progress)
+        forget(folder)
+        decisions += [f"{work.training.name}, kept since it couldn't be logged: {decision}" for decision in settled]
+    return decisions
+
+
+def make_good(place: TrackingPlace, progress: Progress) -> list[str]:
+    """`log_left` where there is anything; nothing is opened where there isn't."""
+    if not any(spool(place.home).glob("*.lock")):
+        return []
+    with tracking(place) as tracker:
+        return log_left(tracker, progress)
+
+
+def log_work(tracker: Tracker, work: Work, progress: Progress) -> tuple[str, dict[str, Registered], list[str]]:
+    """The parent run of a training, its versions by model, and what was decided about aliases."""
+    run_id, made = log_training(tracker, work.training, work.models, progress)
+    with alone(tracker.place):
+        return run_id, made, settle(tracker, work.default, made, work.models)
 
 
 def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping[str, int], progress: Progress) -> TrainReport:
@@ -137,8 +175,9 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
         model.name: replace(model_record(job, model, trials[model.configuration], tried), every_picture=model.name in seen)
         for model in trained
     }
-    run_id, made = log_training(tracker, training_record(job, tried, trained), records, progress)
-    decisions = settle(tracker, default, made, records)
+    work = Work(training_record(job, tried, trained), records, default)
+    with kept(tracker.place.home, work), clear_errors(tracker.place, "What was learnt is kept, and the next run logs it."):
+        run_id, made, decisions = log_work(tracker, work, progress)
     told = records.get(default, next(iter(records.values())))
     return TrainReport(
         until=f"{job.data.until:%Y-%m-%d}",
@@ -189,7 +228,9 @@ def final_fit(name: str, data: Dataset, settings: TrainSettings) -> HorizonModel
     """The model fitted on every outcome known, with the refits that give its interval."""
     events = data.outcomes.events.dropna(how="all")
     inputs = data.X.loc[events.index, list(MODELS[name].columns)]
-    return fitted(MODELS[name].make(settings.outcome, settings.rise), inputs, events, Draws(settings.draws, settings.seed))
+    return fitted(
+        MODELS[name].make(settings.outcome, settings.rise, settings.horizons), inputs, events, Draws(settings.draws, settings.seed)
+    )
 
 
 def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecord:
@@ -199,7 +240,7 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         "model": model.name,
         "configuration": model.configuration,
         "trial": str(trial),
-        f"skill_{JUDGED_DAYS}": worth(judged_row_of(model)["skill_climatology"]),
+        f"skill_{judged_row_of(model)['horizon']}": worth(judged_row_of(model)["skill_climatology"]),
         "unproven": str(not card.skill["shown"]).lower(),
         "gates": "; ".join(closed_gates(job, model.columns)) or "pass",
     }
@@ -254,10 +295,10 @@ def training_record(job: Job, tried: int, trained: Sequence[Trained]) -> Trainin
     """Everything to keep of a training as a whole; its tags go to every model too."""
     settings, data = job.settings, job.data
     return TrainingRecord(
-        name=f"train {data.until:%Y-%m-%d}",
+        name=f"train {data.until:%Y-%m-%d}" + ("" if settings.target.is_default else f" {settings.target.name}"),
         params={
             "outcome": settings.outcome,
-            "threshold": settings.rise,
+            "threshold": settings.target.threshold,
             "horizons": settings.horizons,
             "start": f"{settings.start:%Y-%m-%d}",
             "first_test": f"{job.folds[0].test_start:%Y-%m-%d}",
@@ -276,7 +317,7 @@ def training_record(job: Job, tried: int, trained: Sequence[Trained]) -> Trainin
 def training_tags(job: Job, tried: int) -> dict[str, str]:
     """What tells a training from others, as tags of its runs."""
     return {
-        "family": family(job.data.market),
+        "family": job.family,
         "trials": str(tried),
         "label": job.settings.label,
         "market": job.data.market,
@@ -292,9 +333,9 @@ def make_card(job: Job, model: Trained, tried: int) -> Card:
     ends = data.outcomes.label_end.loc[events.index].where(events.notna())
     return Card(
         model=model.name,
-        family=family(data.market),
+        family=job.family,
         market=data.market,
-        outcome={"kind": job.settings.outcome, "threshold": job.settings.rise},
+        outcome=job.settings.target.told,
         horizons=list(job.settings.horizons),
         columns=model.columns,
         label=job.settings.label,
@@ -330,11 +371,11 @@ def means(inputs: pd.DataFrame) -> dict[str, Any]:
 
 def judged_row_of(model: Trained) -> dict[str, Any]:
     """The row a model is judged by."""
-    return next((row for row in model.rows if row["horizon"] == JUDGED_DAYS), model.rows[-1])
+    return next((row for row in model.rows if row["horizon"] == judged_horizon(model.settings.horizons)), model.rows[-1])
 
 
 def skill_card(model: Trained) -> dict[str, Any]:
-    """Skill at 60 days as the card tells it."""
+    """Skill at the horizon judged as the card tells it."""
     row = judged_row_of(model)
     judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
     start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))

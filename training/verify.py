@@ -34,9 +34,6 @@ BASELINES = (CLIMATOLOGY, *RANDOM_WALKS, MOMENTUM)
 
 NOTHING_TRIED = Tried()
 
-ONSET_RISE = 0.30
-"""An onset row isn't already this far above the index's lowest close of the past 90 days."""
-
 
 @dataclass(frozen=True)
 class Verification:
@@ -130,7 +127,7 @@ def model_names(settings: TrainSettings) -> list[str]:
     for name in settings.models:
         if name not in MODELS:
             raise UnknownName("model", name, MODELS)
-        MODELS[name].make(settings.outcome, settings.rise)
+        MODELS[name].make(settings.outcome, settings.rise, settings.horizons)
     return list(dict.fromkeys(settings.models))
 
 
@@ -163,7 +160,7 @@ def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequenc
     """Walk forward with one model on the columns it reads."""
 
     def make() -> HorizonModel:
-        return spec.make(settings.outcome, settings.rise)
+        return spec.make(settings.outcome, settings.rise, settings.horizons)
 
     kept = draws if isinstance(make(), BatchedModel) else None
     return forecast(make, data.X[list(spec.columns)], data.outcomes, folds, draws=kept)
@@ -185,7 +182,7 @@ def judge(
     for found in judged_horizons(forecasts, data.outcomes.events, settings.horizons).values():
         references = {name: found.loss(model) for name, model in found.baselines.items()}
         spa = spa_p_values(all_losses(found, tried.forecasts), references, found.horizon, seed=settings.seed)
-        onset = (data.X["rise_from_low"].reindex(found.days) < ONSET_RISE).to_numpy()
+        onset = (data.X["rise_from_low"].reindex(found.days) < settings.target.under_way).to_numpy()
         for name in names:
             scores = scored(found.probabilities[name], found.outcome, references, onset, found.horizon, settings.seed)
             rows.append({"model": name, "horizon": found.horizon, **scores, **panel[name, found.horizon], "spa_p": spa.get(name)})

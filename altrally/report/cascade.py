@@ -1,12 +1,14 @@
 """The claimed cascade, rung by rung: where each stands in its own past three years, and which way it goes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from altrally.asked import capitalised, leaders, pictured, reworded
 from features.composites import LEAST, WINDOW, trailing_z
 from features.registry import FEATURES
+from sources.target import Target
 
 BEFORE = pd.Timedelta(days=28)
 STEADY = 0.05  # of the scale from lowest to highest
@@ -15,8 +17,8 @@ RUNGS = (
     ("Liquidity", "net_liquidity_growth"),
     ("Credit", "high_yield_over_treasuries"),
     ("Large stocks", "large_cap_return"),
-    ("Small caps against large", "small_caps_over_large"),
-    ("Altcoins", "altcoin_momentum"),
+    ("{leaders} against large", "small_caps_over_large"),
+    ("{subject}", "altcoin_momentum"),
 )
 
 
@@ -39,9 +41,11 @@ class Rung:
     direction: str
 
 
-def rungs(features: pd.DataFrame, as_of: pd.Timestamp) -> list[Rung]:
-    """The rungs in claimed order. features: every day × features."""
-    return [rung(name, feature, features[feature], as_of) for name, feature in RUNGS]
+def rungs(features: pd.DataFrame, as_of: pd.Timestamp, target: Target) -> list[Rung]:
+    """The rungs in claimed order. features: every day × features of the target."""
+    words = {"leaders": capitalised(leaders(target)), "subject": "Altcoins" if target.is_default else pictured(target)}
+    found = [rung(name.format(**words), feature, features[feature], as_of) for name, feature in RUNGS]
+    return [replace(one, formula=reworded(one.formula, target)) for one in found]
 
 
 def rung(name: str, feature: str, values: pd.Series, as_of: pd.Timestamp) -> Rung:

@@ -135,13 +135,13 @@ def percentile_bar(share: float, tip: str) -> Markup:
     )
 
 
-def paths(like: Likeness, rise: float | None) -> Markup:
-    """The index after each similar moment on a log scale, day 0 to the longest horizon; the line asks for the rally."""
+def paths(like: Likeness, rise: float | None, subject: str) -> Markup:
+    """The level after each similar moment on a log scale, day 0 to the longest horizon; the line asks for the rise."""
     drawn = [path(points(one), "path came" if any(one.came.values()) else "path", path_tip(one)) for one in like.moments]
     marks = [line("0", height_of(value), "100%", height_of(value), "grid") for value in PATH_TICKS]
     words = [label("-8", offset(height_of(value), 4), signed_percent(value - 1), anchor="end") for value in PATH_TICKS]
     asked = [] if rise is None else [line("0", height_of(1 + rise), "100%", height_of(1 + rise), "asked")]
-    said = "The altcoin index in the days after each similar moment: " + "; ".join(path_tip(moment) for moment in like.moments)
+    said = f"{subject} in the days after each similar moment: " + "; ".join(path_tip(moment) for moment in like.moments)
     return picture(PATHS_HEIGHT, *marks, *asked, stretched(*drawn), *words, says=said)
 
 
@@ -177,14 +177,14 @@ def day_axis(moments: Sequence[Moment]) -> Markup:
     return axis([(day, f"day {day}") for day in range(0, last + 1, 30)], 0, last)
 
 
-def history(record: History) -> Markup:
-    """Forecast and climatology week by week; shaded weeks were followed by a rally, hatched ones aren't over."""
+def history(record: History, event: str) -> Markup:
+    """Forecast and climatology week by week; shaded weeks were followed by the event, hatched ones aren't over."""
     shaded = [rest for first, last, came in runs(record) if came is not False for rest in [block(record, first, last, came)]]
     lines = stretched(path(curve(record, record.climatology), "climatology"), path(curve(record, record.probability), "forecast"))
     marks = [level_line(tick, "grid") for tick in QUARTERS]
     words = [label("-8", HISTORY_HEIGHT * (1 - tick) + 4, percent(tick), anchor="end") for tick in QUARTERS]
     span = f"{record.as_of[0]} to {record.as_of[-1]}"
-    said = f"Forecasts within {record.days} days, {span}, beside the base rate known then; shaded weeks were followed by a rally."
+    said = f"Forecasts within {record.days} days, {span}, beside the base rate known then; shaded weeks were followed by {event}."
     cursor = element("line", x1="0", y1="0", x2="0", y2=HISTORY_HEIGHT, class_="cursor", visibility="hidden")
     return picture(HISTORY_HEIGHT, hatching(record.days), *shaded, *marks, lines, *words, cursor, says=said)
 
@@ -231,14 +231,14 @@ def year_axis(record: History) -> Markup:
     return axis([(week_place(record, week), str(years[week])) for week in firsts[::step]], 0, 1)
 
 
-def reliability(bins: Sequence[Bin], base_rate: float | None) -> Markup:
-    """Share of rallies against forecast, with 90 % intervals; on the diagonal forecasts are reliable."""
+def reliability(bins: Sequence[Bin], base_rate: float | None, event: str) -> Markup:
+    """Share of events against forecast, with 90 % intervals; on the diagonal forecasts are reliable."""
     diagonal = stretched(path([(0.0, 1.0), (1.0, 0.0)], "diagonal"))
     marks = [level_line(tick, "grid") for tick in QUARTERS]
     words = [label("-8", SQUARE * (1 - tick) + 4, percent(tick), anchor="end") for tick in QUARTERS]
     usual = [] if base_rate is None else [level_line(base_rate, "climatology")]
-    said = "; ".join(bin_tip(one) for one in bins) or "No forecast has been judged yet."
-    return picture(SQUARE, *marks, diagonal, *usual, *words, *(piece for one in bins for piece in bin_marks(one)), says=said)
+    said = "; ".join(bin_tip(one, event) for one in bins) or "No forecast has been judged yet."
+    return picture(SQUARE, *marks, diagonal, *usual, *words, *(piece for one in bins for piece in bin_marks(one, event)), says=said)
 
 
 def level_line(share: float, kind: str) -> Markup:
@@ -247,17 +247,17 @@ def level_line(share: float, kind: str) -> Markup:
     return line("0", y, "100%", y, kind)
 
 
-def bin_marks(one: Bin) -> list[Markup]:
+def bin_marks(one: Bin, event: str) -> list[Markup]:
     """One bin: interval and mark, larger for more weeks."""
     x = across(one.probability, 0, 1)
     low, high, share = (f"{100 * (1 - value):.2f}%" for value in (one.low, one.high, one.share))
-    return [line(x, low, x, high, "whisker"), dot(x, share, min(3 + one.count**0.5 / 2, 10), "now", bin_tip(one))]
+    return [line(x, low, x, high, "whisker"), dot(x, share, min(3 + one.count**0.5 / 2, 10), "now", bin_tip(one, event))]
 
 
-def bin_tip(one: Bin) -> str:
+def bin_tip(one: Bin, event: str) -> str:
     """One bin in words."""
     return (
-        f"Forecast about {percent(one.probability)}: a rally followed {percent(one.share)} of {one.count} weeks "
+        f"Forecast about {percent(one.probability)}: {event} followed {percent(one.share)} of {one.count} weeks "
         f"(90 % interval {percent(one.low)} to {percent(one.high)})"
     )
 

@@ -1,12 +1,11 @@
 """The audit of the claim, a plain dict as `altrally audit --json` prints it, in words and rows; what it lacks is left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from altrally.report.facts import Facts
-from altrally.report.words import count, number, percent, signed, signed_percent
-from altrally.score import DRIVERS_AT_DAYS
+from altrally.report.words import champion_row, count, number, percent, signed, signed_percent
 
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 DEFAULT_RULE = ("record", 252)
@@ -62,12 +61,12 @@ def answer(facts: Facts) -> str:
     """Is the claim true? In a sentence or two."""
     if facts.audit:
         return f"{finding(facts.audit)}."
-    return f"Not audited here. {added(facts.score.model['name'], facts.record.rows)}"
+    return f"Not audited here. {added(facts)}"
 
 
-def added(model: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def added(facts: Facts) -> str:
     """What small caps, volume and liquidity add to crypto's own state, with its raw p."""
-    row = next((row for row in rows if row["model"] == model and row["horizon"] == DRIVERS_AT_DAYS), None)
+    row = champion_row(facts)
     if row is None or not row.get("claim_null"):
         return "No test of it is kept with this model."
     gain, p = row["claim_null"]["observed"], row["claim_null_p"]

@@ -9,12 +9,12 @@ from altrally.audit import audit
 from altrally.ledger import Ledger
 from altrally.report.facts import Previous
 from altrally.report.words import percent, signed_percent
-from altrally.score import DRIVERS_AT_DAYS
 from altrally.settings import Home
 from features.index import load_index
 from models.card import Card
 from sources.errors import MissingData
 from sources.store import Store
+from sources.target import Target, judged_horizon
 from training.dataset import bitcoin
 from training.following import CAVEAT, Following, following
 from training.settings import TrainSettings
@@ -22,24 +22,28 @@ from training.settings import TrainSettings
 COLUMNS = ("", "growth a year", "worst fall", "share of days in altcoins", "switches", "lost to dealing")
 
 
-def previous_of(home: Home, day: pd.Timestamp) -> Previous | None:
-    """The last live forecast of an earlier day in the ledger; None where there is none."""
+def previous_of(home: Home, day: pd.Timestamp, target: Target) -> Previous | None:
+    """The last live forecast of a target for an earlier day in the ledger; None where there is none."""
     with Ledger.open(home.ledger) as ledger:
-        line = ledger.last_live(before=day)
+        line = ledger.last_live(before=day, target=target)
     return None if line is None else Previous.of(line.body)
 
 
-def audited(store: Store, day: pd.Timestamp) -> dict[str, Any]:
-    """The audit of the claim, as the page reads it."""
-    return audit(store, day).to_json()
+def audited(store: Store, day: pd.Timestamp, target: Target) -> dict[str, Any] | None:
+    """The audit of the claim, as the page reads it; None for a target the claim says nothing of."""
+    return audit(store, day).to_json() if target.is_default else None
 
 
 def followed(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestamp) -> Mapping[str, Any] | None:
-    """What following the champion's out-of-sample forecasts up to a day would have meant; None where nothing can be dealt.
+    """What following the champion's out-of-sample forecasts up to a day would have meant; None where nothing can be dealt,
+    or the target isn't the altcoin index.
 
     forecasts: as_of, horizon, probability, climatology.
     """
-    judged = forecasts[(forecasts["horizon"] == DRIVERS_AT_DAYS) & (forecasts["as_of"] <= day)].set_index("as_of")
+    if not card.target.is_default:
+        return None
+    horizon = judged_horizon(card.horizons)
+    judged = forecasts[(forecasts["horizon"] == horizon) & (forecasts["as_of"] <= day)].set_index("as_of")
     try:
         return told(
             following(
@@ -49,7 +53,7 @@ def followed(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestam
                 bitcoin(store, day),
                 model=card.model,
                 market=card.market,
-                horizon=DRIVERS_AT_DAYS,
+                horizon=horizon,
                 trials=card.trials,
                 seed=TrainSettings().seed,
             )

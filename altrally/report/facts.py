@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logit
 
+from altrally.asked import reworded
 from altrally.report.cascade import Rung, known, rungs
 from altrally.report.contributions import (
     Effects,
@@ -24,15 +25,18 @@ from altrally.report.contributions import (
 )
 from altrally.report.moments import Likeness, likeness
 from altrally.report.record import Record, record
-from altrally.score import DRIVERS_AT_DAYS, Inputs, Score
+from altrally.score import Inputs, Score
 from features.builder import COMPOSITE_LOOKBACK, FeatureTable, build, matrix
 from features.composites import shares, trailing_z
-from features.index import AltcoinIndex, load_index
-from features.registry import BLOCKS, FEATURES
+from features.index import AltcoinIndex
+from features.registry import BLOCKS, Feature
+from features.targets import features_of, load_target_index
 from models.registry import Champion, run_table, verification_beside
 from sources.errors import NoChampion, Refused
-from sources.series import COIN_PRICE
+from sources.membership import sentence
+from sources.series import COIN_PRICE, STOCK_PRICE
 from sources.store import Store
+from sources.target import Target, judged_horizon
 from training.dataset import index_outcomes
 from training.outcome import Outcomes
 from training.settings import TrainSettings
@@ -45,7 +49,7 @@ EXACT = 1e-12
 
 @dataclass(frozen=True)
 class Previous:
-    """An earlier forecast to compare with: its day, its 60-day probability, and the model that gave it ("hazard v8")."""
+    """An earlier forecast to compare with: its day, its probability at the horizon judged, the model that gave it ("hazard v8")."""
 
     as_of: pd.Timestamp
     probability: float
@@ -54,7 +58,8 @@ class Previous:
     @classmethod
     def of(cls, score: Mapping[str, Any]) -> "Previous":
         """That of a score as `score --json` prints it."""
-        sixty = next(row for row in score["horizons"] if row["days"] == DRIVERS_AT_DAYS)
+        judged = judged_horizon([row["days"] for row in score["horizons"]])
+        sixty = next(row for row in score["horizons"] if row["days"] == judged)
         named = f"{score['model']['name']} v{score['model']['version']}"
         return cls(pd.Timestamp(score["as_of"]), float(sixty["probability"]), named)
 
@@ -125,6 +130,7 @@ class Facts:
     record: Record
     features: dict[str, FeatureState]
     index: IndexState
+    constituents: str
     audit: Mapping[str, Any] | None
     followed: Mapping[str, Any] | None
 
@@ -137,11 +143,17 @@ class Market:
     table: FeatureTable
     index: AltcoinIndex
     outcomes: Outcomes
+    target: Target
+
+    @property
+    def features(self) -> Mapping[str, Feature]:
+        """Every feature by name, as declared for the target."""
+        return features_of(self.target)
 
     @cached_property
     def shares(self) -> dict[str, pd.DataFrame]:
         """What each seat of a block puts into its composite."""
-        return shares(self.table.features, FEATURES.values())
+        return shares(self.table.features, self.features.values())
 
     @cached_property
     def inputs(self) -> pd.DataFrame:
@@ -176,7 +188,7 @@ def gather(
     market = read_market(store, champion, inputs.as_of)
     before = inputs.as_of - BEFORE if previous is None else previous.as_of
     model, means = answering(champion, inputs.as_of)
-    columns, horizon = champion.card.columns, champion.card.horizons.index(DRIVERS_AT_DAYS)
+    columns, horizon = champion.card.columns, champion.card.horizons.index(judged_horizon(champion.card.horizons))
     now = standing(inputs.row.X, market.shares, inputs.as_of, columns)
     return Facts(
         score=score,
@@ -186,11 +198,12 @@ def gather(
         drivers=effects(model, training_mean(means, now), now, horizon),
         movement=movement(champion, market, inputs, before, previous),
         sensitivities=sensitivities(model, now.x, horizon),
-        rungs=rungs(market.table.features, inputs.as_of),
+        rungs=rungs(market.table.features, inputs.as_of, market.target),
         likeness=alike(market, inputs),
         record=record(kept.forecasts, kept.rows, inputs.as_of, lag=COIN_PRICE.release_lag),
         features=feature_states(market, before),
         index=index_state(market),
+        constituents=sentence(store.asset_classes(STOCK_PRICE.universe), store.stays(inputs.as_of)),
         audit=audit,
         followed=followed,
     )
@@ -198,15 +211,15 @@ def gather(
 
 def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market:
     """Features since six years before the first training row, the index, and the champion's outcome on every Sunday."""
-    outcome = champion.card.outcome
-    settings = TrainSettings(outcome=outcome["kind"], threshold=outcome["threshold"], horizons=tuple(champion.card.horizons))
-    index = load_index(store, as_of)
+    settings = TrainSettings(target=champion.card.target)
+    index = load_target_index(store, as_of, settings.target)
     sundays = pd.date_range(settings.start, as_of, freq="W-SUN")
     return Market(
         as_of=as_of,
-        table=build(store, as_of, start=settings.start - COMPOSITE_LOOKBACK),
+        table=build(store, as_of, start=settings.start - COMPOSITE_LOOKBACK, target=settings.target),
         index=index,
-        outcomes=index_outcomes(store, index.level.dropna(), sundays, settings, as_of),
+        outcomes=index_outcomes(store, index.level.dropna(), sundays, settings.target, as_of),
+        target=settings.target,
     )
 
 
@@ -218,11 +231,11 @@ def answering(champion: Champion, day: pd.Timestamp) -> tuple[Any, dict[str, flo
 
 
 def movement(champion: Champion, market: Market, inputs: Inputs, day: pd.Timestamp, previous: Previous | None) -> Movement | None:
-    """What moved the 60-day log-odds since `day`, as forecast then or, without `previous`, as the champion would have.
+    """What moved the log-odds since `day`, as forecast then or, without `previous`, as the champion would have.
 
     None where no model may answer for that day.
     """
-    columns, horizon = champion.card.columns, champion.card.horizons.index(DRIVERS_AT_DAYS)
+    columns, horizon = champion.card.columns, champion.card.horizons.index(judged_horizon(champion.card.horizons))
     model, _ = answering(champion, inputs.as_of)
     before, now = (standing(X, market.shares, at, columns) for X, at in ((market.inputs, day), (inputs.row.X, inputs.as_of)))
     try:
@@ -260,34 +273,34 @@ def alike(market: Market, inputs: Inputs) -> Likeness | None:
 
 def feature_states(market: Market, then: pd.Timestamp) -> dict[str, FeatureState]:
     """Every feature on the day, and its z-score on an earlier one."""
-    values = market.table.features
-    scores = trailing_z(values, pd.Series({name: feature.sd_floor for name, feature in FEATURES.items()}))
+    values, features = market.table.features, market.features
+    scores = trailing_z(values, pd.Series({name: feature.sd_floor for name, feature in features.items()}))
     today, signed = (
         values.loc[values.index == market.as_of].iloc[0],
-        {name: feature.sign or 1 for name, feature in FEATURES.items()},
+        {name: feature.sign or 1 for name, feature in features.items()},
     )
     now, before = scores.loc[market.as_of], scores.loc[then]
     return {
         name: FeatureState(
             name=name,
             block=feature.block,
-            formula=feature.formula,
+            formula=reworded(feature.formula, market.target),
             unit=feature.unit,
             rationale=feature.rationale,
             value=known(today[name]),
             z=known(now[name] * signed[name]),
             z_before=known(before[name] * signed[name]),
-            stood_in_by=stand_in(name, today),
+            stood_in_by=stand_in(name, today, features),
         )
-        for name, feature in FEATURES.items()
+        for name, feature in features.items()
     }
 
 
-def stand_in(name: str, today: pd.Series) -> str:
+def stand_in(name: str, today: pd.Series, features: Mapping[str, Feature]) -> str:
     """The feature that takes the place of a missing one, if any does."""
     if not np.isnan(today[name]):
         return ""
-    standing = (one.name for one in FEATURES.values() if one.stands_in_for == name and not np.isnan(today[one.name]))
+    standing = (one.name for one in features.values() if one.stands_in_for == name and not np.isnan(today[one.name]))
     return next(standing, "")
 
 

@@ -14,11 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from scipy.special import expit
 
+from altrally import asked
 from altrally.report import charts, claims, words
 from altrally.report.contributions import Part
 from altrally.report.facts import Facts
 from altrally.report.record import History
-from altrally.score import DRIVERS_AT_DAYS
 from sources.errors import BadInput
 
 LATEST = "latest.html"
@@ -81,7 +81,8 @@ def render(facts: Facts) -> str:
             style=Markup(style),  # ours, from this package
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            judged_days=DRIVERS_AT_DAYS,
+            judged_days=words.at(facts.score.horizons).days,
+            target=facts.score.target,
             series=inlined({str(days): week_by_week(history) for days, history in facts.record.histories.items()}),
         )
     )
@@ -117,7 +118,9 @@ def environment() -> Environment:
         loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     helpers: Iterable[Callable[..., Any]] = (largest_first, by_block, top_moves, largest_size, chance, held, rows_at)
-    made.globals |= {"words": words, "charts": charts, "claims": claims} | {helper.__name__: helper for helper in helpers}
+    made.globals |= {"words": words, "charts": charts, "claims": claims, "asked": asked} | {
+        helper.__name__: helper for helper in helpers
+    }
     made.filters |= {"percent": words.percent, "signed": words.signed, "number": words.number, "long_date": words.long_date}
     return made
 

@@ -7,26 +7,23 @@ from typing import Any
 import pandas as pd
 from scipy.special import expit
 
+from altrally.asked import an_event, condition
 from altrally.report.cascade import Rung
 from altrally.report.contributions import Part, Sensitivity
 from altrally.report.facts import Facts, FeatureState, Movement
 from altrally.report.moments import Likeness
 from altrally.report.record import Bin, History, beats_every_baseline
-from altrally.score import DRIVERS_AT_DAYS, HorizonForecast
+from altrally.score import HorizonForecast
+from sources.target import Target, judged_horizon
 from training.train import BASELINE_WORDS
 
 BLOCK_NAMES = {
     "breadth": "Small-cap breadth",
-    "breakout": "Small-cap breakout",
+    "breakout": "Record breakout",
     "volume": "Small-cap volume",
     "liquidity": "Liquidity",
     "ladder": "Bonds-to-stocks ladder",
     "crypto_state": "Crypto’s own state",
-}
-EVENTS = {
-    "first_passage": "closes at least once {rise} above its close of {day}, or higher, within that time",
-    "terminal": "stands at least {rise} above its close of {day} at the end of that time",
-    "relative": "has done better than bitcoin since {day} at the end of that time",
 }
 SKILLS = {f"skill_{name}": f"against {words}" for name, words in BASELINE_WORDS.items()}
 CAUSES = {"model": "The model changed", "corrections": "Data corrected since"}
@@ -112,16 +109,16 @@ def horizons(days: Iterable[int]) -> list[str]:
     return [f"{number} days" for number in days]
 
 
-def at(forecasts: Sequence[HorizonForecast], days: int = DRIVERS_AT_DAYS) -> HorizonForecast:
-    """The forecast of one horizon, the last where there is no such."""
-    return next((one for one in forecasts if one.days == days), forecasts[-1])
+def at(forecasts: Sequence[HorizonForecast]) -> HorizonForecast:
+    """The forecast of the horizon judged."""
+    days = judged_horizon([one.days for one in forecasts])
+    return next(one for one in forecasts if one.days == days)
 
 
 def event(facts: Facts) -> str:
-    """What counts as a rally."""
-    outcome = facts.score.outcome
-    told = EVENTS[outcome["kind"]].format(rise=percent(outcome["threshold"]), day=long_date(facts.score.as_of))
-    return f"The altcoin index {told}"
+    """What counts as the event."""
+    target = facts.score.target
+    return condition(target, move=percent(target.threshold), day=long_date(facts.score.as_of))
 
 
 def seated(facts: Facts, name: str) -> FeatureState | None:
@@ -146,7 +143,9 @@ def verdict(facts: Facts) -> str:
 def champion_row(facts: Facts) -> dict[str, Any] | None:
     """The champion's verification at the horizon that is judged."""
     rows = facts.record.rows
-    return next((row for row in rows if (row["model"], row["horizon"]) == (facts.score.model["name"], DRIVERS_AT_DAYS)), None)
+    return next(
+        (row for row in rows if (row["model"], row["horizon"]) == (facts.score.model["name"], at(facts.score.horizons).days)), None
+    )
 
 
 def against_usual(one: HorizonForecast) -> str:
@@ -200,12 +199,12 @@ def cascade_finding(rungs: Sequence[Rung]) -> str:
     return head if first is None else f"{head}; the first that doesn’t is {lower_first(first.name)}"
 
 
-def moments_finding(like: Likeness) -> str:
+def moments_finding(like: Likeness, event: str) -> str:
     """What followed similar moments, beside what usually follows."""
-    days = DRIVERS_AT_DAYS if DRIVERS_AT_DAYS in like.base_rates else max(like.base_rates)
+    days = judged_horizon(list(like.base_rates))
     came = sum(moment.came[days] for moment in like.moments)
     usual = percent(like.base_rates[days])
-    after = f"within {days} days a rally followed {count(came)} of the {count(len(like.moments))} most similar moments"
+    after = f"within {days} days {event} followed {count(came)} of the {count(len(like.moments))} most similar moments"
     return f"{after[:1].upper()}{after[1:]}, and {usual} of all weeks"
 
 
@@ -215,21 +214,21 @@ def unusual_sentence(like: Likeness) -> str:
     return f"{farther}: the model is asked about something it has hardly seen." if like.unusual else f"{farther}."
 
 
-def history_finding(history: History) -> str:
-    """Mean forecast before rallies and before none."""
+def history_finding(history: History, target: Target) -> str:
+    """Mean forecast before events and before none."""
     weeks = {came: [history.probability[week] for week in history.judged if history.came[week] is came] for came in (True, False)}
     if not weeks[True] or not weeks[False]:
         return "Too few weeks have been judged to compare"
     before, without = (sum(weeks[came]) / len(weeks[came]) for came in (True, False))
-    return f"Weeks followed by a rally had been given {percent(before)} on average, the others {percent(without)}"
+    return f"Weeks followed by {an_event(target)} had been given {percent(before)} on average, the others {percent(without)}"
 
 
-def reliability_finding(bins: Sequence[Bin]) -> str:
+def reliability_finding(bins: Sequence[Bin], event: str) -> str:
     """The fullest bin told as a sentence."""
     if not bins:
         return "No forecast has been judged yet"
     fullest = max(bins, key=lambda one: one.count)
-    return f"When it said about {percent(fullest.probability)}, a rally followed {percent(fullest.share)} of the time"
+    return f"When it said about {percent(fullest.probability)}, {event} followed {percent(fullest.share)} of the time"
 
 
 def models_finding(rows: Sequence[dict[str, Any]], days: int) -> str:

@@ -38,7 +38,8 @@
 
   const weeks = JSON.parse(document.getElementById("weeks").textContent);
   const share = (p) => (p === null ? "–" : `${Math.round(100 * p)} %`);
-  const outcome = (came) => (came === null ? "not over yet" : came ? "a rally followed" : "no rally followed");
+  const event = document.body.dataset.event;
+  const outcome = (came) => (came === null ? "not over yet" : came ? `a ${event} followed` : `no ${event} followed`);
 
   for (const plot of document.querySelectorAll(".history")) {
     const series = weeks[plot.dataset.days];

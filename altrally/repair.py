@@ -1,0 +1,167 @@
+"""Go through a home file by file: what is damaged is named, what can be brought back is, and for the rest the command is said."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from shutil import rmtree
+from typing import Any
+
+from altrally.ledger import Ledger, head_file, rebuild
+from altrally.mirror import mirror
+from altrally.settings import Home
+from altrally.watch import state_in
+from models.registry import champion_names, champion_place, damaged_figures, damaged_files
+from sources.copies import bring_back, damage, set_aside
+from sources.errors import AltrallyError, MissingData
+from sources.store import Store
+from training.scratch import clear
+from training.spool import damaged_works
+from training.tracking import TrackingPlace, tracking
+
+AGAIN = "altrally train; if that doesn't refresh the champion, `altrally promote` the new run by force"
+MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
+UNFINISHED = ("*.new", "*.new.wal", "*.new-journal", "*.new-wal", "*.new-shm", "mlruns/*.new*")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that isn't what was written: why, what was done, and the command that is left to run (None: nothing)."""
+
+    file: str
+    why: str
+    done: str
+    next: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain."""
+        return asdict(self)
+
+
+def repair(home: Home) -> list[Finding]:
+    """Check every file of a home, and mend what can be mended. No other process of altrally may be at work in it."""
+    checks = (stale_files, store, runs, artifacts, works, ledger, state)
+    return [finding for check in checks for finding in check(home)]
+
+
+def told(findings: Sequence[Finding]) -> str:
+    """A line a file, for people."""
+    return (
+        "\n".join(f"{finding.file}: {finding.why}. {finding.done}." for finding in findings) or "Every file is as it was written."
+    )
+
+
+def stale_files(home: Home) -> Iterator[Finding]:
+    """What a kill left half written."""
+    clear(home.folder)
+    for file in sorted({file for pattern in UNFINISHED for file in home.folder.glob(pattern)}):
+        rmtree(file) if file.is_dir() else file.unlink()
+        yield Finding(str(file), "it was never finished", "removed", None)
+
+
+def store(home: Home) -> Iterator[Finding]:
+    """Every row says what was stored."""
+    if not home.store.exists():
+        return
+    market = "PROVIDER"
+    try:
+        with Store.open(home.store, read_only=True) as opened:
+            market = opened.market or market
+            why = opened.damage()
+    except MissingData:
+        return
+    except AltrallyError as error:
+        why = str(error)
+    if why:
+        aside = set_aside(home.store)
+        yield Finding(str(home.store), why, f"moved to {aside.name}", f"altrally fetch --provider {market}")
+
+
+def runs(home: Home) -> Iterator[Finding]:
+    """The database of runs is sound, and every run says what was logged."""
+    if home.tracking_server or not home.artifacts.parent.exists():
+        return
+    why = damage_of_runs(home)
+    if why is None:
+        return
+    aside = bring_back(home.database)
+    if aside is not None and damage_of_runs(home) is None:
+        yield Finding(str(home.database), why, f"its copy was brought back, the damaged one is {aside.name}", None)
+        return
+    yield Finding(str(home.database), why, f"moved to {set_aside(home.database).name}: its copy is no better", "altrally train")
+
+
+def damage_of_runs(home: Home) -> str | None:
+    """What is wrong with the database; None if nothing is, or there never was one."""
+    if not home.database.exists() and not any(home.artifacts.glob("*")):
+        return None
+    why = damage(home.database, MIGRATED)
+    if why:
+        return why
+    try:
+        changed = damaged_figures(home.database)
+        require_champion(home)
+        with tracking(TrackingPlace(home.tracking_uri, home.artifacts, home.folder)):
+            pass
+    except AltrallyError as error:
+        return str(error)
+    return f"run {changed[0]} doesn't say what was logged" if changed else None
+
+
+def require_champion(home: Home) -> None:
+    """Each target's champion can be looked up; whether its files are whole is asked later."""
+    for name in champion_names(home.database):
+        champion_place(home.tracking_uri, name)
+
+
+def artifacts(home: Home) -> Iterator[Finding]:
+    """Every file of a run is the one that was logged. One that isn't matters for champions alone."""
+    if home.tracking_server or not home.database.exists():
+        return
+    champions = {champion_place(home.tracking_uri, name).run_id for name in champion_names(home.database)}
+    for run, file in damaged_files(home.database, home.artifacts):
+        yield Finding(str(file), f"it isn't what run {run} logged", "there is no other copy", AGAIN if run in champions else None)
+
+
+def works(home: Home) -> Iterator[Finding]:
+    """What was learnt and isn't logged can be read."""
+    for folder, why in damaged_works(home.folder):
+        rmtree(folder)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
+        yield Finding(str(folder), why, "removed", "altrally train")
+
+
+def ledger(home: Home) -> Iterator[Finding]:
+    """The chain is whole; else it is written anew from its mirror."""
+    if not any(file.exists() for file in (home.ledger, head_file(home.ledger), mirror(home.ledger))):
+        return
+    why = failure(lambda: check_ledger(home))
+    if why is None:
+        return
+    rebuilt = failure(lambda: rebuild(home.ledger))
+    done = "written anew from its mirror" if rebuilt is None else "nothing: its mirror doesn't hold all of it either"
+    yield Finding(str(home.ledger), why, done, None if rebuilt is None else "bring back a copy that is whole")
+
+
+def check_ledger(home: Home) -> None:
+    """Follow its chain, and its mirror."""
+    with Ledger.open(home.ledger) as opened:
+        opened.verify()
+        opened.verify_mirror()
+
+
+def state(home: Home) -> Iterator[Finding]:
+    """What the last watch left can be read."""
+    for file in sorted(home.folder.glob("watch*.json")):
+        why = failure(partial(state_in, file))
+        if why is not None:
+            file.unlink()
+            yield Finding(str(file), why, "removed: the next watch begins anew from the ledger", None)
+
+
+def failure(step: Callable[[], object]) -> str | None:
+    """Why a step fails; None if it doesn't."""
+    try:
+        step()
+    except AltrallyError as error:
+        return str(error)
+    return None

@@ -1,0 +1,65 @@
+"""Ask a source for many things, a few at a time: one that never answers doesn't hold up the others."""
+
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+from typing import TypeVar
+
+from sources.errors import FetchFailed
+from sources.http import Patience
+
+Thing = TypeVar("Thing")
+Found = TypeVar("Found")
+
+
+def answers(
+    ask: Callable[[Thing], Found], things: Iterable[Thing], patience: Patience
+) -> Generator[tuple[Thing, Found | FetchFailed], None, None]:
+    """Each of `things` with what `ask` returned, or the `FetchFailed` it raised, as they come.
+
+    They are asked for in order, `patience.pause` apart, at most `patience.at_once` unanswered at a time. Anything else that is
+    raised is raised here. The threads die with the process: an interruption needn't wait for a source.
+    """
+    todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+    done: SimpleQueue[tuple[Thing, Future[Found]]] = SimpleQueue()
+    for _ in range(patience.at_once):
+        Thread(target=_work, args=(todo,), daemon=True).start()
+    waiting = 0
+    try:
+        for thing in things:
+            if waiting == patience.at_once:
+                come, answer = done.get()
+                found = _found(answer)
+                yield come, found
+                waiting -= 1
+            todo.put(partial(_answer, ask, thing, done))
+            waiting += 1
+            patience.sleep(patience.pause)
+        for _ in range(waiting):
+            come, answer = done.get()
+            found = _found(answer)
+            yield come, found
+    finally:
+        for _ in range(patience.at_once):
+            todo.put(None)
+
+
+def _work(todo: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (job := todo.get()) is not None:
+        job()
+
+
+def _answer(ask: Callable[[Thing], Found], thing: Thing, done: "SimpleQueue[tuple[Thing, Future[Found]]]") -> None:
+    answer: Future[Found] = Future()
+    try:
+        answer.set_result(ask(thing))
+    except Exception as error:
+        answer.set_exception(error)
+    done.put((thing, answer))
+
+
+def _found(answer: "Future[Found]") -> Found | FetchFailed:
+    failed = answer.exception()
+    return failed if isinstance(failed, FetchFailed) else answer.result()

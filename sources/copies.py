@@ -1,0 +1,71 @@
+"""A second copy of a small SQLite file, kept beside it as of the last change, and brought back when the file is damaged."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from shutil import copyfile
+
+SOUND = "PRAGMA integrity_check(1)"
+
+
+def copy_of(file: Path) -> Path:
+    """Where the copy of a file is kept."""
+    return file.with_suffix(".copy")
+
+
+def keep_copy(file: Path) -> None:
+    """Make the copy what the file is now, all at once; a damaged file leaves the last copy."""
+    if damage(file):
+        return
+    unfinished = copy_of(file).with_suffix(".copy.new")
+    unfinished.unlink(missing_ok=True)
+    overwrite(unfinished, file)
+    unfinished.replace(copy_of(file))
+
+
+def bring_back(file: Path) -> Path | None:
+    """Put the copy in the place of the file, which is kept beside it; where. None where there is no sound copy.
+
+    It is written into the same file where SQLite can open that, so that whoever has it open reads the copy from now on.
+    """
+    copy, aside = copy_of(file), file.with_name(f"{file.name}.damaged")
+    if damage(copy):
+        return None
+    if file.exists():
+        copyfile(file, aside)
+    try:
+        overwrite(file, copy)
+    except sqlite3.Error:
+        set_aside(file)
+        overwrite(file, copy)
+    return aside
+
+
+def overwrite(file: Path, copy: Path) -> None:
+    """Make a database what its copy is."""
+    with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(file)) as target:
+        source.backup(target)
+
+
+def set_aside(file: Path, *, endings: Sequence[str] = ("-wal", "-shm", "-journal", ".wal")) -> Path:
+    """Move a damaged file away, what its database keeps beside it too."""
+    aside = file.with_name(f"{file.name}.damaged")
+    for ending in endings:
+        file.with_name(file.name + ending).unlink(missing_ok=True)
+    if file.exists():
+        file.replace(aside)
+    return aside
+
+
+def damage(file: Path, *checks: str) -> str | None:
+    """What is wrong with an SQLite file, None if nothing is; each of `checks` must find 1."""
+    if not file.exists() or not file.stat().st_size:
+        return "it is empty" if file.exists() else "it is gone"
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            verdict = database.execute(SOUND).fetchone()[0]
+            failed = [check for check in checks if database.execute(check).fetchone() != (1,)]
+    except sqlite3.Error as error:
+        return str(error)
+    return f"failed: {failed[0]}" if failed else None if verdict == "ok" else str(verdict).splitlines()[0]

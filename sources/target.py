@@ -1,0 +1,152 @@
+"""The question: what moves, how far, within how long, and which stocks are said to lead it. Declared, not coded."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from sources.errors import BadInput, UnknownName
+
+KINDS: Mapping[str, float] = {"first_passage": 0.30, "terminal": 0.20, "relative": 0.0}
+"""Kinds of outcome and the move each asks for by default."""
+
+TOP_ALTCOINS, NAMED_COINS, DOMINANCE = UNIVERSES = ("altcoins", "coins", "bitcoin dominance")
+LARGEST_RISE = 5.0
+ALREADY_RISEN = 0.30
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The stocks said to lead: `index` whose record closes count, `fund` whose strength and volume do; `name` as an adjective."""
+
+    name: str = "small-cap"
+    index: str = "^RUT"
+    fund: str = "IWM"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A question the whole path answers: features, outcome, training, score, ledger, report.
+
+    `name` says the event ("ETH rally"), `subject` what moves ("ETH"). `universe`: the top 50 altcoins; `coins` by their asset id,
+    bought and held like those; or BTC's share in the market cap of all coins, which is asked to fall. `move` is a share (0.3 is
+    30 %), None the default of the outcome; `horizons` are calendar days. Raises BadInput on what can't be asked.
+    """
+
+    name: str = "altcoin rally"
+    subject: str = "altcoin index"
+    universe: str = TOP_ALTCOINS
+    coins: tuple[str, ...] = ()
+    leader: Leader = field(default_factory=Leader)
+    outcome: str = "first_passage"
+    move: float | None = None
+    horizons: tuple[int, ...] = (30, 60, 90)
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be asked."""
+        if self.outcome not in KINDS:
+            raise UnknownName("outcome", self.outcome, KINDS)
+        if sorted(set(self.horizons)) != list(self.horizons) or not self.horizons or self.horizons[0] < 1:
+            raise BadInput(f"Horizons must be rising numbers of days, not {self.horizons}.")
+        if self.falls and self.outcome == "relative":
+            raise BadInput("The outcome `relative` has no meaning for BTC dominance, which is already counted against BTC.")
+        if self.coins == ("bitcoin",) and self.outcome == "relative":
+            raise BadInput("The outcome `relative` asks whether BTC is beaten, which BTC can't be by itself.")
+        if self.move is not None:
+            require_move(self.outcome, self.move, falls=self.falls)
+
+    @property
+    def falls(self) -> bool:
+        """Whether the event is a fall; then the level is turned over, so that all formulas see a rise."""
+        return self.universe == DOMINANCE
+
+    @property
+    def threshold(self) -> float:
+        """The move asked for, or the outcome's own."""
+        return KINDS[self.outcome] if self.move is None else self.move
+
+    @property
+    def rise(self) -> float:
+        """By how much the level must rise: of one turned over, 1/(1 − fall) − 1."""
+        return 1 / (1 - self.threshold) - 1 if self.falls else self.threshold
+
+    @property
+    def under_way(self) -> float:
+        """How far above its lowest close of 90 days the level stands when the event is on already (STATISTICS 15)."""
+        return ALREADY_RISEN if self.is_default or self.outcome != "first_passage" else self.rise
+
+    @cached_property
+    def definition(self) -> dict[str, Any]:
+        """What is asked about, as plain lists and dicts: all but the outcome, the move and the horizons."""
+        about = {name: getattr(self, name) for name in ("name", "subject", "universe")}
+        return about | {"coins": list(self.coins), "leader": asdict(self.leader)}
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it asks about the altcoin index and the Russell 2000; outcome, move and horizons may differ."""
+        return self.definition == ALTCOINS.definition
+
+    @property
+    def slug(self) -> str:
+        """The name as part of other names: family, registered model, files."""
+        return "-".join("".join(letter if letter.isalnum() else " " for letter in self.name.lower()).split())
+
+    @property
+    def registered_model(self) -> str:
+        """What its versions are registered as."""
+        return "altrally" if self.is_default else f"altrally-{self.slug}"
+
+    @property
+    def label(self) -> str:
+        """Names what is forecast: only forecasts of the same label can be compared."""
+        asked = f"{self.outcome} {self.threshold:g} within {'/'.join(map(str, self.horizons))} days"
+        return asked if self.is_default else f"{self.name} ({digest(self.definition)[:6]}): {asked}"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The outcome as cards, scores and ledger lines carry it: kind, threshold, and whose it is where it isn't the default."""
+        asked = {"kind": self.outcome, "threshold": self.threshold}
+        return asked if self.is_default else {**asked, "target": self.definition}
+
+    def asking(self, outcome: str | None = None, move: float | None = None) -> "Target":
+        """The same question of another outcome or move, where given."""
+        if outcome is None or outcome == self.outcome:
+            return self if move is None else replace(self, move=move)
+        return replace(self, outcome=outcome, move=move)
+
+
+ALTCOINS = Target()
+"""The question of the claim."""
+
+
+def target_of(told: Mapping[str, Any], horizons: Sequence[int]) -> Target:
+    """The target whose outcome a card, a score or a ledger line carries."""
+    about = dict(told.get("target") or {})
+    if about:
+        about |= {"coins": tuple(about["coins"]), "leader": Leader(**about["leader"])}
+    return Target(**about, outcome=told["kind"], move=told["threshold"], horizons=tuple(horizons))
+
+
+def judged_horizon(horizons: Iterable[int]) -> int:
+    """The horizon by which skill is judged: the middle one, the later of two (STATISTICS 8: 60 of 30, 60, 90)."""
+    rising = sorted(horizons)
+    return int(rising[len(rising) // 2])
+
+
+def require_move(outcome: str, move: float, *, falls: bool) -> None:
+    """Refuse a threshold the outcome can't have."""
+    if outcome == "relative" and move != 0:
+        raise BadInput(f"--threshold {move:g} has no meaning for `relative`, which asks whether the index beats BTC.")
+    if falls and not 0 < move < 1:
+        raise BadInput(f"--threshold {move:g} is not a share between 0 and 1; 0.1 is a fall of 10 %.")
+    if outcome == "terminal" and not -1 < move <= LARGEST_RISE:
+        raise BadInput(f"--threshold {move:g} is not a share between -1 and {LARGEST_RISE:g}; 0.2 is 20 %.")
+    if outcome == "first_passage" and not 0 < move <= LARGEST_RISE:
+        raise BadInput(f"--threshold {move:g} is not a share between 0 and {LARGEST_RISE:g}; 0.3 is 30 %.")
+
+
+def digest(definition: Mapping[str, Any]) -> str:
+    """16 hex digits that name a definition."""
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]

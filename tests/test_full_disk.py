@@ -1,0 +1,175 @@
+"""A disk that is full or read-only, a database that is locked or half migrated: one clear line, and what was learnt isn't lost."""
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from faulting import (
+    LAST,
+    World,
+    begun,
+    champions,
+    content,
+    orphans,
+    place_of,
+    rounds,
+    said_by,
+    spoken,
+    statuses,
+    train_on_the_command_line,
+    warm,
+)
+
+from altrally.ledger import Ledger
+from altrally.repair import repair
+from altrally.settings import Home
+from sources.errors import StoreUnusable
+from training.spool import left
+from training.tracking import tracking
+
+SIZES = (1, 2, 3, 5, 6, 7, 8, 10, 14, 30, 40, 46)
+"""Megabytes, from too few for an empty store to almost enough for a training."""
+
+ROOMS = (0, 16, 32, 64, 128, 200, 256, 400, 512, 700, 900, 1100)
+"""Kilobytes left once all is learnt: logging takes about 1200."""
+
+LOCKED_SECONDS = 60
+
+
+@contextmanager
+def disk(place: Path, megabytes: int) -> Iterator[Path]:
+    """A disk of that size; skips where this process may not mount one."""
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    """The same disk, larger or read-only."""
+    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+
+
+def fails_clearly(text: str) -> bool:
+    """One line for the user."""
+    return text.startswith("altrally: ") and text.count("\n") == 1
+
+
+def job(world: World, home: Home) -> list[tuple[Any, ...]]:
+    """Fetch, train, score, each as typed."""
+    at = ("--home", home.folder)
+    return [
+        (*at, "fetch", "--provider", "files", "--path", world.drop),
+        (*at, "train"),
+        (*at, "score", "--json", "--as-of", f"{LAST:%Y-%m-%d}"),
+    ]
+
+
+@rounds("disk full")
+def test_a_disk_too_small_is_said_and_a_larger_one_goes_on(world: World, tmp_path: Path, count: int) -> None:
+    refused = 0
+    for size in SIZES[:: len(SIZES) // count]:
+        with disk(tmp_path / f"{size}", size) as place:
+            home = Home(place / "home")
+            for words in job(world, home):
+                code, said = said_by(tmp_path / "out", world, *words)
+                assert code == 0 or fails_clearly(said), (size, words, said)
+                refused += code
+            remount(place, "size=150m")
+            for words in job(world, home):
+                code, said = said_by(tmp_path / "out", world, *words)
+                assert code == 0, (size, words, said)
+            is_as_ever(world, home)
+    assert refused >= count
+
+
+@rounds("disk full while logging")
+def test_what_was_learnt_outlives_a_disk_that_fills_up_while_it_is_logged(world: World, tmp_path: Path, count: int) -> None:
+    kept = 0
+    for room in ROOMS[:: len(ROOMS) // count]:
+        with disk(tmp_path / f"{room}", 100) as place:
+            home = Home(place / "home")
+            shutil.copytree(world.fetched.folder, home.folder)
+            code, said = said_by(tmp_path / "out", world, "--home", home.folder, "train", filled=(place / "ballast", room))
+            assert code == 0 or (fails_clearly(said) and "What was learnt is kept" in said), (room, said)
+            kept += len(list(left(home.folder)))
+            assert bool(list(left(home.folder))) == bool(code)
+            (place / "ballast").unlink()
+            code, said = said_by(tmp_path / "out", world, "--home", home.folder, "train")
+            assert code == 0, said
+            is_as_ever(world, home)
+    assert kept
+
+
+def is_as_ever(world: World, home: Home) -> None:
+    """The store and the scores of an undisturbed home, and nothing left over."""
+    assert content(home) == content(world.fetched)
+    np.testing.assert_allclose(spoken(home), spoken(world.trained), rtol=0, atol=1e-12)
+    assert "RUNNING" not in statuses(home)
+    assert champions(home) == 1
+    assert orphans(home) == []
+    with Ledger.open(home.ledger) as ledger:
+        ledger.verify()
+
+
+def test_a_folder_that_cannot_be_written_is_said(world: World, tmp_path: Path) -> None:
+    with disk(tmp_path / "disk", 100) as place:
+        home = Home(place / "home")
+        shutil.copytree(world.trained.folder, home.folder)
+        remount(place, "ro")
+        for words in [*job(world, home), ("--home", home.folder, "watch", "--path", world.drop), ("--home", home.folder, "repair")]:
+            code, said = said_by(tmp_path / "out", world, *words)
+            assert code == 1, (words, said)
+            assert fails_clearly(said), (words, said)
+        remount(place, "rw")
+        is_as_ever(world, home)
+
+
+@pytest.mark.long
+def test_what_was_learnt_outlives_a_database_locked_for_a_minute(world: World, tmp_path: Path) -> None:
+    home, reached = Home(tmp_path / "home"), warm().Event()
+    shutil.copytree(world.trained.folder, home.folder)
+    child = begun(train_on_the_command_line, tmp_path / "out", world.learnt, home, reached)
+    assert reached.wait(300)
+    with closing(sqlite3.connect(home.database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        child.join(LOCKED_SECONDS)
+        other.execute("ROLLBACK")
+    child.join()
+    said = (tmp_path / "out").read_text()
+    assert child.exitcode == 1, said
+    assert fails_clearly(said)
+    assert "What was learnt is kept" in said
+    code, said = said_by(tmp_path / "out", world, "--home", home.folder, "train")
+    assert code == 0, said
+    assert "kept since it couldn't be logged" in said
+    is_as_ever(world, home)
+
+
+HALVES = {
+    "amid its first migration": "DELETE FROM alembic_version",
+    "before the last one was noted": "UPDATE alembic_version SET version_num = '0584bdc529eb'",
+    "with its version gone": "DROP TABLE alembic_version",
+}
+
+
+@pytest.mark.parametrize("statement", HALVES.values(), ids=HALVES)
+def test_a_half_migrated_database_is_said_and_its_copy_brought_back(world: World, tmp_path: Path, statement: str) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(world.trained.folder, home.folder)
+    with closing(sqlite3.connect(home.database)) as database, database:
+        database.execute(statement)
+    with pytest.raises(StoreUnusable, match=r"altrally repair|mlflow db upgrade"), tracking(place_of(home)):
+        pass
+    assert [finding.file for finding in repair(home)] == [str(home.database)]
+    is_as_ever(world, home)
