@@ -110,6 +110,13 @@ def test_what_was_tried_on_another_question_is_counted_but_apart(place: Tracking
     assert tried.unjudged(["a", "b", "d"]) == 0
 
 
+def test_two_configurations_counted_at_once_are_two_tries(place: TrackingPlace) -> None:
+    with tracking(place) as tracker:
+        for name in ("a", "b"):
+            tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.family.{name}", f"{PRIOR_TRIALS + 1} label")
+        assert tried_on(tracker, "family", "label").trials == PRIOR_TRIALS + 2
+
+
 def test_deleting_runs_does_not_reset_the_trials(place: TrackingPlace) -> None:
     with tracking(place) as tracker:
         count_trials(tracker, "family", "label", ["a"])

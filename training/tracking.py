@@ -347,10 +347,13 @@ def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequ
 
 
 def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
-    """How much was tried in a family, and what of it asked the question of this label."""
+    """How much was tried in a family, and what of it asked the question of this label.
+
+    Two who count on a server at once may give two configurations one number: both count.
+    """
     counted = trials_of(tracker, family)
     return Tried(
-        trials=max((number for number, _ in counted.values()), default=PRIOR_TRIALS),
+        trials=max([PRIOR_TRIALS + len(counted), *(number for number, _ in counted.values())]),
         configurations=frozenset(name for name, (_, asked) in counted.items() if asked == label),
     )
 
@@ -436,7 +439,7 @@ def log_model_run(
     run_id = start_run(tracker, name, {**training.tags, **record.tags}, record.description, parent)
     outcome = "FAILED"
     try:
-        log_values(tracker, run_id, record.params, record.metrics)
+        log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
         tracker.client.log_artifacts(run_id, str(pictures))
@@ -448,15 +451,17 @@ def log_model_run(
     return registered
 
 
-def log_values(tracker: Tracker, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
-    """Everything in one request; a metric that couldn't be had is left out."""
+def log_values(
+    tracker: Tracker, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float | None], model_id: str | None = None
+) -> None:
+    """Everything in one request, metrics also with the model they are of; one that couldn't be had is left out."""
     from mlflow.entities import Metric, Param
 
     now = int(pd.Timestamp.now("UTC").timestamp() * 1000)
     known = {name: value for name, value in metrics.items() if value is not None and np.isfinite(value)}
     tracker.client.log_batch(
         run_id,
-        metrics=[Metric(name, float(value), now, 0) for name, value in known.items()],
+        metrics=[Metric(name, float(value), now, 0, model_id=model_id) for name, value in known.items()],
         params=[Param(name, str(value)) for name, value in params.items()],
     )
 
@@ -538,7 +543,10 @@ def write_figures(record: ModelRecord, folder: Path) -> None:
 
 
 def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
-    """Save the model and make it a version whose SHA-256 is known."""
+    """Save the model, log its metrics, and make it a version whose SHA-256 is known.
+
+    Metrics come after the model: of those that stand there before, MLflow asks for each in a request of its own.
+    """
     import mlflow
 
     with mlflow.start_run(run_id=run_id):
@@ -551,6 +559,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
             signature=mlflow.models.infer_signature(record.inputs, record.forecaster.predict(record.inputs)),
             input_example=record.inputs.head(2),
         )
+    log_values(tracker, run_id, {}, record.metrics, info.model_id)
     card = record.card
     named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
     with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
