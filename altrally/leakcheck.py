@@ -45,16 +45,21 @@ PASSED = (CLEAN, NO_VALUE)
 
 @dataclass(frozen=True)
 class Window:
-    """Cuts near each other, checked on the same days; `order` mixes their runs, so that none always comes first."""
+    """Cuts near each other, checked on the same days; `order` mixes their runs, so that none always comes first.
+
+    Those in `twice` are spoilt in both ways, the others in turn.
+    """
 
     days: pd.DatetimeIndex
     cuts: tuple[pd.Timestamp, ...]
+    twice: frozenset[pd.Timestamp]
     order: int
 
     @property
     def runs(self) -> list[tuple[pd.Timestamp, str]]:
-        """Each cut spoilt in each way, and one run that isn't, in random order."""
-        asked = [(cut, kind) for cut in self.cuts for kind in KINDS] + [(self.days[-1], UNCUT)]
+        """Each cut spoilt, and one run that isn't, in random order."""
+        spoils = {cut: KINDS if cut in self.twice else (KINDS[number % 2],) for number, cut in enumerate(self.cuts)}
+        asked = [(cut, kind) for cut, kinds in spoils.items() for kind in kinds] + [(self.days[-1], UNCUT)]
         return [asked[place] for place in np.random.default_rng(self.order).permutation(len(asked))]
 
 
@@ -161,7 +166,8 @@ def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champ
     read, thinned = (frames, {}) if check.whole or own else thin(frames)
     refits, random_cuts = cut_days(frames, until, check)
     tallies = {one.name: Tally(one.name, one.block) for one in judged} | ({} if own else {SCORE: Tally(SCORE, SCORE)})
-    tally(tallies, judged, read, [*refits, *random_cuts], check, champion, progress)
+    planned = windows(refits, random_cuts, until, check.seed)
+    tally(tallies, judged, read, planned, check, champion, progress)
     findings = [finding(one) for one in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
     return LeakReport(store.market or "unknown", f"{until:%Y-%m-%d}", len(refits), len(random_cuts), thinned, findings)
 
@@ -206,13 +212,13 @@ def cut_days(frames: Frames, until: pd.Timestamp, check: Check) -> tuple[list[pd
     return refits, [others[place] for place in sorted(drawn)]
 
 
-def windows(cuts: Sequence[pd.Timestamp], last: pd.Timestamp, seed: int) -> list[Window]:
-    """Cuts in order of time, a few at a time."""
-    ordered = sorted(cuts)
+def windows(refits: Sequence[pd.Timestamp], others: Sequence[pd.Timestamp], last: pd.Timestamp, seed: int) -> list[Window]:
+    """Cuts in order of time, a few at a time; refit dates are spoilt in both ways."""
+    ordered = sorted([*refits, *others])
     groups = [ordered[first : first + CUTS_A_WINDOW] for first in range(0, len(ordered), CUTS_A_WINDOW)]
     spans = [(group[0] - COMPARED, min(group[-1] + AHEAD, last)) for group in groups]
     return [
-        Window(pd.date_range(*span, unit="us", name="day"), tuple(group), seed + number)
+        Window(pd.date_range(*span, unit="us", name="day"), tuple(group), frozenset(refits), seed + number)
         for number, (group, span) in enumerate(zip(groups, spans, strict=True))
     ]
 
@@ -221,15 +227,14 @@ def tally(
     tallies: Mapping[str, Tally],
     judged: Sequence[Feature],
     frames: Frames,
-    cuts: Sequence[pd.Timestamp],
+    planned: Sequence[Window],
     check: Check,
     champion: "Champion | None",
     progress: Progress,
 ) -> None:
     """Make every run and count what differs from the uncut one."""
-    last = max(days_known(source, frame).max() for source, frame in frames.items() if len(frame))
+    last = max(window.days[-1] for window in planned)
     long, _ = computed(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
-    planned = windows(cuts, last, check.seed)
     done = 0
     for window, runs in examined(planned, judged, frames, long, check):
         truth, failed = computed(judged, within(frames, judged, window), window.days)
@@ -238,7 +243,7 @@ def tally(
         if SCORE in tallies:
             compare_scores(tallies[SCORE], inputs_of(judged, pd.concat([before(long, window), truth]), window.cuts), runs, champion)
         done += len(window.cuts)
-        progress("cutting", done, len(cuts))
+        progress("cutting", done, sum(len(each.cuts) for each in planned))
 
 
 def examined(

@@ -95,7 +95,7 @@ def _load(store: Reader, source: Series | Panel, as_of: pd.Timestamp, first: pd.
     if source.revised and not store.has_vintages(source):
         raise RevisedWithoutVintages(
             f"{source.name} is revised after its release and the store has only its last version; "
-            f"fetch its vintages (`altrally fetch --provider fred` with a FRED key) or leave it out."
+            f"fetch its vintages (`altrally fetch` with a free key in FRED_API_KEY) or leave it out."
         )
     return store.read(source, as_of, first)
 

@@ -61,6 +61,7 @@ FIGURES = (
 )
 """What of a run must stay as it was logged."""
 
+NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
 
 
@@ -232,9 +233,14 @@ def champion_version(client: "MlflowClient") -> Any:
     try:
         return client.get_model_version_by_alias(REGISTERED_MODEL, CHAMPION)
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code not in NOT_THERE and not is_hidden(client, error.error_code):
             raise
         raise NoChampion(NOT_TRAINED) from None
+
+
+def is_hidden(client: "MlflowClient", error_code: str) -> bool:
+    """Whether a server with accounts said "denied" of a model that isn't there, which it tells nobody apart."""
+    return error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name = '{REGISTERED_MODEL}'")
 
 
 @contextmanager

@@ -127,6 +127,7 @@ def all_vintages(store: Store, wanted: list[Series], site: Site, today: pd.Times
         for number, series in enumerate(wanted):
             progress(VINTAGE_LABEL, number, len(wanted))
             stored = store.read(series, today + FAR_AHEAD)
+            stored = stored if store.has_vintages(series) else stored.iloc[:0]
             try:
                 yield _vintages(client, site, series, stored, len(wanted))
             except SourceUnreachable as error:

@@ -36,6 +36,8 @@ def held_back(fetched: pd.Series, stored: pd.Series, far: Far, *, confirmed: boo
     """
     flags = pd.Series(False, index=fetched.index)
     logs, known = _logs(fetched), _logs(stored)
+    if known.empty and not far(np.diff(logs.to_numpy())).any():
+        return flags
     again = (logs - known.reindex(logs.index)).dropna()
     moved = again.index[far(again.to_numpy())]
     new = logs[logs.index > known.index[-1]] if len(known) else logs[::-1]
@@ -46,8 +48,8 @@ def held_back(fetched: pd.Series, stored: pd.Series, far: Far, *, confirmed: boo
 
 
 def _logs(values: pd.Series) -> pd.Series:
-    logs: pd.Series = np.log(values.where(values > 0)).dropna().astype("float64")
-    return logs
+    known = values[values > 0]
+    return pd.Series(np.log(known.to_numpy(np.float64)), index=known.index)
 
 
 def _anchor(logs: pd.Series, far: Far) -> float:

@@ -32,9 +32,7 @@ class Rewriting:
     def words(self) -> str:
         """One line for the user."""
         span = f"{self.first:%Y-%m-%d}" + (f" to {self.last:%Y-%m-%d}" if self.days > 1 else "")
-        size = (
-            "" if self.largest is None else f" by up to {self.largest:.2g}" if self.largest > 1 else f" by up to {self.largest:.2%}"
-        )
+        size = "" if self.largest is None else f" by up to {self.largest:.2%}"
         days = f"{self.days} day{'s' if self.days > 1 else ''}"
         kept = f"days before {self.known:%Y-%m-%d} keep what they knew"
         return f"{self.code}: {self.source} rewrote {days} of its past ({self.fields} of {span}){size}; {kept}."

@@ -24,6 +24,7 @@ from sources.store import Store
 from sources.yahoo_client import FIELDS, NoSuchTicker, history, quiet, session_of
 
 OVERLAP = pd.Timedelta(days=10)
+LATELY = pd.Timedelta(days=40)
 FAR_AHEAD = pd.Timedelta(days=90)
 FIRST_DAY = pd.Timestamp("1990-01-01")
 PRICES = ["open", "high", "low", "close"]
@@ -59,14 +60,28 @@ class Shelf:
         closes = extent[(extent["universe"] == self.universe) & (extent["field"] == "close")]
         return {symbol: pd.Timestamp(day) for symbol, day in zip(closes["code"], closes["last"], strict=True)}
 
-    def bars(self, symbol: str, since: pd.Timestamp) -> pd.DataFrame:
-        """Latest stored bars of one symbol from `since` on: observed days × fields."""
+    def stored(self, since: pd.Timestamp, symbols: tuple[str, ...] = ()) -> dict[str, pd.DataFrame]:
+        """Latest stored bars from `since` on, of `symbols` or of all: by field, observed days × symbols."""
         lag = LAGS[self.universe]
-        panels = {name: Panel(name, "yahoo", self.universe, name, "", lag, symbols=(symbol,)) for name in FIELDS}
-        found = {name: self.store.read_panel(panel, self.today + FAR_AHEAD, since) for name, panel in panels.items()}
-        return pd.DataFrame(
-            {name: panel[symbol] if symbol in panel else pd.Series(dtype="float64") for name, panel in found.items()}
-        )
+        panels = {name: Panel(name, "yahoo", self.universe, name, "", lag, symbols=symbols) for name in FIELDS}
+        return {name: self.store.read_panel(panel, self.today + FAR_AHEAD, since) for name, panel in panels.items()}
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What is stored of the days that are asked for again: read at once where it is of late, one by one where it is long ago."""
+
+    shelf: Shelf
+    lately: dict[str, pd.DataFrame]
+
+    def bars(self, symbol: str, last: pd.Timestamp | None) -> pd.DataFrame:
+        """Stored bars of one symbol from a little before its last day on: observed days × fields."""
+        if last is None:
+            return NOTHING
+        since = _since(last)
+        panels = self.lately if since >= self.shelf.today - LATELY else self.shelf.stored(since, (symbol,))
+        found = {name: panel[symbol].dropna() for name, panel in panels.items() if symbol in panel}
+        return pd.DataFrame(found, columns=list(FIELDS), dtype="float64").sort_index().loc[since:]
 
 
 @dataclass(frozen=True)
@@ -108,7 +123,7 @@ def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progr
 
     Returns the tickers that may well come another time.
     """
-    last = shelf.last_days()
+    last, overlap = shelf.last_days(), Overlap(shelf, shelf.stored(shelf.today - LATELY))
     left, away, again = dict.fromkeys(asked), Away(site.patience.at_once * UNREACHED_ROUNDS), set[str]()
     with quiet(), closing(_histories(shelf, asked, last, site)) as coming:
         for one, bars in coming:
@@ -117,7 +132,7 @@ def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progr
             if away.is_hopeless(one, bars):
                 break
             if isinstance(bars, pd.DataFrame):
-                yield from _judged(shelf, one, last.get(one.symbol), bars, len(asked), again)
+                yield from _judged(overlap, one, last.get(one.symbol), bars, len(asked), again)
             elif not isinstance(bars, SourceUnreachable):
                 again |= set() if isinstance(bars, NoSuchTicker) else {one.ticker}
                 yield Skipped(one.ticker, f"{bars}{_kept(last.get(one.symbol))}")
@@ -166,10 +181,11 @@ def _kept(last: pd.Timestamp | None) -> str:
     return "" if last is None else f" The store keeps its bars up to {last:%Y-%m-%d}."
 
 
-def _judged(shelf: Shelf, one: Asked, last: pd.Timestamp | None, history: pd.DataFrame, of: int, again: set[str]) -> Deliveries:
+def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd.DataFrame, of: int, again: set[str]) -> Deliveries:
     """The batch of one ticker and what was odd about it; a ticker that doesn't fit what is stored is told and put into `again`."""
+    shelf = overlap.shelf
     bars, dropped = settled(history, shelf.today)
-    stored = NOTHING if last is None else shelf.bars(one.symbol, _since(last))
+    stored = overlap.bars(one.symbol, last)
     try:
         spliced = splice(bars, stored, one.ticker)
     except FetchFailed as error:

@@ -113,6 +113,7 @@ def made_facts(
         record=made_record(name),
         features={name: state},
         index=IndexState(50, [(name, 0.25)], [(name, "2024-07-08")]),
+        constituents=name,
         audit=made_audit(name) if audit else None,
         followed={"sentence": name, "columns": [name, name], "rows": [[name, name]], "notes": [name]} if audit else None,
     )

@@ -1,28 +1,33 @@
 """A web server on 127.0.0.1 that answers as Yahoo, FRED, ALFRED and Coin Metrics do: the real clients need no network."""
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import pandas as pd
 
 from sources.live import Endpoints
 
+PATIENCE_OF_A_TEST = 5.0
+
 Params = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer."""
+    """One HTTP answer. `how` it comes: whole, or failing on the way."""
 
     body: str
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    how: Literal["whole", "silence", "reset", "drip", "half", "cut"] = "whole"
 
 
 Responder = Callable[[str, Params], Answer]
@@ -30,11 +35,15 @@ Responder = Callable[[str, Params], Answer]
 
 @dataclass
 class Replay:
-    """What is answered, by the start of the path (the longest that fits), what is answered first, and what was asked."""
+    """What is answered, by the start of the path (the longest that fits), what is answered first, and what was asked.
+
+    `faults` are answered instead, by the number of the request; each once.
+    """
 
     address: str = ""
     routes: dict[str, Responder] = field(default_factory=dict)
     first: dict[str, list[Answer]] = field(default_factory=dict)
+    faults: dict[int, Answer] = field(default_factory=dict)
     asked: list[tuple[str, Params]] = field(default_factory=list)
 
     @property
@@ -43,6 +52,12 @@ class Replay:
 
     def answer(self, path: str, params: Params) -> Answer:
         self.asked.append((path, params))
+        fault = self.faults.pop(len(self.asked) - 1, None)
+        if fault is not None and fault.how != "whole":
+            return replace(self._sound(path, params), how=fault.how)
+        return fault or self._sound(path, params)
+
+    def _sound(self, path: str, params: Params) -> Answer:
         for start, waiting in self.first.items():
             if path.startswith(start) and waiting:
                 return waiting.pop(0)
@@ -56,18 +71,34 @@ class Replay:
 @contextmanager
 def serving(routes: dict[str, Responder]) -> Iterator[Replay]:
     """A running server of `routes`."""
-    replay = Replay(routes=routes)
+    replay, ended = Replay(routes=routes), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             answer = replay.answer(parts.path, dict(parse_qsl(parts.query)))
             body = answer.body.encode()
+            if answer.how == "silence":
+                ended.wait(PATIENCE_OF_A_TEST)
+            if answer.how in ("silence", "reset"):
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.close_connection = True
+                return
+            sent = body[: len(body) // 2] if answer.how in ("half", "cut") else body
             self.send_response_only(answer.status)
-            for name, value in {"Content-Length": str(len(body)), **answer.headers}.items():
+            for name, value in {"Content-Length": str(len(sent if answer.how == "cut" else body)), **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(OSError):
+                self.send_body(sent, dripping=answer.how == "drip")
+
+        def send_body(self, body: bytes, *, dripping: bool) -> None:
+            for byte in body if dripping else ():
+                self.wfile.write(bytes([byte]))
+                if ended.wait(0.05):
+                    return
+            if not dripping:
+                self.wfile.write(body)
 
         def log_message(self, *args: object) -> None:
             pass
@@ -80,6 +111,7 @@ def serving(routes: dict[str, Responder]) -> Iterator[Replay]:
     try:
         yield replay
     finally:
+        ended.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_read_is_refused_with_the_known_names(
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match=words) as caught:
         fetched(store, None if place is None else tmp_path / place)
-    assert "prices, fred, crypto, crypto_ohlcv, constituents, stablecoins" in str(caught.value)
+    assert "prices, fred, crypto, crypto_ohlcv, constituents, membership, stablecoins" in str(caught.value)
 
 
 def test_an_unknown_provider_or_a_path_for_another_is_refused(store: Store, folder: Path) -> None:

@@ -10,29 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_funds, fetch_live, panel, said, silent, stored_as_they_come
 from replay import NO_TICKER, Answer, Market, Params, Replay, Vintages, chart_body, serving
 
 from sources import coins, fred, live, yahoo
 from sources.batches import Batch, Skipped
 from sources.coins import COUNTED_STABLECOINS, Coverage, asset_class_of
 from sources.errors import FetchFailed
-from sources.fetch import FetchReport, fetch
 from sources.http import Passing, Patience, Site, as_json, ask, client_of
-from sources.series import BTC, ETH, FED_ASSETS, HY_SPREAD, MONEY_SUPPLY, REVERSE_REPO, SERIES, SPY, STABLECOIN_SUPPLY, Panel
+from sources.series import BTC, ETH, FED_ASSETS, HY_SPREAD, MONEY_SUPPLY, REVERSE_REPO, SPY, STABLECOIN_SUPPLY
 from sources.simulated import simulate
 from sources.store import Store
-from sources.yahoo import Asked, Shelf, as_split, settled, splice
+from sources.yahoo import Asked, as_split, settled, splice
 
-QUICK = Patience(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
-TODAY = pd.Timestamp("2024-12-31 15:00")
-LATER = pd.Timestamp("2025-03-01")
 KEY = "0123456789abcdef0123456789abcdef"
-EVERY_SERIES = [series for series in SERIES.values() if series.provider == "fred" and not series.revised]
 FEW_COINS = coins.LARGE_COINS[:3]
-
-
-def silent(label: str, done: int, total: int) -> None:
-    """No progress is shown."""
 
 
 @pytest.fixture(scope="module")
@@ -62,47 +54,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few funds and large coins, for speed."""
     monkeypatch.setattr(coins, "LARGE_COINS", FEW_COINS)
     monkeypatch.setattr(yahoo, "fund_tickers", lambda: [Asked(ticker, ticker) for ticker in ("^RUT", "IWM", "SPY")])
-
-
-def fetch_live(
-    store: Store, replay: Replay, monkeypatch: pytest.MonkeyPatch, *, key: str = "", today: pd.Timestamp = TODAY
-) -> FetchReport:
-    """The whole provider, as the command line runs it."""
-    for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
-        monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-    monkeypatch.setenv("FRED_API_KEY", key)
-    monkeypatch.setattr(live, "Patience", lambda: QUICK)
-    return fetch(store, "live", today=today, progress=silent)
-
-
-def fetch_funds(store: Store, replay: Replay, *tickers: str, today: pd.Timestamp = TODAY) -> list[Batch | Skipped]:
-    """Bars of some funds, stored as they come."""
-    shelf = Shelf(store, "fund", "funds", today)
-    asked = [Asked(ticker, ticker) for ticker in tickers]
-    return stored_as_they_come(store, yahoo.deliveries(shelf, asked, Site("Yahoo", replay.address, QUICK), silent), today)
-
-
-def fetch_fred(store: Store, replay: Replay, *wanted: object, today: pd.Timestamp = TODAY) -> list[Batch | Skipped]:
-    """Some FRED series, stored as they come."""
-    delivered = fred.latest_values(store, list(wanted), Site("FRED", replay.address, QUICK), today, silent)  # type: ignore[arg-type]
-    return stored_as_they_come(store, delivered, today)
-
-
-def stored_as_they_come(store: Store, delivered: object, today: pd.Timestamp) -> list[Batch | Skipped]:
-    seen = []
-    for one in delivered:  # type: ignore[attr-defined]
-        seen.append(one)
-        if isinstance(one, Batch):
-            store.append(one, today)
-    return seen
-
-
-def said(delivered: list[Batch | Skipped]) -> list[str]:
-    return [f"{one.label}: {one.reason}" for one in delivered if isinstance(one, Skipped)]
-
-
-def panel(store: Store, universe: str, field: str) -> pd.DataFrame:
-    return store.read_panel(Panel("asked", "yahoo", universe, field, "", pd.Timedelta(0)), LATER)
 
 
 # The whole provider

@@ -31,7 +31,8 @@ from features.index import AltcoinIndex, load_index
 from features.registry import BLOCKS, FEATURES
 from models.registry import Champion, run_table, verification_beside
 from sources.errors import NoChampion, Refused
-from sources.series import COIN_PRICE
+from sources.membership import sentence
+from sources.series import COIN_PRICE, STOCK_PRICE
 from sources.store import Store
 from training.dataset import index_outcomes
 from training.outcome import Outcomes
@@ -125,6 +126,7 @@ class Facts:
     record: Record
     features: dict[str, FeatureState]
     index: IndexState
+    constituents: str
     audit: Mapping[str, Any] | None
     followed: Mapping[str, Any] | None
 
@@ -191,6 +193,7 @@ def gather(
         record=record(kept.forecasts, kept.rows, inputs.as_of, lag=COIN_PRICE.release_lag),
         features=feature_states(market, before),
         index=index_state(market),
+        constituents=sentence(store.asset_classes(STOCK_PRICE.universe), store.stays(inputs.as_of)),
         audit=audit,
         followed=followed,
     )
