@@ -169,16 +169,12 @@ def read_sound(folder: Path, sums: Mapping[str, str]) -> Work:
     """What was kept in files that are as they were written."""
     plain = json.loads((folder / WORK).read_text(encoding="utf-8"))
     judged = read_judged(pd.read_parquet(folder / "judged.parquet"))
-    models = {
-        name: ModelRecord(
-            **{field: fields[field] for field in PLAIN},
-            **{frame: pd.read_parquet(folder / f"{number}.{frame}.parquet") for frame in FRAMES},
-            card=read_card(json.dumps(fields["card"])),
-            forecaster=load(folder / f"{number}.skops", sums[f"{number}.skops"]),
-            judged=judged,
-        )
-        for number, (name, fields) in enumerate(plain["models"].items())
-    }
+    models = {}
+    for number, (name, fields) in enumerate(plain["models"].items()):
+        parts: dict[str, Any] = {frame: pd.read_parquet(folder / f"{number}.{frame}.parquet") for frame in FRAMES}
+        parts |= {field: fields[field] for field in PLAIN}
+        forecaster = load(folder / f"{number}.skops", sums[f"{number}.skops"])
+        models[name] = ModelRecord(card=read_card(json.dumps(fields["card"])), forecaster=forecaster, judged=judged, **parts)
     tables = {name: pd.read_csv(StringIO(text), dtype="str", keep_default_na=False) for name, text in plain["tables"].items()}
     same = {field: plain[field] for field in ("name", "params", "tags", "description", "verification")}
     return Work(TrainingRecord(**same, tables=tables, inputs=pd.read_parquet(folder / "inputs.parquet")), models, plain["default"])

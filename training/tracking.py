@@ -332,7 +332,8 @@ def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
 def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
     """What was tried on the question of a training (its tags) so far, with what was kept of it on the same data."""
     tried = tried_on(tracker, training["family"], training["label"])
-    forecasts, skills = {}, {}
+    forecasts: dict[str, pd.DataFrame] = {}
+    skills: dict[str, NDArray[np.float64]] = {}
     for name, run in kept_runs(tracker, training, tried.configurations - set(besides)).items():
         with suppress(StoreUnusable):  # what is damaged counts as never judged
             forecasts[name] = wide(forecasts_of(tracker, run))
