@@ -57,7 +57,7 @@ def test_two_processes_creating_the_database_at_once_leave_it_sound(tmp_path: Pa
             PRIOR_TRIALS + 2,
             PRIOR_TRIALS + 3,
         ]
-    assert sorted(file.name for file in (tmp_path / "mlruns").iterdir()) == ["mlflow.db", "mlflow.lock"]
+    assert sorted(file.name for file in (tmp_path / "mlruns").iterdir()) == ["mlflow.copy", "mlflow.db", "mlflow.lock"]
 
 
 def test_artifacts_go_below_the_home(place: TrackingPlace) -> None:
