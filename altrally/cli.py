@@ -257,6 +257,20 @@ def verify(
 
 
 @app.command()
+def sweep(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="What to search, as TOML.")],
+    as_json: AsJson = False,
+) -> None:
+    """Search many configurations and say whether any is worth a word.
+
+    Every one is counted; the search ends before the test begins, and chance makes the same search. Goes on after a stop."""
+    from altrally import jobs
+
+    jobs.sweep(home_of(context), config, as_json=as_json)
+
+
+@app.command()
 def audit(
     context: typer.Context,
     as_of: Annotated[

@@ -312,6 +312,23 @@ def write(frame: pd.DataFrame, file: Path) -> None:
         raise BadInput(f"--forecasts {file} can't be written: {error.strerror or error}.") from None
 
 
+def sweep(home: Home, config: Path, *, as_json: bool) -> None:
+    """Search as a file says, and tell whether anything was found."""
+    from training.sweep import sweep as searched
+    from training.sweep_file import read_sweep
+
+    asked = read_sweep(config)
+    with opened(home) as store, progress_bar() as report:
+        found = searched(store, asked, place=place_of(home), folder=home.sweeps, progress=report)
+    if as_json:
+        emit(found)
+        return
+    from altrally.render import show
+    from altrally.sweep_page import sweep_page
+
+    show(sweep_page(found))
+
+
 def audit(home: Home, as_of: str | None, figures: Path | None, *, as_json: bool) -> None:
     """The claim, line by line; pictures where asked for."""
     from altrally.audit import audit as audited

@@ -33,6 +33,11 @@ class Home:
         return self.folder / "cache"
 
     @property
+    def sweeps(self) -> Path:
+        """Journals of what was searched."""
+        return self.folder / "sweeps"
+
+    @property
     def ledger(self) -> Path:
         """The SQLite file of every forecast issued."""
         return self.folder / "ledger.db"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 WORTH_TWO_PROCESSES = 4
+TOGETHER, CONFIGURATION_DIGITS = 200, 16
 ABOUT = (
     "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
     "last training. A version tagged `unproven` has shown no skill."
@@ -317,20 +319,45 @@ def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequ
     """
     with alone(tracker.place):
         tried = {name: number for name, (number, _) in trials_of(tracker, family).items()}
-        for configuration in configurations:
-            if configuration not in tried:
-                tried[configuration] = PRIOR_TRIALS + len(tried) + 1
-                value = f"{tried[configuration]} {label}"
-                tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.{family}.{configuration}", value)
+        new = [one for one in dict.fromkeys(configurations) if one not in tried]
+        first = PRIOR_TRIALS + len(tried) + 1
+        tried |= {one: first + place for place, one in enumerate(new)}
+        for one, value in trial_tags(new, first, label).items():
+            tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.{family}.{one}", value)
     return tried
+
+
+def trial_tags(configurations: Sequence[str], first: int, label: str) -> dict[str, str]:
+    """Tags that count new configurations from the number `first` on: one each, or of many one for every `TOGETHER`."""
+    if len(configurations) <= TOGETHER:
+        return {one: f"{first + place} {label}" for place, one in enumerate(configurations)}
+    parts = [configurations[at : at + TOGETHER] for at in range(0, len(configurations), TOGETHER)]
+    return {f"many-{first + at * TOGETHER}": f"{' '.join(part)} {label}" for at, part in enumerate(parts)}
 
 
 def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
     """Number and label of every configuration of a family ever tried here."""
     prefix = f"trial.{family}."
     tags = tracker.client.get_experiment(tracker.experiment_id).tags
-    told = {key.removeprefix(prefix): value.partition(" ") for key, value in tags.items() if key.startswith(prefix)}
-    return {name: (int(number), label) for name, (number, _, label) in told.items()}
+    told = {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
+    return {name: counted for key, value in told.items() for name, counted in read_trials(key, value)}
+
+
+def read_trials(key: str, value: str) -> Iterator[tuple[str, tuple[int, str]]]:
+    """Configurations of one tag of `trial_tags`, each with its number and label."""
+    if not key.startswith("many-"):
+        number, _, label = value.partition(" ")
+        yield key, (int(number), label)
+        return
+    words = value.split(" ")
+    names = list(takewhile(is_configuration, words))
+    label = " ".join(words[len(names) :])
+    yield from ((name, (int(key.removeprefix("many-")) + place, label)) for place, name in enumerate(names))
+
+
+def is_configuration(word: str) -> bool:
+    """16 hex digits."""
+    return len(word) == CONFIGURATION_DIGITS and all(digit in "0123456789abcdef" for digit in word)
 
 
 def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
@@ -512,6 +539,22 @@ def seal(tracker: Tracker, run_id: str) -> None:
     sums = {str(file.relative_to(artifacts)): digest(file) for file in files}
     tracker.client.set_tag(run_id, "figures", figures_of(database)[run_id])
     tracker.client.set_tag(run_id, "files", json.dumps(sums))
+
+
+def log_sweep(tracker: Tracker, found: Mapping[str, Any], tags: Mapping[str, str], trials: pd.DataFrame) -> str:
+    """One run for a whole sweep: the winner's parameters, what it scored, every trial in a table; its id."""
+    about = f"{found['tried']} configurations searched before {found['first_test']}, the winner judged after it."
+    run_id = start_run(tracker, f"sweep {found['target']}", tags, about)
+    outcome = "FAILED"
+    try:
+        numbers = {name: found[name] for name in ("search_skill", "search_p", "best_of_n_p")} | {"brier": found["test"]["brier"]}
+        log_values(tracker, run_id, {**found["winner"], "tried": found["tried"], "trials": found["trials"]}, numbers)
+        log_files(tracker, run_id, {"trials.parquet": trials})
+        tracker.client.log_dict(run_id, dict(found), "sweep.json")
+        outcome = "FINISHED"
+    finally:
+        tracker.client.set_terminated(run_id, outcome)
+    return run_id
 
 
 def log_page(tracker: Tracker, run_id: str, as_of: str, html: str) -> None:

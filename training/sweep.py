@@ -1,0 +1,389 @@
+"""Search many configurations honestly: on days before the test, with the whole search repeated on every rotation of outcomes.
+
+The configurations are drawn before any outcome is looked at, so that the same search can be made on rotated outcomes: how often
+chance finds as much is a p-value of everything that was done, the choice of the best included (decision 11).
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from features.targets import load_target_index
+from models.base import BatchedModel, Floats
+from models.catalog import MODELS
+from models.climatology import Climatology
+from sources.errors import MissingData
+from sources.gates import last_known
+from sources.store import Store
+from sources.target import Target, judged_horizon
+from training.best_of import spa_p_values
+from training.dataset import Dataset, index_outcomes, prepare
+from training.judged import judged
+from training.nulls import Place, Ring, null_of, place_of, ring_of, rotated, skills, walk
+from training.settings import FIRST_TEST, TrainSettings, configuration, family
+from training.tracking import Tracker, TrackingPlace, count_trials, log_sweep, tracking
+from training.train import skill_shown
+from training.verify import scored, walk_all
+from training.walk_forward import forecast, quarters, usable
+
+if TYPE_CHECKING:
+    import optuna
+
+ROTATIONS = 39
+"""As for any model whose tuning is repeated (STATISTICS 12): no p-value is below 1/40."""
+
+FIRST_JUDGED_WHOLE = 50
+"""So many trials are never cut short; they set the bar for the others."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One configuration: a model, the columns it reads, its prior, and the target (the same at another threshold)."""
+
+    model: str
+    columns: tuple[str, ...]
+    prior_sd: float
+    target: Target
+
+    def make(self) -> BatchedModel:
+        """A new, unfitted estimator."""
+        made = MODELS[self.model].make(self.target.outcome, self.target.rise, self.target.horizons)
+        return made.set_params(prior_sd=self.prior_sd)
+
+    @property
+    def configuration(self) -> str:
+        """The hash that tells it from any other; that of the model of the catalogue where it is one."""
+        return configuration(self.model, self.make().get_params(), self.columns, TrainSettings(self.target))
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "model": self.model,
+            "columns": list(self.columns),
+            "prior_sd": self.prior_sd,
+            "move": self.target.threshold,
+            "configuration": self.configuration,
+        }
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is searched: any non-empty choice of `columns`, with any of the models, priors and targets (thresholds of one question).
+
+    `trials` configurations are drawn; the search sees only outcomes known before `first_test`, the winner is judged after it.
+    """
+
+    targets: tuple[Target, ...]
+    columns: tuple[str, ...]
+    models: tuple[str, ...]
+    prior_sd: tuple[float, ...]
+    trials: int
+    first_test: pd.Timestamp
+    seed: int
+
+    @property
+    def size(self) -> int:
+        """How many configurations there are."""
+        return (2 ** len(self.columns) - 1) * len(self.models) * len(self.prior_sd) * len(self.targets)
+
+    def candidates(self) -> list[Candidate]:
+        """The configurations to try, all different, drawn evenly without a look at any outcome; all there are if they are few."""
+        rng = np.random.default_rng(self.seed)
+        numbers = rng.permutation(self.size) if self.size <= 10 * self.trials else distinct_draws(rng, self.size)
+        return [self.numbered(int(number)) for number, _ in zip(numbers, range(min(self.trials, self.size)), strict=False)]
+
+    def numbered(self, number: int) -> Candidate:
+        """The configuration of a number below `size`."""
+        rest, target = divmod(number, len(self.targets))
+        rest, prior = divmod(rest, len(self.prior_sd))
+        chosen, model = divmod(rest, len(self.models))
+        columns = tuple(name for place, name in enumerate(self.columns) if (chosen + 1) >> place & 1)
+        return Candidate(self.models[model], columns, self.prior_sd[prior], self.targets[target])
+
+    def label(self, target: Target) -> str:
+        """What a trial is counted as: the question itself where the search looks at days that `train` judges, else a search."""
+        searched = f"{target.label}, searched before {self.first_test:%Y-%m-%d}"
+        return target.label if self.first_test > FIRST_TEST else searched
+
+
+@dataclass(frozen=True)
+class Question:
+    """One target's outcomes, all their rotations (S, n, K), the true dates first, and climatology's losses (S,) searched."""
+
+    data: Dataset
+    ring: Ring
+    events: Floats
+    climate: Floats
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Where candidates are tried: the search in two parts (`early`, `late`), then the test; the horizon judged is number `k`."""
+
+    questions: Mapping[Target, Question]
+    columns: list[str]
+    early: Place
+    late: Place
+    test: Place
+    k: int
+
+    @property
+    def first(self) -> Question:
+        """Any of the questions: all have the same rows."""
+        return next(iter(self.questions.values()))
+
+    def tried(self, candidate: Candidate, bar: Floats | None) -> "Tally":
+        """Skill (S,) in the search; cut short half-way where it lies below the bar (S,) in every rotation alike."""
+        first = self.losses(candidate, self.early)
+        half = 1 - first / self.losses_of_climatology(candidate, self.early)
+        if bar is not None and (half < bar).all():
+            return Tally(half, None)
+        total = first + self.losses(candidate, self.late)
+        return Tally(half, 1 - total / self.questions[candidate.target].climate)
+
+    def losses(self, candidate: Candidate, place: Place) -> Floats:
+        """Summed Brier losses (S,) of a candidate on every rotation."""
+        question = self.questions[candidate.target]
+        inputs = question.ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
+        return summed_losses(walk(candidate.make(), inputs, question.events, place), question.events, place, self.k)
+
+    def losses_of_climatology(self, candidate: Candidate, place: Place) -> Floats:
+        """The same of climatology."""
+        question = self.questions[candidate.target]
+        return climate_losses(question.ring, question.events, place, self.k)
+
+    def tested(self, candidate: Candidate, rotation: int) -> float:
+        """Skill against climatology after the search, of one rotation."""
+        question = self.questions[candidate.target]
+        events = question.events[[rotation]]
+        inputs = question.ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
+        forecasts = walk(candidate.make(), inputs, events, self.test)
+        climate = walk(Climatology(ordered=False), question.ring.inputs, events, self.test)
+        return float(skills(forecasts, climate, events[:, self.test.judged])[0, self.k])
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Skill (S,) half-way through the search and at its end, the true dates first; None where it was cut short."""
+
+    half: Floats
+    whole: Floats | None
+
+
+def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, progress: Any) -> dict[str, Any]:
+    """Count, search, judge the winner once, and say whether anything was found.
+
+    What was tried is kept in `folder` (an Optuna study in a journal), so that the same command goes on after a stop; one run in
+    MLflow holds the result. Raises MissingData where the rows don't reach.
+    """
+    progress("building features", 0, 0)
+    arena = arena_of(store, asked, last_known(store))
+    data, candidates = arena.first.data, asked.candidates()
+    with tracking(place) as tracker:
+        counted = count_all(tracker, asked, candidates, data.market)
+        tallies = search(arena, asked, candidates, opened(folder, asked, data.snapshot), progress)
+        progress("judging the winner", 0, 0)
+        found = found_by(arena, asked, candidates, tallies) | {"trials": counted}
+        tags = {"swept": family(data.market, asked.targets[0]), "market": data.market, "snapshot": data.snapshot}
+        run_id = log_sweep(tracker, found, tags, trial_table(candidates, tallies))
+    return found | {"run_id": run_id}
+
+
+def count_all(tracker: Tracker, asked: Sweep, candidates: Sequence[Candidate], market: str) -> int:
+    """A look is a try: every candidate is counted before any is tried; how many tries that makes in all."""
+    tried = 0
+    for target in asked.targets:
+        own = [one.configuration for one in candidates if one.target == target]
+        tried = max(count_trials(tracker, family(market, target), asked.label(target), own).values(), default=tried)
+    return tried
+
+
+def trial_table(candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> pd.DataFrame:
+    """One row a trial: what it was, its skill half-way through the search and at its end (NaN where it was cut short)."""
+    rows = [
+        one.told | {"half": float(tally.half[0]), "skill": np.nan if tally.whole is None else float(tally.whole[0])}
+        for one, tally in zip(candidates, tallies, strict=True)
+    ]
+    return pd.DataFrame(rows).assign(columns=lambda table: table["columns"].map(" ".join))
+
+
+def arena_of(store: Store, asked: Sweep, until: pd.Timestamp) -> Arena:
+    """Rows, outcomes and their rotations, and the days that are searched and tested."""
+    target = asked.targets[0]
+    settings = TrainSettings(target, first_test=asked.first_test)
+    data = prepare(store, settings, until)
+    level = load_target_index(store, until, target).level.dropna()
+    made = {
+        one: replace(data, outcomes=index_outcomes(store, level, pd.DatetimeIndex(data.X.index), one, until))
+        for one in asked.targets
+    }
+    return arena_on(made, asked)
+
+
+def arena_on(made: Mapping[Target, Dataset], asked: Sweep) -> Arena:
+    """As `arena_of`, of rows already prepared, with the outcomes of every target."""
+    target = asked.targets[0]
+    columns, k, data = list(asked.columns), target.horizons.index(judged_horizon(target.horizons)), made[target]
+    rings = {one: ring_of(own.X[columns], own.outcomes) for one, own in made.items()}
+    ring = rings[target]
+    shifts = [0, *ring.outcome_shifts(ROTATIONS)]
+    if len(shifts) == 1:
+        raise MissingData(f"{len(ring.days)} weeks with known outcomes allow no rotation; a sweep needs more of them.")
+    early, late = searched_places(data, ring, asked.first_test, k)
+    test = place_of(ring, usable(quarters(asked.first_test, data.until), data.outcomes), (asked.first_test, data.until))
+    questions = {}
+    for one in asked.targets:
+        events = rotated(rings[one].events, shifts)
+        climate = sum(climate_losses(ring, events, place, k) for place in (early, late))
+        questions[one] = Question(made[one], rings[one], events, np.asarray(climate))
+    return Arena(questions, columns, early, late, test, k)
+
+
+def searched_places(data: Dataset, ring: Ring, first_test: pd.Timestamp, k: int) -> tuple[Place, Place]:
+    """The inner walk-forward in two halves: quarters before the test, only rows whose outcome was known before it."""
+    over = ring.days[ring.known[:, k] < first_test.to_datetime64()]
+    if len(over) < 2:
+        raise MissingData(
+            f"No outcome was known before {first_test:%Y-%m-%d}: there is nothing to search in. Set a later first_test."
+        )
+    folds = usable(quarters(over[0], over[-1]), data.outcomes)
+    rows = place_of(ring, folds, (over[0], over[-1])).rows
+    if len(rows) < 2:
+        raise MissingData(f"Fewer than two quarters before {first_test:%Y-%m-%d} can be forecast. Set a later first_test.")
+    half = (len(rows) + 1) // 2
+    return place_with(rows[:half]), place_with(rows[half:])
+
+
+def place_with(rows: list[tuple[Any, Any]]) -> Place:
+    """A part of a walk-forward."""
+    return Place(rows, np.any([test for _, test in rows], axis=0))
+
+
+def summed_losses(forecasts: Floats, events: Floats, place: Place, k: int) -> Floats:
+    """Summed Brier losses (S,) at horizon number k of forecasts (S, m, K) on the judged rows of events (S, n, K)."""
+    return np.asarray(((forecasts[:, :, k] - events[:, place.judged, k]) ** 2).sum(axis=1))
+
+
+def climate_losses(ring: Ring, events: Floats, place: Place, k: int) -> Floats:
+    """Those of climatology, refitted on every rotation."""
+    return summed_losses(walk(Climatology(ordered=False), ring.inputs, events, place), events, place, k)
+
+
+def distinct_draws(rng: np.random.Generator, size: int) -> Iterator[int]:
+    """Different numbers below `size`, evenly drawn."""
+    seen: set[int] = set()
+    while True:
+        number = int(rng.integers(size))
+        if number not in seen:
+            seen.add(number)
+            yield number
+
+
+def opened(folder: Path, asked: Sweep, snapshot: str) -> "optuna.Study":
+    """The study of this sweep on this data in a journal, as far as it has come."""
+    try:
+        import optuna
+        from optuna.storages.journal import JournalFileBackend
+    except ImportError:
+        raise MissingData("A sweep needs Optuna: install altrally with its extra, `pip install 'altrally[sweep]'`.") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(f"{asked!r} {snapshot}".encode()).hexdigest()[:16]
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / f"{name}.journal")))
+    return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+
+
+def search(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Any) -> list[Tally]:
+    """Every candidate's tally, those kept in the study as they are."""
+    kept = {int(one.user_attrs["number"]): read_tally(one.user_attrs) for one in study.get_trials(deepcopy=False)}
+    for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):
+        todo = [number for number in numbers if number not in kept]
+        bar = np.median([kept[one].half for one in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
+        with ThreadPoolExecutor(2) as pool:
+            found = pool.map(lambda number, bar=bar: arena.tried(candidates[number], bar), todo)
+            for number, tally in zip(todo, found, strict=True):
+                study.add_trial(as_trial(asked, number, candidates[number], tally))
+                kept[number] = tally
+                progress("searching", len(kept), len(candidates))
+    return [kept[number] for number in range(len(candidates))]
+
+
+def as_trial(asked: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
+    """A candidate and its tally, as Optuna keeps it and can draw it."""
+    from optuna.distributions import CategoricalDistribution
+    from optuna.trial import TrialState, create_trial
+
+    choices: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "model": (candidate.model, asked.models),
+        "prior_sd": (candidate.prior_sd, asked.prior_sd),
+        "move": (candidate.target.threshold, tuple(target.threshold for target in asked.targets)),
+        **{name: (name in candidate.columns, (False, True)) for name in asked.columns},
+    }
+    whole = None if tally.whole is None else tally.whole.tolist()
+    return create_trial(
+        state=TrialState.PRUNED if whole is None else TrialState.COMPLETE,
+        value=None if whole is None else whole[0],
+        intermediate_values={0: float(tally.half[0])},
+        params={name: chosen for name, (chosen, _) in choices.items()},
+        distributions={name: CategoricalDistribution(among) for name, (_, among) in choices.items()},
+        user_attrs={"number": number, "half": tally.half.tolist(), "whole": whole},
+    )
+
+
+def read_tally(kept: Mapping[str, Any]) -> Tally:
+    """A tally as it was kept."""
+    return Tally(np.array(kept["half"]), None if kept["whole"] is None else np.array(kept["whole"]))
+
+
+def found_by(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> dict[str, Any]:
+    """The winner judged once after the search, against the winners that the same search finds on rotated outcomes."""
+    table = np.array([np.full(len(tally.half), np.nan) if tally.whole is None else tally.whole for tally in tallies])
+    winners = np.nanargmax(table, axis=0)
+    after = np.array([arena.tested(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
+    null = null_of(after, len(arena.first.ring.days) // arena.first.ring.longest_weeks)
+    winner = candidates[winners[0]]
+    row = judged_winner(arena.questions[winner.target].data, asked, winner)
+    best = None if row["spa_p"] is None else max(row["spa_p"], null.p)
+    shown = skill_shown({**row, "best_of_n_p": best})
+    return {
+        "target": winner.target.name,
+        "label": winner.target.label,
+        "market": arena.first.data.market,
+        "snapshot": arena.first.data.snapshot,
+        "tried": len(tallies),
+        "of": asked.size,
+        "cut_short": sum(tally.whole is None for tally in tallies),
+        "searched_weeks": int(arena.early.judged.sum() + arena.late.judged.sum()),
+        "first_test": f"{asked.first_test:%Y-%m-%d}",
+        "winner": winner.told,
+        "search_skill": float(table[winners[0], 0]),
+        "horizon": judged_horizon(winner.target.horizons),
+        "test": row,
+        "search_p": null.p,
+        "search_null": asdict(null),
+        "best_of_n_p": best,
+        "found": shown,
+    }
+
+
+def judged_winner(data: Dataset, asked: Sweep, winner: Candidate) -> dict[str, Any]:
+    """Scores of the winner after the search, against the three baselines, with the p-value of superior predictive ability."""
+    settings = TrainSettings(winner.target, first_test=asked.first_test, seed=asked.seed)
+    folds = usable(quarters(asked.first_test, data.until), data.outcomes)
+    horizon = judged_horizon(winner.target.horizons)
+    walks = walk_all(data, settings, [], folds, lambda label, done, total: None)
+    probabilities = {name: one.probabilities for name, one in walks.items()}
+    probabilities["winner"] = forecast(winner.make, data.X[list(winner.columns)], data.outcomes, folds).probabilities
+    found = judged(probabilities, data.outcomes.events, horizon)
+    references = {name: found.loss(model) for name, model in found.baselines.items()}
+    onset = (data.X["rise_from_low"].reindex(found.days) < winner.target.under_way).to_numpy()
+    row = scored(found.probabilities["winner"], found.outcome, references, onset, horizon, asked.seed)
+    spa = spa_p_values({"winner": found.loss("winner")}, references, horizon, seed=asked.seed)
+    return row | {"spa_p": spa.get("winner")}
