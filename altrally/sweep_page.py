@@ -40,4 +40,4 @@ def verdict(found: dict[str, Any]) -> str:
     """By the one rule."""
     if found["found"]:
         return "Found: the winner's intervals exclude zero against all three baselines, and the best-of-N p is below 0.05."
-    return "Nothing found: of so many tries one does best by luck, and this one did not do better than that."
+    return "Nothing found: that would take intervals above zero against all three baselines, and a best-of-N p below 0.05."

@@ -28,6 +28,7 @@ from sources.simulated import simulate
 from sources.store import Store
 from sources.target import ALTCOINS, Leader, Target, judged_horizon, target_of
 from sources.target_file import read_target
+from training import tracking as tracking_module
 from training.chance import configuration_of
 from training.compare import compare
 from training.dataset import prepare
@@ -98,7 +99,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         for batch in with_mid_caps(frames):
             store.append(batch, pd.Timestamp("2024-07-01"))
     targets = {name: read_target(EXAMPLES / f"{name}.toml") for name in NAMES}
-    with Store.open(home.store, read_only=True) as store:
+    with Store.open(home.store, read_only=True) as store, pytest.MonkeyPatch.context() as without_pictures:
+        without_pictures.setattr(tracking_module, "write_figures", lambda record, folder: folder.mkdir())
         reports = {
             name: train(store, settings(target), until=UNTIL, place=jobs.place_of(home), progress=quiet)
             for name, target in targets.items()
@@ -112,7 +114,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 def test_the_default_target_names_every_configuration_as_before() -> None:
-    assert {name: configuration_of(name, TrainSettings()) for name in MODELS} == BEFORE
+    assert {name: configuration_of(name, TrainSettings()) for name in BEFORE} == BEFORE
     assert (TrainSettings().label, family("files")) == ("first_passage 0.3 within 30/60/90 days", "altcoin-rally-files")
     assert ALTCOINS.told == {"kind": "first_passage", "threshold": 0.3}
     assert (ALTCOINS.registered_model, sentence(ALTCOINS)) == (

@@ -26,6 +26,7 @@ from training.best_of import spa_p_values
 from training.dataset import Dataset, index_outcomes, prepare
 from training.judged import judged
 from training.nulls import Place, Ring, null_of, place_of, ring_of, rotated, skills, walk
+from training.plain import plain
 from training.settings import FIRST_TEST, TrainSettings, configuration, family
 from training.tracking import Tracker, TrackingPlace, count_trials, log_sweep, tracking
 from training.train import skill_shown
@@ -140,19 +141,25 @@ class Arena:
         return next(iter(self.questions.values()))
 
     def tried(self, candidate: Candidate, bar: Floats | None) -> "Tally":
-        """Skill (S,) in the search; cut short half-way where it lies below the bar (S,) in every rotation alike."""
-        first = self.losses(candidate, self.early)
-        half = 1 - first / self.losses_of_climatology(candidate, self.early)
-        if bar is not None and (half < bar).all():
-            return Tally(half, None)
-        total = first + self.losses(candidate, self.late)
-        return Tally(half, 1 - total / self.questions[candidate.target].climate)
+        """Skill (S,) in the search; a rotation in which it lies below the bar (S,) half-way is left there.
 
-    def losses(self, candidate: Candidate, place: Place) -> Floats:
-        """Summed Brier losses (S,) of a candidate on every rotation."""
+        Each rotation, the true dates among them, is cut short by its own numbers alone, so that chance gets the same search.
+        """
         question = self.questions[candidate.target]
-        inputs = question.ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
-        return summed_losses(walk(candidate.make(), inputs, question.events, place), question.events, place, self.k)
+        first = self.losses(candidate, self.early, question.events)
+        half = 1 - first / self.losses_of_climatology(candidate, self.early)
+        on = np.ones(len(half), dtype=bool) if bar is None else half >= bar
+        whole = np.full(len(half), np.nan)
+        if on.any():
+            total = first[on] + self.losses(candidate, self.late, question.events[on])
+            whole[on] = 1 - total / question.climate[on]
+        return Tally(half, whole)
+
+    def losses(self, candidate: Candidate, place: Place, events: Floats) -> Floats:
+        """Summed Brier losses (S,) of a candidate on events (S, n, K)."""
+        ring = self.questions[candidate.target].ring
+        inputs = ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
+        return summed_losses(walk(candidate.make(), inputs, events, place), events, place, self.k)
 
     def losses_of_climatology(self, candidate: Candidate, place: Place) -> Floats:
         """The same of climatology."""
@@ -171,10 +178,15 @@ class Arena:
 
 @dataclass(frozen=True)
 class Tally:
-    """Skill (S,) half-way through the search and at its end, the true dates first; None where it was cut short."""
+    """Skill (S,) half-way through the search and at its end, the true dates first; NaN where it was cut short."""
 
     half: Floats
-    whole: Floats | None
+    whole: Floats
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether it was on the true dates."""
+        return bool(np.isnan(self.whole[0]))
 
 
 def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, progress: Any) -> dict[str, Any]:
@@ -208,7 +220,7 @@ def count_all(tracker: Tracker, asked: Sweep, candidates: Sequence[Candidate], m
 def trial_table(candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> pd.DataFrame:
     """One row a trial: what it was, its skill half-way through the search and at its end (NaN where it was cut short)."""
     rows = [
-        one.told | {"half": float(tally.half[0]), "skill": np.nan if tally.whole is None else float(tally.whole[0])}
+        one.told | {"half": float(tally.half[0]), "skill": float(tally.whole[0])}
         for one, tally in zip(candidates, tallies, strict=True)
     ]
     return pd.DataFrame(rows).assign(columns=lambda table: table["columns"].map(" ".join))
@@ -326,25 +338,24 @@ def as_trial(asked: Sweep, number: int, candidate: Candidate, tally: Tally) -> "
         "move": (candidate.target.threshold, tuple(target.threshold for target in asked.targets)),
         **{name: (name in candidate.columns, (False, True)) for name in asked.columns},
     }
-    whole = None if tally.whole is None else tally.whole.tolist()
     return create_trial(
-        state=TrialState.PRUNED if whole is None else TrialState.COMPLETE,
-        value=None if whole is None else whole[0],
+        state=TrialState.PRUNED if tally.cut_short else TrialState.COMPLETE,
+        value=None if tally.cut_short else float(tally.whole[0]),
         intermediate_values={0: float(tally.half[0])},
         params={name: chosen for name, (chosen, _) in choices.items()},
         distributions={name: CategoricalDistribution(among) for name, (_, among) in choices.items()},
-        user_attrs={"number": number, "half": tally.half.tolist(), "whole": whole},
+        user_attrs={"number": number, "half": tally.half.tolist(), "whole": plain(tally.whole.tolist())},
     )
 
 
 def read_tally(kept: Mapping[str, Any]) -> Tally:
     """A tally as it was kept."""
-    return Tally(np.array(kept["half"]), None if kept["whole"] is None else np.array(kept["whole"]))
+    return Tally(np.array(kept["half"], dtype=np.float64), np.array(kept["whole"], dtype=np.float64))
 
 
 def found_by(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> dict[str, Any]:
     """The winner judged once after the search, against the winners that the same search finds on rotated outcomes."""
-    table = np.array([np.full(len(tally.half), np.nan) if tally.whole is None else tally.whole for tally in tallies])
+    table = np.array([tally.whole for tally in tallies])
     winners = np.nanargmax(table, axis=0)
     after = np.array([arena.tested(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
     null = null_of(after, len(arena.first.ring.days) // arena.first.ring.longest_weeks)
@@ -359,7 +370,7 @@ def found_by(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], tallie
         "snapshot": arena.first.data.snapshot,
         "tried": len(tallies),
         "of": asked.size,
-        "cut_short": sum(tally.whole is None for tally in tallies),
+        "cut_short": sum(tally.cut_short for tally in tallies),
         "searched_weeks": int(arena.early.judged.sum() + arena.late.judged.sum()),
         "first_test": f"{asked.first_test:%Y-%m-%d}",
         "winner": winner.told,
