@@ -5,6 +5,7 @@ Only typer is imported here; everything else is imported by the command that nee
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -25,6 +26,10 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich help costs 0.2 s at every start
     pretty_exceptions_enable=False,
 )
+
+
+THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT)
+"""What a full or protected disk answers: for the user, not a fault of the program."""
 
 
 class Nulls(StrEnum):
@@ -378,6 +383,8 @@ def run() -> None:
     except Exception as error:
         from sources.errors import AltrallyError
 
+        if isinstance(error, OSError) and error.errno in THE_DISK:
+            fail(f"{error.filename or 'The disk'} can't be written: {error.strerror}. Nothing recorded before is lost.")
         if not isinstance(error, AltrallyError):
             raise
         fail(error)

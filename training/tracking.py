@@ -170,7 +170,7 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     except Timeout:
         raise StoreUnusable(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0].rstrip(".")
+        first_line = str(getattr(error.__cause__ or error, "orig", error)).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
             first_line = f"another version of MLflow left them. Copy them, then run `mlflow db upgrade {place.uri}`"
         raise StoreUnusable(shown(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
@@ -200,7 +200,7 @@ def quieten() -> None:
     import mlflow  # noqa: F401  (its import sets its loggers up)
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager
