@@ -118,7 +118,7 @@ class ChampionPlace(NamedTuple):
     files: str
 
 
-def champion_place(tracking_uri: str, name: str) -> ChampionPlace:
+def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
     found = champion_rows(Path(tracking_uri.removeprefix(SQLITE)), name) if tracking_uri.startswith(SQLITE) else []

@@ -135,7 +135,7 @@ def test_no_run_name_escapes_the_folder_a_picture_is_drawn_in(name: str, tmp_pat
 
     kept: list[Path] = []
     drawn: list[Path] = []
-    tracker = SimpleNamespace(client=Client())
+    tracker = SimpleNamespace(client=Client(), place=SimpleNamespace(database=None, artifacts=None))
     log_comparison(tracker, "run", against=name, metrics={}, draw=lambda file: (drawn.append(file), file.touch())[0])  # type: ignore[arg-type]
     assert kept == drawn
     assert drawn[0].parent.name.startswith("tmp")

@@ -501,7 +501,8 @@ def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
     name = f"{training.tags['market']} market"
     data = mlflow.data.from_pandas(training.inputs, name=name, digest=training.tags["snapshot"])
     entity = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
-    tracker.client.log_inputs(run_id, [entity])
+    with alone(tracker.place):  # two at once would both add the same dataset
+        tracker.client.log_inputs(run_id, [entity])
 
 
 def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame], record: ModelRecord | None = None) -> None:
