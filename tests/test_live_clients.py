@@ -24,7 +24,7 @@ from sources.store import Store
 from sources.yahoo import Asked, as_split, settled, splice
 
 KEY = "0123456789abcdef0123456789abcdef"
-FEW_COINS = coins.LARGE_COINS[:3]
+FEW_COINS = coins.LARGE_COINS[:2]
 
 
 @pytest.fixture(scope="module")
