@@ -28,8 +28,8 @@ app = typer.Typer(
 )
 
 
-THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT)
-"""What a full or protected disk answers: for the user, not a fault of the program."""
+THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EEXIST, errno.ENOTDIR)
+"""What a full or protected disk answers, or a home that is no folder: for the user, not a fault of the program."""
 
 
 class Nulls(StrEnum):
