@@ -10,11 +10,12 @@ demo: $(READY)  ## the whole job on the embedded simulated market
 test: $(READY)  ## every test that needs no network
 	$(BIN)/python -m pytest -n 2
 
-check: $(READY)  ## style, types, import rules
+check: $(READY)  ## style, types, import rules, and that what is installed is what was locked
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_lock.py
 
 bench: $(READY)  ## timings side by side
 	$(BIN)/python -m pytest benchmarks

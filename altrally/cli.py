@@ -5,7 +5,9 @@ Only typer is imported here; everything else is imported by the command that nee
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +26,10 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich help costs 0.2 s at every start
     pretty_exceptions_enable=False,
 )
+
+
+THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EEXIST, errno.ENOTDIR)
+"""What a full or protected disk answers, or a home that is no folder: for the user, not a fault of the program."""
 
 
 class Nulls(StrEnum):
@@ -377,12 +383,16 @@ def run() -> None:
     except Exception as error:
         from sources.errors import AltrallyError
 
+        if isinstance(error, OSError) and error.errno in THE_DISK:
+            fail(f"{error.filename or 'The disk'} can't be written: {error.strerror}. Nothing recorded before is lost.")
         if not isinstance(error, AltrallyError):
             raise
         fail(error)
 
 
 def fail(reason: Any) -> None:
-    """One line on standard error, exit code 1."""
-    print(f"altrally: {' '.join(str(reason).split())}", file=sys.stderr)  # noqa: T201
+    """One line on standard error without any secret, exit code 1."""
+    from sources.secrets import without_secrets
+
+    print(f"altrally: {without_secrets(' '.join(str(reason).split()), os.environ)}", file=sys.stderr)  # noqa: T201
     raise SystemExit(1)

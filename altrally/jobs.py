@@ -187,9 +187,10 @@ def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_
         emit(issued.score.to_json())
         return
     from altrally.ledger_page import entry_note
-    from altrally.render import score_page, show
+    from altrally.render import age_note, score_page, show
 
-    show(score_page(issued.score), entry_note(issued.entry))
+    old = age_note(issued.score.as_of, now()) if as_of is None else ""
+    show(score_page(issued.score), old, entry_note(issued.entry))
 
 
 def issue(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS, *, in_sample: bool = False) -> "Issued":
@@ -456,10 +457,10 @@ def status(home: Home, *, as_json: bool) -> None:
     if as_json:
         emit(facts)
         return
-    from altrally.render import show, status_page
+    from altrally.render import age_note, show, status_page
     from altrally.rewritten_page import rewritten_part
 
-    show(status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
+    show(age_note(facts["as_of"], now()), status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
 
 
 def champion_facts(home: Home) -> dict[str, Any] | None:

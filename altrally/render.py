@@ -1,6 +1,6 @@
 """What people see in a terminal. Numbers come in finished; nothing is computed here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from sources.target import Target
 from training.train import TrainReport
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
-SCALE_CELLS = 40
+SCALE_CELLS = 36
 WIDE = 200
+OLD_DAYS = 7
 USES_THE_FUTURE = "Cycles left out (trained on what came before and after: robustness, never skill)"
 
 
@@ -269,5 +270,24 @@ def show(*parts: RenderableType) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
+    wide = Console(width=max(console.width, WIDE))  # a terminal breaks long rows itself; a table cut to it would lose numbers
+    for part in flat(parts):
+        shown = Text(part) if isinstance(part, str) else part
+        if isinstance(shown, Text) and not shown.plain:
+            continue
+        (wide if isinstance(part, Table) else console).print(shown)
+
+
+def flat(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:
+    """What groups hold, one after the other."""
     for part in parts:
-        console.print(Text(part) if isinstance(part, str) else part)
+        if isinstance(part, Group):
+            yield from flat(part.renderables)
+        else:
+            yield part
+
+
+def age_note(as_of: str, now: pd.Timestamp) -> str:
+    """How long ago the last day known is, where a user should be told; else nothing."""
+    days = (now.normalize() - pd.Timestamp(as_of)).days
+    return f"The last day known is {as_of}, {days} days ago." if days > OLD_DAYS else ""

@@ -6,6 +6,7 @@ from functools import partial
 from shutil import rmtree
 from typing import Any
 
+from altrally.api import place_of
 from altrally.ledger import Ledger, head_file, rebuild
 from altrally.mirror import mirror
 from altrally.settings import Home
@@ -16,7 +17,7 @@ from sources.errors import AltrallyError, MissingData
 from sources.store import Store
 from training.scratch import clear
 from training.spool import damaged_works
-from training.tracking import TrackingPlace, tracking
+from training.tracking import tracking
 
 AGAIN = "altrally train; if that doesn't refresh the champion, `altrally promote` the new run by force"
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
@@ -100,7 +101,7 @@ def damage_of_runs(home: Home) -> str | None:
     try:
         changed = damaged_figures(home.database)
         require_champion(home)
-        with tracking(TrackingPlace(home.tracking_uri, home.artifacts, home.folder)):
+        with tracking(place_of(home)):
             pass
     except AltrallyError as error:
         return str(error)

@@ -1,12 +1,15 @@
 """Where a user's things live. Everything altrally writes is under one home."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sources.errors import BadInput
 from sources.target import Target
 
 DEFAULT_HOME = Path("~/.altrally")
 DEMO_HOME = Path("~/.altrally-demo")
+PASSWORD_IN_ADDRESS = re.compile(r"://[^/@]*:[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -61,5 +64,13 @@ class Home:
 
 
 def open_home(folder: Path | str | None = None, tracking_server: str | None = None, *, fallback: Path = DEFAULT_HOME) -> Home:
-    """The home a user named, else `fallback`; nothing is created. With an MLflow `tracking_server` runs are kept there."""
+    """The home a user named, else `fallback`; nothing is created. With an MLflow `tracking_server` runs are kept there.
+
+    Raises BadInput where the server's address holds a password: addresses are shown in messages.
+    """
+    if tracking_server and PASSWORD_IN_ADDRESS.search(tracking_server):
+        raise BadInput(
+            "The address of the tracking server holds a password. Put it into MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD (of a database: PGUSER and PGPASSWORD) and leave it out of the address."
+        )
     return Home(Path(folder or fallback).expanduser().resolve(), tracking_server or None)

@@ -129,8 +129,8 @@ class Standing:
 def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress: Progress) -> Round:
     """Do all that is due at the UTC moment `now`.
 
-    A step that fails is told and the next ones are done. Raises MissingData where the store is empty and LedgerBroken where nothing
-    may be added.
+    A step that fails is told and the next ones are done. Raises FetchFailed or BadInput where nothing came into an empty store, and
+    LedgerBroken where nothing may be added.
     """
     troubles: list[str] = []
     new_rows, warnings = bring(watch, now, progress, troubles)
@@ -174,6 +174,8 @@ def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[st
         try:
             report = fetch(store, provider, path=watch.path, today=now, progress=progress, target=watch.target)
         except (FetchFailed, BadInput) as error:
+            if store.market is None:  # nothing was ever stored: there is nothing to go on with
+                raise
             troubles.append(str(error))
             return 0, []
     return sum(line.new for line in report.lines), report.warnings

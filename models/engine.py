@@ -5,6 +5,7 @@ Refits of trees, rotations of models that can't be refitted in batches and simul
 same, and a worker that dies costs only the parts it held.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -73,6 +74,8 @@ def connected(scheduler: str) -> Iterator["Client"]:
         from distributed import Client
     except ImportError:
         raise BadInput("--engine dask needs dask: pip install 'altrally[cluster]'.") from None
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
     try:
         client = Client(scheduler, timeout=SECONDS_TO_ANSWER)
     except (OSError, ValueError) as error:
@@ -123,5 +126,5 @@ def lost_becomes_said() -> Iterator[None]:
         if type(error).__module__.partition(".")[0] not in ("distributed", "joblib"):
             raise
         raise EngineLost(
-            f"Workers were lost ({type(error).__name__}). Run it again: what is kept of it isn't computed twice."
+            f"The cluster was lost ({type(error).__name__}). Run it again: what is kept of it isn't computed twice."
         ) from error

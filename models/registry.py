@@ -16,6 +16,7 @@ from models.card import Card, read_card
 from models.forecaster import Forecaster
 from models.saving import digest, load
 from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
+from sources.secrets import shown
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class ChampionPlace(NamedTuple):
     files: str
 
 
-def champion_place(tracking_uri: str, name: str) -> ChampionPlace:
+def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
     found = champion_rows(Path(tracking_uri.removeprefix(SQLITE)), name) if tracking_uri.startswith(SQLITE) else []
@@ -229,7 +230,7 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except MlflowException as error:
         first_line = str(error).strip().splitlines()[0]
-        raise StoreUnusable(f"The runs at {tracking_uri} can't be read: {first_line}") from error
+        raise StoreUnusable(shown(f"The runs at {tracking_uri} can't be read: {first_line}")) from None
 
 
 def require_database(tracking_uri: str) -> None:

@@ -2,7 +2,6 @@
 
 from hashlib import sha256
 from pathlib import Path
-from zipfile import BadZipFile
 
 from models.forecaster import Forecaster
 from sources.errors import Refused
@@ -35,16 +34,24 @@ def load(path: Path, sha: str) -> Forecaster:
 
 
 def unpack(content: bytes, name: str) -> object:
-    """The object in a skops file, if every type in it is trusted."""
+    """The object in a skops file, if every type in it is trusted. Whatever a damaged or hostile file raises is a refusal."""
     import skops.io
 
     try:
         strange = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED_TYPES))
-    except (BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise Refused(f"{name} isn't a skops file ({error}). Pickles are never loaded.") from None
+    except Exception as error:
+        raise Refused(f"{name} isn't a skops file ({first_line(error)}). Pickles are never loaded.") from None
     if strange:
         raise Refused(f"{name} holds types that aren't trusted: {', '.join(strange)}.")
-    return skops.io.loads(content, trusted=TRUSTED_TYPES)
+    try:
+        return skops.io.loads(content, trusted=TRUSTED_TYPES)
+    except Exception as error:
+        raise Refused(f"{name} can't be loaded ({first_line(error)}). Train again.") from None
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, shortened to one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def digest(path: Path) -> str:

@@ -16,7 +16,7 @@ from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import BadInput, FetchFailed, SourceUnreachable
 from sources.http import Site
 from sources.layout import LAGS
-from sources.yahoo import FIRST_DAY, LATELY, OVERLAP, Overlap, Progress, Shelf, as_split, settled
+from sources.yahoo import FIRST_DAY, OVERLAP, Progress, Shelf, as_split, settled
 from sources.yahoo_client import NoSuchTicker, history, quiet, session_of
 
 LABEL, LIST = "constituents", "constituents.txt"
@@ -48,8 +48,7 @@ def listed(home: Path) -> list[str]:
 
 def deliveries(shelf: Shelf, tickers: Sequence[str], site: Site, progress: Progress) -> Deliveries:
     """Batches of bars, the names longest without one first; at last what could not be had, in a line or two."""
-    last, session = shelf.last_days(), session_of(site, shelf.store)
-    overlap = Overlap(shelf, shelf.stored(shelf.today - LATELY, tuple(tickers)))
+    last, session = shelf.last_days(), session_of(site)
     ages = {name: last.get(name, FIRST_DAY) for name in tickers}
     waiting = sorted((name for name, day in ages.items() if day < _newest(shelf.today)), key=lambda name: ages[name])
     tally = Tally([], [])
@@ -59,7 +58,7 @@ def deliveries(shelf: Shelf, tickers: Sequence[str], site: Site, progress: Progr
             site.patience.sleep(REST * site.patience.pause)
         frames: list[pd.DataFrame] = []
         with quiet():
-            refusal = _fill(frames, tally, overlap, waiting[first : first + A_BATCH], last, site, session)
+            refusal = _fill(frames, tally, shelf, waiting[first : first + A_BATCH], last, site, session)
         if frames:
             yield Batch(
                 shelf.label, "bars", pd.concat(frames, ignore_index=True), "yahoo", shelf.universe, {}, -(-len(waiting) // A_BATCH)
@@ -73,7 +72,7 @@ def deliveries(shelf: Shelf, tickers: Sequence[str], site: Site, progress: Progr
 def _fill(
     frames: list[pd.DataFrame],
     tally: Tally,
-    overlap: Overlap,
+    shelf: Shelf,
     names: Sequence[str],
     last: dict[str, pd.Timestamp],
     site: Site,
@@ -83,7 +82,7 @@ def _fill(
     refused = 0
     for name in names:
         try:
-            frames.append(_new_bars(overlap, name, last.get(name), site, session))
+            frames.append(_new_bars(shelf, name, last.get(name), site, session))
             refused = 0
         except NoSuchTicker:
             tally.unknown.append(name)
@@ -96,11 +95,11 @@ def _fill(
     return ""
 
 
-def _new_bars(overlap: Overlap, name: str, last: pd.Timestamp | None, site: Site, session: Any) -> pd.DataFrame:
-    shelf, since = overlap.shelf, FIRST_DAY if last is None else last - OVERLAP
+def _new_bars(shelf: Shelf, name: str, last: pd.Timestamp | None, site: Site, session: Any) -> pd.DataFrame:
+    since = FIRST_DAY if last is None else last - OVERLAP
     bars, _ = settled(history(name, since, shelf.today, site, session), shelf.today)
     fetched = bars[["adj_close", "volume"]].set_axis(["close", "volume"], axis=1).dropna(subset="close")
-    stored = None if last is None else overlap.bars(name, last)[["close", "volume"]]
+    stored = None if last is None else shelf.bars(name, since)[["close", "volume"]]
     fresh = fetched if stored is None else continued(fetched, stored, name)
     frame = fresh.rename_axis("observed").reset_index()
     return frame.assign(symbol=name, known=frame["observed"] + LAGS[shelf.universe], asset_class="survivor")

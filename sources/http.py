@@ -80,7 +80,6 @@ _HIDER = _QueryHider()
 
 def client_of(site: Site) -> httpx.Client:
     """An HTTP client of `site`, to be used as a context manager."""
-    set_on_retry_hooks([])  # stamina would log what it calls, arguments and all
     logging.getLogger("httpx").addFilter(_HIDER)
     return httpx.Client(base_url=site.address.rstrip("/") + "/", timeout=site.patience.timeout, follow_redirects=True)
 
@@ -110,6 +109,7 @@ def retries(patience: Patience) -> Iterator[Any]:
         asked[0] = error.wait
         return 0.0  # we wait ourselves, so that time can be passed in
 
+    set_on_retry_hooks([])  # stamina would log what it calls, arguments and all
     due = 0.0
     for attempt in stamina.retry_context(
         on=worth_another,

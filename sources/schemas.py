@@ -17,6 +17,7 @@ ASSET_CLASSES = ("coin", "btc", "stablecoin", "wrapped_staked", "tokenised_asset
 DAY = "datetime64[us]"
 FIRST_DAY = pd.Timestamp("1900-01-01")
 ADVICE = "Nothing of it was stored: correct it and fetch again."
+LONGEST_NAME = 64
 TRUTH = dict.fromkeys(("true", "t", "yes", "1", "1.0"), True) | dict.fromkeys(("false", "f", "no", "0", "0.0"), False)
 
 
@@ -38,6 +39,7 @@ class Sheet:
     columns: Mapping[str, Column]
 
 
+A_NAME = f"a name of at most {LONGEST_NAME} printable characters"
 DATE, NAME, NUMBER = Column("day"), Column("name"), Column("number")
 POSITIVE = Column("number", low=0)
 PERHAPS, FLAG = Column("number", required=False, low=0), Column("flag", required=False)
@@ -119,7 +121,15 @@ def _ends(values: pd.Series, where: str) -> pd.Series:
 
 def _names(values: pd.Series, where: str) -> pd.Series:
     _refuse(where, values, (values.isna() | (values == "")).to_numpy(), "a name")
+    strange = [name for name in values.unique() if not is_name(str(name))]
+    if strange:
+        _refuse(where, values.astype("str").map(ascii), values.isin(strange).to_numpy(), A_NAME)
     return values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype("str")
+
+
+def is_name(name: str) -> bool:
+    """Whether a name can be shown anywhere: no control or direction sign, no line break, not too long."""
+    return name.isprintable() and len(name) <= LONGEST_NAME
 
 
 def _numbers(values: pd.Series, where: str) -> pd.Series:
@@ -235,9 +245,10 @@ def _batch_schema(table: str, frame: pd.DataFrame) -> "DataFrameSchema":
         "observed": pa.Column(checks=[midnight, pa.Check(lambda days: days <= known, error="no later than the day it was known")]),
         "known": pa.Column(checks=midnight),
     }
+    named = pa.Column(checks=pa.Check(lambda names: names.isin([one for one in names.unique() if is_name(str(one))]), error=A_NAME))
     if table == "observations":
         value = pa.Column(checks=pa.Check(np.isfinite, error="a finite number"))
-        return pa.DataFrameSchema({"series": pa.Column(), **days, "value": value})
+        return pa.DataFrameSchema({"series": named, **days, "value": value})
     positive = pa.Check(lambda values: (values > 0) & np.isfinite(values), error="a finite number above 0, or missing")
     values = {field: pa.Column(checks=positive, nullable=True, required=False) for field in BAR_FIELDS}
-    return pa.DataFrameSchema({"symbol": pa.Column(), **days, **values})
+    return pa.DataFrameSchema({"symbol": named, **days, **values})

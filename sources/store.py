@@ -91,6 +91,7 @@ WITH later AS (SELECT DISTINCT symbol_id, observed FROM bars WHERE version > 0 A
 ), told AS (
     SELECT NULL AS universe, series AS code, 'value' AS field, observed, known, source, fetched_at, value,
         lag(value) OVER (PARTITION BY series, source = 'alfred', observed ORDER BY known, version) AS before FROM observations
+    WHERE NOT starts_with(series, '{PREFIX}')
     UNION ALL
     SELECT universe, symbol, field, observed, known, source, fetched_at, value,
         lag(value) OVER (PARTITION BY symbol_id, field, observed ORDER BY version)

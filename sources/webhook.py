@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from stamina.instrumentation import set_on_retry_hooks
 
 from sources.errors import BadInput, FetchFailed
 from sources.http import BUSY, Passing, Patience, asked_wait, retries
@@ -29,7 +28,6 @@ def require_address(address: str) -> str:
 def post(address: str, body: Mapping[str, Any], patience: Patience = PATIENCE) -> None:
     """POST `body` until it is taken. Raises BadInput, or FetchFailed where it isn't taken, naming the host alone."""
     host, failure = require_address(address), ""
-    set_on_retry_hooks([])  # stamina would log what it calls, arguments and all
     logging.getLogger("httpx").addFilter(not_posted)
     try:
         for attempt in retries(patience):

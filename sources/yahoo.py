@@ -32,6 +32,7 @@ NOISE = 1e-5  # Yahoo sends 32-bit prices
 LARGEST_DENOMINATOR = 10
 LEAST_UNIT = 50
 UNREACHED_ROUNDS = 2
+NAMED = 3
 NOTHING = pd.DataFrame(columns=list(FIELDS), index=pd.DatetimeIndex([]), dtype="float64")
 
 Progress = Callable[[str, int, int], None]
@@ -66,6 +67,10 @@ class Shelf:
         panels = {name: Panel(name, "yahoo", self.universe, name, "", lag, symbols=symbols) for name in FIELDS}
         return {name: self.store.read_panel(panel, self.today + FAR_AHEAD, since) for name, panel in panels.items()}
 
+    def bars(self, symbol: str, since: pd.Timestamp) -> pd.DataFrame:
+        """Latest stored bars of one symbol from `since` on: observed days × fields."""
+        return _bars(symbol, self.stored(since, (symbol,)))
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -79,9 +84,14 @@ class Overlap:
         if last is None:
             return NOTHING
         since = _since(last)
-        panels = self.lately if since >= self.shelf.today - LATELY else self.shelf.stored(since, (symbol,))
-        found = {name: panel[symbol].dropna() for name, panel in panels.items() if symbol in panel}
-        return pd.DataFrame(found, columns=list(FIELDS), dtype="float64").sort_index().loc[since:]
+        if since < self.shelf.today - LATELY:
+            return self.shelf.bars(symbol, since)
+        return _bars(symbol, self.lately).loc[since:]
+
+
+def _bars(symbol: str, panels: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    found = {name: panel[symbol].dropna() for name, panel in panels.items() if symbol in panel}
+    return pd.DataFrame(found, columns=list(FIELDS), dtype="float64").sort_index()
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,8 @@ def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progr
                 yield Skipped(one.ticker, f"{bars}{_kept(last.get(one.symbol))}")
     missed = [one.ticker for one in (*away.asked, *left)]
     if missed:
-        yield Skipped(shelf.label, f"{away.why} {len(missed)} of {len(asked)} tickers did not come: {', '.join(missed[:3])} …")
+        named = ", ".join(missed[:NAMED]) + (", …" if len(missed) > NAMED else "")
+        yield Skipped(shelf.label, f"{away.why} {len(missed)} of {len(asked)} tickers did not come: {named}.")
     return again | set(missed)
 
 
@@ -165,7 +176,7 @@ class Away:
 def _histories(
     shelf: Shelf, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
 ) -> Generator[tuple[Asked, pd.DataFrame | FetchFailed], None, None]:
-    session = session_of(site, shelf.store)
+    session = session_of(site)
 
     def bars_of(one: Asked) -> pd.DataFrame:
         return history(one.ticker, _since(last.get(one.symbol)), shelf.today, site, session)

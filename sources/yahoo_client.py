@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -12,7 +12,6 @@ import pandas as pd
 
 from sources.errors import FetchFailed
 from sources.http import BUSY, Passing, Site, asked_wait, given_up, retries
-from sources.store import Store
 
 ADDRESS = "https://query2.finance.yahoo.com"
 CHART = "/v8/finance/chart/"
@@ -77,30 +76,55 @@ def _refused(site: Site, error: OSError) -> Passing:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """yfinance raises its errors instead of printing them. What it warns of concerns its own code: never shown again."""
+    """yfinance raises its errors instead of printing them, and what it warns of, which is its own code, isn't shown."""
     import yfinance as yf
 
-    talk, hide = logging.getLogger("yfinance"), yf.config.debug.hide_exceptions
+    talk, hide, show = logging.getLogger("yfinance"), yf.config.debug.hide_exceptions, warnings.showwarning
     level = talk.level
+
+    def unless_its_own(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if "yfinance" not in filename:
+            show(message, category, filename, lineno, file, line)
+
     talk.setLevel(logging.CRITICAL)
     yf.config.debug.hide_exceptions = False
-    warnings.filterwarnings("ignore", module="yfinance")
+    warnings.showwarning = unless_its_own  # a filter would be lost: its threads change filters under each other
     try:
         yield
     finally:
         talk.setLevel(level)
         yf.config.debug.hide_exceptions = hide
+        warnings.showwarning = show
 
 
-def session_of(site: Site, store: Store) -> Any:
+class Zones:
+    """The time zone of a ticker, for yfinance: it would ask for each, and keep it in a database that several threads break."""
+
+    def lookup(self, ticker: str) -> str:
+        """Coins live in UTC, funds and indices in New York."""
+        return "UTC" if ticker.endswith("-USD") else "America/New_York"
+
+    def store(self, ticker: str, zone: str) -> None:
+        """Nothing is kept."""
+
+
+def session_of(site: Site) -> Any:
     """The session yfinance shall use: like its own, but it asks `site`, within our patience, and says at once what can't be had.
 
-    yfinance drops what a refusal says (how long to wait) and asks several times more. Its caches are kept beside the store.
+    yfinance drops what a refusal says (how long to wait) and asks several times more. Nor may it keep pickled cookies on disk.
     """
-    import yfinance as yf
     from curl_cffi.requests import Session
+    from yfinance import cache
 
-    yf.set_tz_cache_location(str(store.path.parent / "yahoo"))
+    cache._TzCacheManager._tz_cache = Zones()
+    cache._CookieCacheManager._Cookie_cache = cache._CookieCacheDummy()
 
     class Frank(Session):  # type: ignore[type-arg]
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:

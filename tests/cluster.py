@@ -1,13 +1,14 @@
 """A dask cluster on loopback: a real scheduler and real workers, each a process of its own."""
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m"]
@@ -16,15 +17,28 @@ QUIET = ["--no-dashboard", "--host", "127.0.0.1"]
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where its scheduler listens, and its worker processes."""
+    """Where its scheduler listens, and its processes."""
 
     scheduler: str
+    process: subprocess.Popen[bytes]
     workers: list[subprocess.Popen[bytes]]
 
     def kill_one(self) -> None:
         """End one worker without a word; nothing starts it again."""
-        self.workers[0].send_signal(signal.SIGKILL)
+        self.workers[0].kill()
         self.workers[0].wait()
+
+    def kill_scheduler(self) -> None:
+        """End the scheduler."""
+        self.process.kill()
+        self.process.wait()
+
+
+def once_there(path: Path, function: Callable[..., Any], *words: Any) -> Any:
+    """A part that can't be over before a file is there."""
+    while not path.exists():
+        time.sleep(0.01)
+    return function(*words)
 
 
 @contextmanager
@@ -43,7 +57,7 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
         with Client(scheduler_file=str(where), timeout=120) as client:
             client.wait_for_workers(workers, timeout=120)
             address = client.scheduler.address
-        yield Cluster(address, started[1:])
+        yield Cluster(address, started[0], started[1:])
     finally:
         for process in started:
             process.kill()

@@ -14,6 +14,7 @@ import pytest
 from altrally import api
 from altrally.settings import Home
 from sources.errors import BadInput, UnknownName
+from sources.target import ALTCOINS
 
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.py"
 PAGE = NOTEBOOK.with_name("api.md")
@@ -33,7 +34,7 @@ def test_the_command_prints_what_the_call_returns(home: Home, capsys: pytest.Cap
     from altrally import jobs
 
     issued = api.score(home, pd.Timestamp("2023-06-14"))
-    jobs.score(home, "2023-06-14", in_sample=False, as_json=True)
+    jobs.score(home, "2023-06-14", ALTCOINS, in_sample=False, as_json=True)
     assert json.loads(capsys.readouterr().out) == issued.score.to_json()
     assert issued.entry.number == 1
 

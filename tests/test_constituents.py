@@ -164,11 +164,11 @@ def test_a_source_that_has_had_enough_is_left_alone(store: Store, server: Replay
     assert set(store.read_panel(STOCK_PRICE, LATER)) == set(NAMES)
 
 
-def test_batches_rest_between_each_other(store: Store, server: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_rest_between_each_other(store: Store, server: Replay) -> None:
     rests: list[float] = []
-    monkeypatch.setattr(constituents.time, "sleep", rests.append)
     shelf = Shelf(store, "stock", constituents.LABEL, TODAY)
-    site = Site("Yahoo", server.address, Patience(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.25))
+    patience = Patience(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.25, sleep=rests.append)
+    site = Site("Yahoo", server.address, patience)
     list(deliveries(shelf, NAMES, site, lambda label, done, total: None))
     assert Counter(rests) == {0.25: len(NAMES), 5.0: 2}
 

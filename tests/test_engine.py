@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster import Cluster, cluster
+from cluster import Cluster, cluster, once_there
 from joblib import parallel_config
 from small_market import small_market
 
@@ -18,7 +18,7 @@ from models.boosted import Boosted
 from models.catalog import COMPOSITES
 from models.engine import engine, spread, unlike, versions
 from sources.errors import BadInput, EngineLost, UnknownName
-from training.nulls import Kept, Rotated, shift_null
+from training.nulls import Kept, Rotated, place_of, ring_of, shift_null, walk_once
 from training.settings import TrainSettings
 from training.walk_forward import forecast, quarters, usable
 
@@ -54,18 +54,6 @@ def here() -> dict[int, np.ndarray]:
     return kept
 
 
-class KillsAWorker(dict[int, np.ndarray]):
-    """Kills a worker as soon as the first result is in, while others are being computed."""
-
-    def __init__(self, started: Cluster) -> None:
-        self.started = started
-
-    def __setitem__(self, shift: int, forecasts: np.ndarray) -> None:
-        if not self:
-            self.started.kill_one()
-        super().__setitem__(shift, forecasts)
-
-
 def test_a_walk_forward_of_trees_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
     with parallel_config("sequential"):
         mine = forecast(MAKE, X, DATA.outcomes, FOLDS)
@@ -95,14 +83,39 @@ def test_out_of_order_means_each_once(two_workers: Cluster) -> None:
         assert sorted(spread(pow, [(number, 2) for number in range(20)], ordered=False)) == [n * n for n in range(20)]
 
 
-def test_a_worker_killed_amid_a_null_changes_nothing(two_workers: Cluster, here: dict[int, np.ndarray]) -> None:
-    kept = KillsAWorker(two_workers)
+def test_a_null_of_trees_is_the_same_on_a_cluster(two_workers: Cluster, here: dict[int, np.ndarray]) -> None:
+    kept: dict[int, np.ndarray] = {}
     with engine("dask", two_workers.scheduler):
         rotations(kept)
-    assert [worker.poll() is None for worker in two_workers.workers] == [False, True]
     assert kept.keys() == here.keys()
     for shift, forecasts in here.items():
         np.testing.assert_array_equal(kept[shift], forecasts)
+
+
+def test_a_worker_killed_amid_its_parts_changes_nothing(two_workers: Cluster, here: dict[int, np.ndarray], tmp_path: Path) -> None:
+    ring = ring_of(X, DATA.outcomes)
+    place, go = place_of(ring, FOLDS, (SETTINGS.first_test, DATA.until)), tmp_path / "go"
+    parts = [
+        (go if shift else tmp_path, walk_once, MAKE, ring.inputs, np.roll(ring.events, shift, axis=0), place) for shift in here
+    ]
+    with engine("dask", two_workers.scheduler):
+        answers = spread(once_there, parts)
+        found = [next(answers)]
+        two_workers.kill_one()
+        go.touch()
+        found += answers
+    assert [worker.poll() is None for worker in two_workers.workers] == [False, True]
+    for mine, theirs in zip(here.values(), found, strict=True):
+        np.testing.assert_array_equal(theirs, mine)
+
+
+def test_a_scheduler_killed_amid_a_job_is_said_in_one_line(tmp_path: Path) -> None:
+    with cluster(tmp_path) as started, engine("dask", started.scheduler):
+        answers = spread(once_there, [(tmp_path, abs, -1), (tmp_path / "never", abs, -2)])
+        assert next(answers) == 1
+        started.kill_scheduler()
+        with pytest.raises(EngineLost, match="The cluster was lost"):
+            next(answers)
 
 
 def test_a_cluster_that_is_not_there_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 
 from features.breadth import above_mean
-from features.builder import FEATURES
 from features.index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS, equity_correlation
 from features.kernels import NAMES_A_BLOCK, filled, log
-from features.registry import Derived, Feature, Input
+from features.registry import FEATURES, Derived, Feature, Input
 from features.volume import rising_volume, volume_on_breakout_days
 from sources.series import COIN_HIGH, COIN_LOW, FED_ASSETS, REVERSE_REPO, RUT, Panel
 

@@ -195,12 +195,12 @@ class TestDraws:
         with pytest.raises(ValueError, match=r"[Ww]eights must"):
             model.fit_draws(X, Y, weights)
 
-    def test_boosted_draws_on_two_processes_are_those_of_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_boosted_draws_spread_over_processes_are_those_made_one_by_one(self) -> None:
         model, X, Y = fitted("boosted")
         weights = bootstrap(9)
-        two = model.fit_draws(X, Y, weights).predict_draws(X)
-        monkeypatch.setattr("models.boosted.WORTH_TWO_PROCESSES", 100)
-        np.testing.assert_array_equal(model.fit_draws(X, Y, weights).predict_draws(X), two)
+        spread = model.fit_draws(X, Y, weights).predict_draws(X)
+        alone = [model.fit_draws(X, Y, weights[[draw]]).predict_draws(X)[0] for draw in range(9)]
+        np.testing.assert_array_equal(spread, alone)
 
 
 LEARNERS = ["momentum", "persistence", "breakout_rule", "altseason_rule", "hazard", "boosted", "combination", "logit", "probit"]

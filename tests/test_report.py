@@ -213,7 +213,7 @@ def test_words_read_well() -> None:
     assert words.amount(None, "share") == "missing"
     assert words.interval({"value": None}) == "–"
     assert words.long_date("2024-12-31") == "31 December 2024"
-    assert "a rally followed 100\u202f% of 7 weeks" in bin_tip(Bin(0.5, 1.0, 0.7, 1.0, 7))
+    assert "a rally followed 100\u202f% of 7 weeks" in bin_tip(Bin(0.5, 1.0, 0.7, 1.0, 7), "a rally")
 
 
 def test_the_audit_is_told_line_by_line() -> None:
@@ -354,9 +354,9 @@ def test_report_json_is_the_contract(trained_home: Path, tmp_path: Path, capsys:
     (tmp_path / "store.duckdb").symlink_to(trained_home / "store.duckdb")
     (tmp_path / "mlruns").symlink_to(trained_home / "mlruns")
     home = Home(tmp_path)
-    jobs.report(home, "2023-06-14", as_json=True)
+    jobs.report(home, "2023-06-14", ALTCOINS, as_json=True)
     told = json.loads(capsys.readouterr().out)
-    jobs.score(home, "2023-06-14", in_sample=False, as_json=True)
+    jobs.score(home, "2023-06-14", ALTCOINS, in_sample=False, as_json=True)
     issued = json.loads(capsys.readouterr().out)
     assert told == {name: issued[name] for name in ("as_of", "market", "snapshot")} | {
         "path": str(tmp_path / "reports/2023-06-14.html")

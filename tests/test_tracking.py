@@ -57,7 +57,7 @@ def test_two_processes_creating_the_database_at_once_leave_it_sound(tmp_path: Pa
             PRIOR_TRIALS + 2,
             PRIOR_TRIALS + 3,
         ]
-    assert sorted(file.name for file in (tmp_path / "mlruns").iterdir()) == ["mlflow.db", "mlflow.lock"]
+    assert sorted(file.name for file in (tmp_path / "mlruns").iterdir()) == ["mlflow.copy", "mlflow.db", "mlflow.lock"]
 
 
 def test_artifacts_go_below_the_home(place: TrackingPlace) -> None:
@@ -108,6 +108,13 @@ def test_what_was_tried_on_another_question_is_counted_but_apart(place: Tracking
     assert (tried.trials, tried.configurations) == (57, {"a", "b"})
     assert tried.unjudged(["a"]) == 1
     assert tried.unjudged(["a", "b", "d"]) == 0
+
+
+def test_two_configurations_counted_at_once_are_two_tries(place: TrackingPlace) -> None:
+    with tracking(place) as tracker:
+        for name in ("a", "b"):
+            tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.family.{name}", f"{PRIOR_TRIALS + 1} label")
+        assert tried_on(tracker, "family", "label").trials == PRIOR_TRIALS + 2
 
 
 def test_deleting_runs_does_not_reset_the_trials(place: TrackingPlace) -> None:

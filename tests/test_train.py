@@ -14,7 +14,7 @@ import pytest
 from small_market import small_market
 
 from models.registry import aliases, list_runs, load_champion
-from sources.errors import BadInput, NoChampion, Refused, UnknownName
+from sources.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
 from training.bootstrap import Interval
 from training.compare import compare
 from training.figures import draw_history
@@ -168,7 +168,7 @@ def test_a_training_that_breaks_off_leaves_no_champion_and_no_running_run(tmp_pa
         raise OSError("No space left on device")
 
     monkeypatch.setattr("training.tracking.write_figures", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StoreUnusable, match=r"No space left on device\. What was learnt is kept"):
         train_on(job(replace(SETTINGS, draws=2)), place_in(tmp_path), quiet)
     assert aliases(place_in(tmp_path).uri) == {}
     assert set(list_runs(place_in(tmp_path).uri)["status"]) == {"FAILED"}

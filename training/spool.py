@@ -75,7 +75,8 @@ def kept(home: Path, work: Work) -> Iterator[None]:
 
 def left(home: Path) -> Iterator[Path]:
     """What earlier runs learnt and didn't log, oldest first, each locked for as long as it is looked at."""
-    for lock in sorted(spool(home).glob("*.lock"), key=lambda file: file.stat().st_mtime):
+    locks = {entry.with_suffix(".lock"): entry.stat().st_mtime for entry in spool(home).glob("*")}
+    for lock in sorted(locks, key=lambda one: locks[one]):
         folder = lock.with_suffix("")
         try:
             with FileLock(lock, timeout=0):
@@ -83,7 +84,7 @@ def left(home: Path) -> Iterator[Path]:
                 if folder.exists():
                     yield folder
                 else:
-                    lock.unlink()
+                    lock.unlink(missing_ok=True)
         except Timeout:
             continue
 

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ from models.registry import (
 from models.saving import TRUSTED_TYPES, digest
 from sources.copies import damage, keep_copy
 from sources.errors import NoChampion, StoreUnusable
+from sources.secrets import shown
 from sources.target import ALTCOINS, Target
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
@@ -168,10 +170,10 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     except Timeout:
         raise StoreUnusable(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0].rstrip(".")
+        first_line = str(getattr(error.__cause__ or error, "orig", error)).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
             first_line = f"another version of MLflow left them. Copy them, then run `mlflow db upgrade {place.uri}`"
-        raise StoreUnusable(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip()) from error
+        raise StoreUnusable(shown(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
 @contextmanager
@@ -198,7 +200,7 @@ def quieten() -> None:
     import mlflow  # noqa: F401  (its import sets its loggers up)
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextmanager
@@ -372,10 +374,13 @@ def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequ
 
 
 def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
-    """How much was tried in a family, and what of it asked the question of this label."""
+    """How much was tried in a family, and what of it asked the question of this label.
+
+    Two who count on a server at once may give two configurations one number: both count.
+    """
     counted = trials_of(tracker, family)
     return Tried(
-        trials=max((number for number, _ in counted.values()), default=PRIOR_TRIALS),
+        trials=max([PRIOR_TRIALS + len(counted), *(number for number, _ in counted.values())]),
         configurations=frozenset(name for name, (_, asked) in counted.items() if asked == label),
     )
 
@@ -461,7 +466,7 @@ def log_model_run(
     run_id = start_run(tracker, name, {**training.tags, **record.tags}, record.description, parent)
     outcome = "FAILED"
     try:
-        log_values(tracker, run_id, record.params, record.metrics)
+        log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
         tracker.client.log_artifacts(run_id, str(pictures))
@@ -473,15 +478,17 @@ def log_model_run(
     return registered
 
 
-def log_values(tracker: Tracker, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float | None]) -> None:
-    """Everything in one request; a metric that couldn't be had is left out."""
+def log_values(
+    tracker: Tracker, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float | None], model_id: str | None = None
+) -> None:
+    """Everything in one request, metrics also with the model they are of; one that couldn't be had is left out."""
     from mlflow.entities import Metric, Param
 
     now = int(pd.Timestamp.now("UTC").timestamp() * 1000)
     known = {name: value for name, value in metrics.items() if value is not None and np.isfinite(value)}
     tracker.client.log_batch(
         run_id,
-        metrics=[Metric(name, float(value), now, 0) for name, value in known.items()],
+        metrics=[Metric(name, float(value), now, 0, model_id=model_id) for name, value in known.items()],
         params=[Param(name, str(value)) for name, value in params.items()],
     )
 
@@ -494,7 +501,8 @@ def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
     name = f"{training.tags['market']} market"
     data = mlflow.data.from_pandas(training.inputs, name=name, digest=training.tags["snapshot"])
     entity = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
-    tracker.client.log_inputs(run_id, [entity])
+    with alone(tracker.place):  # two at once would both add the same dataset
+        tracker.client.log_inputs(run_id, [entity])
 
 
 def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame], record: ModelRecord | None = None) -> None:
@@ -516,7 +524,7 @@ def log_comparison(
     log_values(tracker, run_id, {}, metrics)
     tracker.client.set_tag(run_id, "compared_with", against)
     with TemporaryDirectory() as folder:
-        draw(Path(folder) / f"against {against}.png")
+        draw(Path(folder) / f"against {re.sub(r'[^0-9A-Za-z_.-]+', ' ', against)[:80]}.png")
         tracker.client.log_artifacts(run_id, folder, "comparisons")
     seal(tracker, run_id)
 
@@ -579,7 +587,10 @@ def write_figures(record: ModelRecord, folder: Path) -> None:
 
 
 def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
-    """Save the model and make it a version whose SHA-256 is known."""
+    """Save the model, log its metrics, and make it a version whose SHA-256 is known.
+
+    Metrics come after the model: of those that stand there before, MLflow asks for each in a request of its own.
+    """
     import mlflow
 
     with mlflow.start_run(run_id=run_id):
@@ -592,6 +603,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
             signature=mlflow.models.infer_signature(record.inputs, record.forecaster.predict(record.inputs)),
             input_example=record.inputs.head(2),
         )
+    log_values(tracker, run_id, {}, record.metrics, info.model_id)
     card = record.card
     named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
     with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:

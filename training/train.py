@@ -154,7 +154,7 @@ def log_left(tracker: Tracker, progress: Progress) -> list[str]:
 
 def make_good(place: TrackingPlace, progress: Progress) -> list[str]:
     """`log_left` where there is anything; nothing is opened where there isn't."""
-    if not any(spool(place.home).glob("*.lock")):
+    if not any(spool(place.home).glob("*")):
         return []
     with tracking(place) as tracker:
         return log_left(tracker, progress)

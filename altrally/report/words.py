@@ -155,11 +155,15 @@ def against_usual(one: HorizonForecast) -> str:
     return f"The whole 90 % interval lies {'above' if one.low > one.base_rate else 'below'} the usual {percent(one.base_rate)}."
 
 
+HARDLY = 0.005
+"""Log-odds that are shown as zero."""
+
+
 def drivers_finding(blocks: Sequence[Part]) -> str:
     """Which block raises the odds most, and which lowers them."""
     highest, lowest = max(blocks, key=lambda part: part.log_odds), min(blocks, key=lambda part: part.log_odds)
-    up = f"{block_name(highest.block)} raises the odds most" if highest.log_odds > 0 else "Nothing raises the odds"
-    down = f"{lower_first(block_name(lowest.block))} lowers them most" if lowest.log_odds < 0 else "nothing lowers them"
+    up = f"{block_name(highest.block)} raises the odds most" if highest.log_odds > HARDLY else "Nothing raises the odds"
+    down = f"{lower_first(block_name(lowest.block))} lowers them most" if lowest.log_odds < -HARDLY else "nothing lowers them"
     return f"{up}; {down}"
 
 

@@ -1,0 +1,100 @@
+"""What a cluster computes and moves, part by part: `python benchmarks/engine_costs.py` prints the table of docs/cluster.md.
+
+Processor seconds are counted, not the clock's, so that other work on the machine changes little.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pandas as pd
+from joblib import parallel_config
+from test_nulls_speed import FIRST, SHARES
+
+from models.boosted import Boosted
+from models.catalog import COMPOSITES
+from models.engine import engine, spread
+from models.hazard import Hazard
+from models.threads import one_thread
+from training.nulls import place_of, ring_of, rotated, walk, walk_once
+from training.outcome import Outcomes
+from training.power import Scenario
+from training.power_study import line_of
+from training.walk_forward import quarters, usable
+
+ROTATIONS, EMPTY = 448, 400
+WEEKS = 510
+
+
+def market() -> tuple[pd.DataFrame, Outcomes]:
+    """Ten years of weeks, as in test_nulls_speed."""
+    rng, rows = np.random.default_rng(1), pd.date_range("2015-01-04", periods=WEEKS, freq="W-SUN")
+    inputs = pd.DataFrame(rng.normal(size=(WEEKS, len(COMPOSITES))), rows, columns=list(COMPOSITES))
+    lasting = np.convolve(rng.random(WEEKS + 8), np.ones(9) / 9, mode="valid")
+    events = pd.DataFrame({days: (lasting < np.quantile(lasting, share)).astype(float) for days, share in SHARES.items()}, rows)
+    ends = pd.DataFrame({days: rows + pd.Timedelta(days=days) for days in SHARES}, rows)
+    return inputs, Outcomes(events, ends, ends + pd.Timedelta(days=1))
+
+
+def parts() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
+    """A name, what is computed, and what it is computed from."""
+    inputs, outcomes = market()
+    ring, last = ring_of(inputs, outcomes), inputs.index[-1]
+    place = place_of(ring, usable(quarters(FIRST, last), outcomes), (FIRST, last))
+    shifts = ring.outcome_shifts(ROTATIONS)
+    yield "trees, one rotation", walk_once, (Boosted, ring.inputs, np.roll(ring.events, shifts[0], axis=0), place)
+    yield (
+        f"hazard, all {len(shifts)} rotations at once",
+        hazard_on,
+        (ring.inputs, ring.events, place, [0, *shifts]),
+    )
+    yield "hazard, one rotation", walk_once, (Hazard, ring.inputs, ring.events, place)
+    for years in (6, 11):
+        yield f"a simulated market of {years} years", line_of, ("0", Scenario(7, 0, years, 1.0, 8))
+
+
+def hazard_on(inputs: np.ndarray, events: np.ndarray, place: Any, shifts: list[int]) -> np.ndarray:
+    """Forecasts of every rotation."""
+    return walk(Hazard(), inputs, rotated(events, shifts), place)
+
+
+def cost(work: Callable[..., Any], words: tuple[Any, ...]) -> tuple[float, float, float]:
+    """Processor seconds of one part, once everything is imported; kB there and back."""
+    with one_thread():
+        work(*words)
+        start = time.process_time()
+        answer = work(*words)
+        spent = time.process_time() - start
+    return spent, len(cloudpickle.dumps(partial(work, *words))) / 1e3, len(cloudpickle.dumps(answer)) / 1e3
+
+
+def overhead() -> tuple[float, float]:
+    """Processor seconds this process spends on an empty part handed to a cluster, and the clock's."""
+    from distributed import LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        engine("dask", cluster.scheduler_address),
+    ):
+        list(spread(abs, [(1,)] * 10))
+        start, clock = time.process_time(), time.perf_counter()
+        list(spread(abs, [(1,)] * EMPTY))
+        return (time.process_time() - start) / EMPTY, (time.perf_counter() - clock) / EMPTY
+
+
+def main() -> None:
+    """Print it."""
+    print("| part | processor seconds | kB there | kB back |\n|---|---|---|---|")
+    with parallel_config("sequential"):
+        for name, work, words in parts():
+            spent, there, back = cost(work, words)
+            print(f"| {name} | {spent:.3f} | {there:.0f} | {back:.1f} |", flush=True)
+    spent, clock = overhead()
+    print(f"An empty part: {1e3 * spent:.1f} ms of the client and scheduler, {1e3 * clock:.1f} ms on the clock.")
+
+
+if __name__ == "__main__":
+    main()
