@@ -15,6 +15,7 @@ from small_market import small_market
 
 from models.registry import aliases, list_runs, load_champion
 from sources.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
+from sources.target import ALTCOINS
 from training.bootstrap import Interval
 from training.compare import compare
 from training.figures import draw_history
@@ -210,7 +211,7 @@ def test_another_configuration_becomes_challenger_never_champion(trained: Path) 
 
 def test_another_outcome_moves_no_alias(trained: Path) -> None:
     before = aliases(place_in(trained).uri)
-    report = train_on(job(replace(HAZARD, threshold=0.4)), place_in(trained), quiet)
+    report = train_on(job(replace(HAZARD, target=ALTCOINS.asking(move=0.4))), place_in(trained), quiet)
     assert "first_passage 0.3 within 30/60/90 days on the simulated market; nothing here was compared" in report.decisions[0]
     assert aliases(place_in(trained).uri) == before
     with pytest.raises(Refused, match=r"first_passage 0\.4"):
@@ -244,8 +245,9 @@ def test_promotion_needs_the_interval_above_zero_and_every_null_below_five_perce
     assert interval_refusals(Interval(0.02, 0.001, 0.04), 300) == []
     assert "[-0.0010, +0.0400]" in interval_refusals(Interval(0.02, -0.001, 0.04), 300)[0]
     assert "too few" in interval_refusals(Interval(0.02, np.nan, np.nan), 10)[0]
-    assert null_refusals(dict.fromkeys(NULLS, 0.049)) == []
-    assert len(null_refusals({**dict.fromkeys(NULLS, 0.01), "best_of_n_60_p": 0.05})) == 1
+    low, high = (dict.fromkeys([name.format(days=60) for name in NULLS], p) for p in (0.01, 0.049))
+    assert null_refusals(high) == []
+    assert len(null_refusals({**low, "best_of_n_60_p": 0.05})) == 1
     assert len(null_refusals({})) == 3
 
 
