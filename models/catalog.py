@@ -16,9 +16,9 @@ from models.probit import Probit
 from models.random_walk import RandomWalk
 from models.random_walk_fitted import RandomWalkFitted
 from sources.errors import Refused, UnknownName
+from sources.target import ALTCOINS, KINDS, Target
 
-FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS = ("first_passage", "terminal", "relative")
-HORIZONS = (30, 60, 90)
+FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS
 COMPOSITES = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
 CLAIM = tuple(block for block in COMPOSITES if block != "crypto_state")
 """The blocks the claim speaks of; crypto's own state isn't one."""
@@ -42,7 +42,7 @@ class ModelSpec:
     kinds: frozenset[str]
     description: str
 
-    def make(self, kind: str, threshold: float, horizons: tuple[int, ...] = HORIZONS) -> HorizonModel:
+    def make(self, kind: str, threshold: float, horizons: tuple[int, ...] = ALTCOINS.horizons) -> HorizonModel:
         """A new, unfitted estimator; raises Refused where this model can't speak of that kind of outcome."""
         if kind not in KINDS:
             raise UnknownName("outcome", kind, KINDS)
@@ -52,6 +52,10 @@ class ModelSpec:
                 f"there horizons aren't nested. Try --model {default_model(kind)}."
             )
         return self.build(kind, threshold, horizons)
+
+    def asked(self, target: Target) -> HorizonModel:
+        """As `make`, for the question of a target."""
+        return self.make(target.outcome, target.rise, target.horizons)
 
 
 def default_model(kind: str) -> str:

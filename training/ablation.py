@@ -54,7 +54,7 @@ def walks(data: Dataset, settings: TrainSettings, folds: Sequence[Fold]) -> dict
 
     def walk(name: str, columns: Sequence[str]) -> pd.DataFrame:
         def make() -> HorizonModel:
-            return MODELS[name].make(settings.outcome, settings.rise, settings.horizons)
+            return MODELS[name].asked(settings.target)
 
         return forecast(make, data.X[list(columns)], data.outcomes, folds).probabilities
 

@@ -66,13 +66,13 @@ def chances(names: Sequence[str], walk: Walk, progress: Any, *, kept: Path | Non
 
 def is_batched(name: str, settings: TrainSettings) -> bool:
     """Whether every rotation of a model can be refitted at once."""
-    return isinstance(MODELS[name].make(settings.outcome, settings.rise, settings.horizons), BatchedModel)
+    return isinstance(MODELS[name].asked(settings.target), BatchedModel)
 
 
 def chance_of(name: str, walk: Walk, *, kept: Path | None = None) -> Chance:
     """One model; thinned and remembered where `kept` is given."""
     spec, data = MODELS[name], walk.data
-    make = partial(spec.make, walk.settings.outcome, walk.settings.rise, walk.settings.horizons)
+    make = partial(spec.asked, walk.settings.target)
     job = (make, data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span)
     if kept is None:
         most = walk.settings.rotations
@@ -93,7 +93,7 @@ def rotations_key(name: str, walk: Walk) -> str:
 def configuration_of(name: str, settings: TrainSettings) -> str:
     """The hash of a model of the catalogue under these settings."""
     spec = MODELS[name]
-    return configuration(name, spec.make(settings.outcome, settings.rise, settings.horizons).get_params(), spec.columns, settings)
+    return configuration(name, spec.asked(settings.target).get_params(), spec.columns, settings)
 
 
 class KeptFiles(Kept):

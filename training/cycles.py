@@ -88,7 +88,7 @@ def forecast_cycle(data: Dataset, settings: TrainSettings, name: str, cycle: Cyc
     """Forecasts (days × horizons) of the cycle by one model trained outside it."""
     spec = MODELS[name]
     inputs = data.X[list(spec.columns)]
-    model = fitted(spec.make(settings.outcome, settings.rise, settings.horizons), inputs.loc[events.index], events)
+    model = fitted(spec.asked(settings.target), inputs.loc[events.index], events)
     return answers(model, inputs.loc[cycle.first : cycle.last], events.columns)
 
 

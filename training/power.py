@@ -146,7 +146,7 @@ def compared(forecasts: Mapping[str, pd.DataFrame], data: Dataset) -> tuple[Floa
 
 def by_chance(data: Dataset, settings: TrainSettings, folds: Sequence[Fold], *, claim: bool) -> tuple[Null, float | None]:
     """The null of skill against climatology when outcomes are rotated, and the claim's p where asked for."""
-    make = partial(MODELS[REFITTED].make, settings.outcome, settings.rise, settings.horizons)
+    make = partial(MODELS[REFITTED].asked, settings.target)
     rotate = (make, data.X[list(COMPOSITES)], data.outcomes, folds, (settings.first_test, END))
     place = settings.horizons.index(JUDGED_DAYS)
     shift, added = shift_null(*rotate, most=SHIFTS), claim_null(*rotate, most=SHIFTS) if claim else None

@@ -53,7 +53,7 @@ class Study:
         settings = TrainSettings()
         model = configuration(
             REFITTED,
-            spec.make(settings.outcome, settings.rise, settings.horizons).get_params(),
+            spec.asked(settings.target).get_params(),
             [*spec.columns, *FEATURES],
             settings,
         )

@@ -54,8 +54,7 @@ class Candidate:
 
     def make(self) -> BatchedModel:
         """A new, unfitted estimator."""
-        made = MODELS[self.model].make(self.target.outcome, self.target.rise, self.target.horizons)
-        return made.set_params(prior_sd=self.prior_sd)
+        return MODELS[self.model].asked(self.target).set_params(prior_sd=self.prior_sd)
 
     @property
     def configuration(self) -> str:

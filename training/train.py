@@ -228,9 +228,7 @@ def final_fit(name: str, data: Dataset, settings: TrainSettings) -> HorizonModel
     """The model fitted on every outcome known, with the refits that give its interval."""
     events = data.outcomes.events.dropna(how="all")
     inputs = data.X.loc[events.index, list(MODELS[name].columns)]
-    return fitted(
-        MODELS[name].make(settings.outcome, settings.rise, settings.horizons), inputs, events, Draws(settings.draws, settings.seed)
-    )
+    return fitted(MODELS[name].asked(settings.target), inputs, events, Draws(settings.draws, settings.seed))
 
 
 def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecord:
