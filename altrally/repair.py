@@ -16,11 +16,10 @@ from sources.copies import bring_back, damage, set_aside
 from sources.errors import AltrallyError, MissingData
 from sources.store import Store
 from training.scratch import clear
-from training.spool import damaged_works
-from training.tracking import tracking
+from training.spool import damaged_works, forget
+from training.tracking import MIGRATED, tracking
 
 AGAIN = "altrally train; if that doesn't refresh the champion, `altrally promote` the new run by force"
-MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 UNFINISHED = ("*.new", "*.new.wal", "*.new-journal", "*.new-wal", "*.new-shm", "mlruns/*.new*")
 
 
@@ -126,8 +125,7 @@ def artifacts(home: Home) -> Iterator[Finding]:
 def works(home: Home) -> Iterator[Finding]:
     """What was learnt and isn't logged can be read."""
     for folder, why in damaged_works(home.folder):
-        rmtree(folder)
-        folder.with_suffix(".lock").unlink(missing_ok=True)
+        forget(folder)
         yield Finding(str(folder), why, "removed", "altrally train")
 
 

@@ -127,23 +127,17 @@ def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> 
 
 def champion_rows(database: Path, name: str = ALTCOINS.registered_model) -> list[tuple[Any, ...]]:
     """The champion's rows joined; nothing where there is none or the tables aren't those of the MLflow we know."""
-    from sqlite3 import Error, connect
-
     try:
-        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(CHAMPION_ROWS, (name, CHAMPION)).fetchall()
-    except Error:
+        return rows_of(database, CHAMPION_ROWS, name, CHAMPION)
+    except StoreUnusable:
         return []
 
 
 def champion_names(database: Path) -> list[str]:
     """The registered models that have a champion; none where the tables aren't those of the MLflow we know."""
-    from sqlite3 import Error, connect
-
     try:
-        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return [name for (name,) in connection.execute(NAMES, (CHAMPION,)).fetchall()]
-    except Error:
+        return [name for (name,) in rows_of(database, NAMES, CHAMPION)]
+    except StoreUnusable:
         return []
 
 
@@ -187,7 +181,13 @@ def list_runs(tracking_uri: str) -> pd.DataFrame:
 
 def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_FILE) -> pd.DataFrame:
     """A Parquet file kept with a run: by default its out-of-sample forecasts. NoChampion where it is gone."""
-    with connected(tracking_uri) as client, fetched(client.get_run(run_id).info.artifact_uri, name, home, tracking_uri) as file:
+    with connected(tracking_uri) as client:
+        return table_of(client, home, tracking_uri, run_id, name)
+
+
+def table_of(client: "MlflowClient", home: Path, tracking_uri: str, run_id: str, name: str) -> pd.DataFrame:
+    """A Parquet file kept with a run, asked for by a client that is open. NoChampion where it is gone."""
+    with fetched(client.get_run(run_id).info.artifact_uri, name, home, tracking_uri) as file:
         return read_table(file)
 
 
@@ -321,13 +321,13 @@ def damaged_files(database: Path, artifacts: Path) -> Iterator[tuple[str, Path]]
                 yield run, artifacts / name
 
 
-def rows_of(database: Path, query: str) -> list[tuple[Any, ...]]:
+def rows_of(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
     """Rows read straight from a database of ours, whatever a client of this process keeps open. Raises StoreUnusable."""
     from sqlite3 import Error, connect
 
     try:
         with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            return connection.execute(query).fetchall()
+            return connection.execute(query, values).fetchall()
     except Error as error:
         raise StoreUnusable(f"{database} is damaged ({error}). Run `altrally repair`.") from error
 

@@ -51,12 +51,8 @@ class Study:
         """16 hex digits of all that decides what is found on a market of given number, length and strength, the code apart."""
         spec = MODELS[REFITTED]
         settings = TrainSettings()
-        model = configuration(
-            REFITTED,
-            spec.asked(settings.target).get_params(),
-            [*spec.columns, *FEATURES],
-            settings,
-        )
+        params = spec.asked(settings.target).get_params()
+        model = configuration(REFITTED, params, [*spec.columns, *FEATURES], settings)
         parts = [model, self.seed, self.lag_weeks, STOCKS, COINS, SHIFTS, REPETITIONS, f"{END:%Y-%m-%d}"]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

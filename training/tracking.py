@@ -33,8 +33,8 @@ from models.registry import (
     damaged_figures,
     fetched,
     figures_of,
-    read_table,
     require_database,
+    table_of,
 )
 from models.saving import TRUSTED_TYPES, digest
 from sources.copies import damage, keep_copy
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 WORTH_TWO_PROCESSES = 4
+MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
 ABOUT = (
     "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
@@ -235,7 +236,7 @@ def require_whole(place: TrackingPlace) -> None:
     """Refuse a database that is damaged, or was left amid a migration."""
     if place.database is None:
         return
-    found = damage(place.database, "SELECT count(*) = 1 FROM alembic_version")
+    found = damage(place.database, MIGRATED)
     if found:
         raise StoreUnusable(f"{place.database} is damaged or half migrated ({found}). Run `altrally repair`.")
 
@@ -402,9 +403,7 @@ def wide(forecasts: pd.DataFrame) -> pd.DataFrame:
 
 def rotations_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
     """What a run scored on every rotation: null, shift, horizon, skill, auc, brier; empty where it was never rotated."""
-    folder = tracker.client.get_run(run_id).info.artifact_uri
-    with fetched(folder, ROTATIONS_FILE, tracker.place.home, tracker.place.uri) as file:
-        return read_table(file)
+    return table_of(tracker.client, tracker.place.home, tracker.place.uri, run_id, ROTATIONS_FILE)
 
 
 def skills_of(tracker: Tracker, run_id: str) -> NDArray[np.float64] | None:
@@ -421,14 +420,12 @@ def log_training(
 
     A failure leaves the parent FAILED; versions that were made stay without an alias.
     """
-    parent = start_run(tracker, training.name, training.tags, training.description)
-    outcome = "FAILED"
-    try:
+    made = {}
+    with running(tracker, training.name, training.tags, training.description) as parent:
         log_values(tracker, parent, training.params, {})
         log_input(tracker, parent, training)
         log_files(tracker, parent, training.tables)
         tracker.client.log_dict(parent, [dict(row) for row in training.verification], VERIFICATION_FILE)
-        made = {}
         with TemporaryDirectory() as folder:
             progress("drawing", 0, 0)
             pictures = draw_all(models, Path(folder))
@@ -436,10 +433,19 @@ def log_training(
                 progress(f"tracking: {name}", done, len(models))
                 made[name] = log_model_run(tracker, parent, name, training, record, pictures[name])
         seal(tracker, parent)
+    return parent, made
+
+
+@contextmanager
+def running(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> Iterator[str]:
+    """The id of a new run, FINISHED where all that is done meanwhile succeeds, else FAILED."""
+    run_id = start_run(tracker, name, tags, description, parent)
+    outcome = "FAILED"
+    try:
+        yield run_id
         outcome = "FINISHED"
     finally:
-        tracker.client.set_terminated(parent, outcome)
-    return parent, made
+        tracker.client.set_terminated(run_id, outcome)
 
 
 def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> str:
@@ -463,18 +469,13 @@ def log_model_run(
     tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord, pictures: Path
 ) -> Registered:
     """The child run of one model."""
-    run_id = start_run(tracker, name, {**training.tags, **record.tags}, record.description, parent)
-    outcome = "FAILED"
-    try:
+    with running(tracker, name, {**training.tags, **record.tags}, record.description, parent) as run_id:
         log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
         tracker.client.log_artifacts(run_id, str(pictures))
         registered = register(tracker, run_id, record)
         seal(tracker, run_id)
-        outcome = "FINISHED"
-    finally:
-        tracker.client.set_terminated(run_id, outcome)
     return registered
 
 
@@ -545,16 +546,11 @@ def seal(tracker: Tracker, run_id: str) -> None:
 def log_sweep(tracker: Tracker, found: Mapping[str, Any], tags: Mapping[str, str], trials: pd.DataFrame) -> str:
     """One run for a whole sweep: the winner's parameters, what it scored, every trial in a table; its id."""
     about = f"{found['tried']} configurations searched before {found['first_test']}, the winner judged after it."
-    run_id = start_run(tracker, f"sweep {found['target']}", tags, about)
-    outcome = "FAILED"
-    try:
-        numbers = {name: found[name] for name in ("search_skill", "search_p", "best_of_n_p")} | {"brier": found["test"]["brier"]}
+    numbers = {name: found[name] for name in ("search_skill", "search_p", "best_of_n_p")} | {"brier": found["test"]["brier"]}
+    with running(tracker, f"sweep {found['target']}", tags, about) as run_id:
         log_values(tracker, run_id, {**found["winner"], "tried": found["tried"], "trials": found["trials"]}, numbers)
         log_files(tracker, run_id, {"trials.parquet": trials})
         tracker.client.log_dict(run_id, dict(found), "sweep.json")
-        outcome = "FINISHED"
-    finally:
-        tracker.client.set_terminated(run_id, outcome)
     return run_id
 
 
@@ -669,9 +665,7 @@ def tag_version(tracker: Tracker, version: Registered, tags: Mapping[str, str]) 
 
 def forecasts_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
     """Out-of-sample forecasts of a run: as_of, horizon, model, probability, climatology, outcome."""
-    folder = tracker.client.get_run(run_id).info.artifact_uri
-    with fetched(folder, FORECASTS_FILE, tracker.place.home, tracker.place.uri) as file:
-        return read_table(file)
+    return table_of(tracker.client, tracker.place.home, tracker.place.uri, run_id, FORECASTS_FILE)
 
 
 def metrics_of(tracker: Tracker, run_id: str) -> dict[str, float]:
