@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.text import Text
 
 from altrally.render import interval, market_banner, number
+from training.train import BASELINE_WORDS
 
 
 def sweep_page(found: dict[str, Any]) -> Group:
@@ -18,10 +19,7 @@ def sweep_page(found: dict[str, Any]) -> Group:
 def lines(found: dict[str, Any]) -> list[str]:
     """One after the other."""
     winner, test, null = found["winner"], found["test"], found["search_null"]
-    skills = ", ".join(
-        f"{interval(test[f'skill_{name}'])} against {words}"
-        for name, words in (("climatology", "climatology"), ("random_walk", "the random walk"), ("momentum", "momentum"))
-    )
+    skills = ", ".join(f"{interval(test[f'skill_{name}'])} against {words}" for name, words in BASELINE_WORDS.items())
     return [
         f"{found['tried']} of {found['of']} configurations tried on {found['searched_weeks']} weeks before {found['first_test']} "
         f"({found['cut_short']} cut short); {found['trials']} tries counted so far.",

@@ -74,13 +74,17 @@ LEADER_KEYS: Mapping[str, Key] = {
 
 def read_target(path: Path) -> Target:
     """The target a file declares. Raises BadInput: file, key, value, what to do."""
+    return target_in(read_toml(path, "docs/targets shows three that are"), path.name)
+
+
+def read_toml(path: Path, example: str) -> dict[str, Any]:
+    """What a TOML file holds; `example` says where one is shown. Raises BadInput."""
     try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror or error}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} isn't a TOML file: {error}. docs/targets shows three that are.") from None
-    return target_in(declared, path.name)
+        raise BadInput(f"{path} isn't a TOML file: {error}. {example}.") from None
 
 
 def target_in(declared: Mapping[str, Any], file: str) -> Target:

@@ -1,7 +1,7 @@
 """Search many configurations honestly: on days before the test, with the whole search repeated on every rotation of outcomes.
 
 The configurations are drawn before any outcome is looked at, so that the same search can be made on rotated outcomes: how often
-chance finds as much is a p-value of everything that was done, the choice of the best included (decision 11).
+chance finds as much is a p-value of everything that was done, the choice of the best included (decision 12).
 """
 
 import hashlib
@@ -115,11 +115,15 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Question:
-    """One target's outcomes, all their rotations (S, n, K), the true dates first, and climatology's losses (S,) searched."""
+    """One target's outcomes, all their rotations (S, n, K), the true dates first, and climatology's losses (S,) in the search.
+
+    `early_climate` are those of its first half, `climate` of all of it.
+    """
 
     data: Dataset
     ring: Ring
     events: Floats
+    early_climate: Floats
     climate: Floats
 
 
@@ -146,7 +150,7 @@ class Arena:
         """
         question = self.questions[candidate.target]
         first = self.losses(candidate, self.early, question.events)
-        half = 1 - first / self.losses_of_climatology(candidate, self.early)
+        half = 1 - first / question.early_climate
         on = np.ones(len(half), dtype=bool) if bar is None else half >= bar
         whole = np.full(len(half), np.nan)
         if on.any():
@@ -156,21 +160,17 @@ class Arena:
 
     def losses(self, candidate: Candidate, place: Place, events: Floats) -> Floats:
         """Summed Brier losses (S,) of a candidate on events (S, n, K)."""
-        ring = self.questions[candidate.target].ring
-        inputs = ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
-        return summed_losses(walk(candidate.make(), inputs, events, place), events, place, self.k)
+        return summed_losses(walk(candidate.make(), self.inputs_of(candidate), events, place), events, place, self.k)
 
-    def losses_of_climatology(self, candidate: Candidate, place: Place) -> Floats:
-        """The same of climatology."""
-        question = self.questions[candidate.target]
-        return climate_losses(question.ring, question.events, place, self.k)
+    def inputs_of(self, candidate: Candidate) -> Floats:
+        """What a candidate reads."""
+        return self.questions[candidate.target].ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
 
     def tested(self, candidate: Candidate, rotation: int) -> float:
         """Skill against climatology after the search, of one rotation."""
         question = self.questions[candidate.target]
         events = question.events[[rotation]]
-        inputs = question.ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
-        forecasts = walk(candidate.make(), inputs, events, self.test)
+        forecasts = walk(candidate.make(), self.inputs_of(candidate), events, self.test)
         climate = walk(Climatology(ordered=False), question.ring.inputs, events, self.test)
         return float(skills(forecasts, climate, events[:, self.test.judged])[0, self.k])
 
@@ -252,8 +252,8 @@ def arena_on(made: Mapping[Target, Dataset], asked: Sweep) -> Arena:
     questions = {}
     for one in asked.targets:
         events = rotated(rings[one].events, shifts)
-        climate = sum(climate_losses(ring, events, place, k) for place in (early, late))
-        questions[one] = Question(made[one], rings[one], events, np.asarray(climate))
+        first, rest = (climate_losses(ring, events, place, k) for place in (early, late))
+        questions[one] = Question(made[one], rings[one], events, first, first + rest)
     return Arena(questions, columns, early, late, test, k)
 
 

@@ -1,6 +1,5 @@
 """A sweep as a user writes it: one TOML file, checked key by key."""
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +13,7 @@ from features.registry import BLOCKS, FEATURES
 from models.catalog import MODELS
 from sources.errors import BadInput
 from sources.target import ALTCOINS, Target
-from sources.target_file import Key, number, read_target, require_keys
+from sources.target_file import Key, number, read_target, read_toml, require_keys
 from training.sweep import Sweep
 
 MOST_TRIALS = 100_000
@@ -66,12 +65,7 @@ class Defaults:
 
 def read_sweep(path: Path) -> Sweep:
     """The sweep a file declares. Raises BadInput: file, key, value, what to do."""
-    try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{path} can't be read: {error.strerror or error}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} isn't a TOML file: {error}. docs/sweep.md shows one that is.") from None
+    declared = read_toml(path, "docs/sweep.md shows one that is")
     require_keys(declared, KEYS, path.name, "")
     return sweep_in({**vars(Defaults()), **declared}, target_beside(path, declared), path.name)
 
