@@ -43,8 +43,7 @@ class RidgeLogit(BatchedModel):
         return logit_a_horizon(lambda k: inputs, outcomes, weights, ridge, start)
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        horizons = parameters.reshape(len(parameters), -1, inputs.shape[-1] + 1).swapaxes(0, 1)
-        return np.stack([expit(own[:, :1] + linear(inputs, own[:, 1:])) for own in horizons], axis=-1)
+        return expit(lines_a_horizon(inputs, parameters))
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,12 @@ def logit_a_horizon(
     K = outcomes.shape[-1]
     near = [None] * K if start is None else np.split(start, K, axis=1)
     return np.hstack([logit_of_known(inputs_of(k), outcomes[..., k], weights, ridge, near[k]) for k in range(K)])
+
+
+def lines_a_horizon(inputs: Floats, parameters: Floats) -> Floats:
+    """a_k + x·b_k of every row (B, n, K) for intercepts and slopes (B, K · (1 + p)) as `logit_a_horizon` lays them out."""
+    horizons = parameters.reshape(len(parameters), -1, inputs.shape[-1] + 1).swapaxes(0, 1)
+    return np.stack([own[:, :1] + linear(inputs, own[:, 1:]) for own in horizons], axis=-1)
 
 
 def logit_of_known(inputs: Floats, outcome: Floats, weights: Floats, ridge: Ridge, start: Floats | None) -> Floats:

@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from models.base import Floats, HorizonModel, base_rates, linear
+from models.base import Floats, HorizonModel, base_rates
+from models.logit import lines_a_horizon
 
 CERTAIN = 1e-6
 
@@ -26,8 +27,7 @@ class Probit(HorizonModel):
         return np.stack([np.concatenate([fitted(inputs, outcome, row) for outcome in outcomes.T]) for row in weights])
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        horizons = parameters.reshape(len(parameters), -1, inputs.shape[-1] + 1).swapaxes(0, 1)
-        return np.stack([ndtr(own[:, :1] + linear(inputs, own[:, 1:])) for own in horizons], axis=-1)
+        return ndtr(lines_a_horizon(inputs, parameters))
 
 
 def fitted(inputs: Floats, outcome: Floats, weights: Floats) -> Floats:
