@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from altrally.mirror import follow, mirror, mirrored
-from sources.copies import set_aside
+from sources.copies import set_aside, unfinished
 from sources.errors import LedgerBroken, StoreUnusable
 from sources.target import ALTCOINS, Target
 
@@ -360,13 +360,11 @@ def rebuild(path: Path) -> Head:
 
     Raises LedgerBroken where the mirror doesn't hold what the head, or where it is gone the database, names as its last line.
     """
-    unfinished = path.with_suffix(".new")
-    for left in path.parent.glob(f"{unfinished.name}*"):
-        left.unlink()
+    place = unfinished(path)
     with clear_errors(path), alone(path):
         promised = promise(path)
-        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
-            ledger = Ledger(unfinished, connection)
+        with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+            ledger = Ledger(place, connection)
             ledger._create()
             with ledger._transaction():
                 for text in mirrored(path):
@@ -375,7 +373,7 @@ def rebuild(path: Path) -> Head:
         if reached != promised.hash:
             raise broken(path, f"its mirror doesn't hold line {promised.lines} either")
         set_aside(path)
-        unfinished.replace(path)
+        place.replace(path)
         write_head(path, last)
     return last
 

@@ -9,6 +9,14 @@ from shutil import copyfile
 SOUND = "PRAGMA integrity_check(1)"
 
 
+def unfinished(file: Path) -> Path:
+    """Where a file is made before it is moved to its place whole; what a kill left there is removed."""
+    place = file.with_suffix(".new")
+    for left in file.parent.glob(f"{place.name}*"):
+        left.unlink()
+    return place
+
+
 def copy_of(file: Path) -> Path:
     """Where the copy of a file is kept."""
     return file.with_suffix(".copy")
@@ -18,10 +26,10 @@ def keep_copy(file: Path) -> None:
     """Make the copy what the file is now, all at once; a damaged file leaves the last copy."""
     if damage(file):
         return
-    unfinished = copy_of(file).with_suffix(".copy.new")
-    unfinished.unlink(missing_ok=True)
-    overwrite(unfinished, file)
-    unfinished.replace(copy_of(file))
+    beside = copy_of(file).with_suffix(".copy.new")
+    beside.unlink(missing_ok=True)
+    overwrite(beside, file)
+    beside.replace(copy_of(file))
 
 
 def bring_back(file: Path) -> Path | None:

@@ -15,6 +15,7 @@ import pandas as pd
 from filelock import FileLock
 
 from sources.batches import BAR_FIELDS, Batch
+from sources.copies import unfinished
 from sources.errors import BadInput, MissingData, StoreUnusable
 from sources.membership import PREFIX, members_only
 from sources.series import PANELS, SERIES, Panel, Series
@@ -43,10 +44,10 @@ INSERT INTO meta VALUES ('layout', '{LAYOUT}');
 BARS = "bars AS rows JOIN symbols ON symbols.id = rows.symbol_id"
 BAR_DIGEST = f"""md5_number_lower(concat_ws('|', universe, symbol, coalesce(asset_class, ''), rows.observed, rows.known,
     {", ".join(f"coalesce(rows.{name}::VARCHAR, '')" for name in BAR_FIELDS)}))"""
-OBSERVATION_DIGEST = f"""md5_number_lower(concat_ws('|', CASE WHEN source = '{VINTAGES}' THEN 'vintage' END,
-    series, observed, known, coalesce(value::VARCHAR, '')))"""
+OBSERVATION_DIGEST = f"""md5_number_lower(concat_ws('|', CASE WHEN {{source}} = '{VINTAGES}' THEN 'vintage' END,
+    rows.series, rows.observed, rows.known, coalesce(rows.value::VARCHAR, '')))"""
 
-NEW_OBSERVATIONS = """
+NEW_OBSERVATIONS = f"""
 INSERT INTO observations
 WITH stored AS (
     SELECT series, observed, known, value, version FROM observations
@@ -59,12 +60,11 @@ WITH stored AS (
     FROM incoming i LEFT JOIN stored s ON s.series = i.series AND s.observed = i.observed::DATE
     WHERE s.series IS NULL OR i.value IS DISTINCT FROM s.value
 )
-SELECT series, observed, known, value, $source, $fetched_at, version,
-    md5_number_lower(concat_ws('|', series, observed, known, coalesce(value::VARCHAR, '')))
-FROM changed
+SELECT series, observed, known, value, $source, $fetched_at, version, {OBSERVATION_DIGEST.format(source="$source")}
+FROM changed AS rows
 """
 
-NEW_VINTAGES = """
+NEW_VINTAGES = f"""
 INSERT INTO observations
 WITH stored AS (
     SELECT series, observed, known, value, version FROM observations
@@ -80,10 +80,10 @@ WITH stored AS (
     SELECT series, observed, CASE WHEN rewritten THEN greatest(known, $today) ELSE known END AS known, value FROM met
     WHERE NOT told AND NOT (rewritten AND told_later)
 )
-SELECT c.series, c.observed, c.known, c.value, $source, $fetched_at,
-    coalesce(l.version, -1) + row_number() OVER (PARTITION BY c.series, c.observed ORDER BY c.known),
-    md5_number_lower(concat_ws('|', 'vintage', c.series, c.observed, c.known, coalesce(c.value::VARCHAR, '')))
-FROM changed c LEFT JOIN last l ON l.series = c.series AND l.observed = c.observed
+SELECT rows.series, rows.observed, rows.known, rows.value, $source, $fetched_at,
+    coalesce(l.version, -1) + row_number() OVER (PARTITION BY rows.series, rows.observed ORDER BY rows.known),
+    {OBSERVATION_DIGEST.format(source="$source")}
+FROM changed AS rows LEFT JOIN last l ON l.series = rows.series AND l.observed = rows.observed
 """
 
 REWRITTEN = f"""
@@ -287,7 +287,7 @@ class Store:
 
     def damage(self) -> str | None:
         """What is wrong with the rows, None if each says what was stored: all are read, and their digests computed again."""
-        for table, digest in (("observations AS rows", OBSERVATION_DIGEST), (BARS, BAR_DIGEST)):
+        for table, digest in (("observations AS rows", OBSERVATION_DIGEST.format(source="rows.source")), (BARS, BAR_DIGEST)):
             found = self._run(
                 f"SELECT count(*) FILTER (digest IS DISTINCT FROM {digest}), bit_xor(hash(rows)) FROM {table}"
             ).fetchone()
@@ -421,15 +421,13 @@ class Store:
 def _create(path: Path) -> None:
     """Make a store beside its place and move it there whole, one process at a time: a kill leaves none or a sound one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".new")
     with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
         if path.exists():
             return
-        for left in path.parent.glob(f"{unfinished.name}*"):
-            left.unlink()
-        with closing(duckdb.connect(str(unfinished))) as connection:
+        place = unfinished(path)
+        with closing(duckdb.connect(str(place))) as connection:
             connection.execute(TABLES)
-        unfinished.replace(path)
+        place.replace(path)
 
 
 @contextmanager

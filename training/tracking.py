@@ -37,7 +37,7 @@ from models.registry import (
     table_of,
 )
 from models.saving import TRUSTED_TYPES, digest
-from sources.copies import damage, keep_copy
+from sources.copies import damage, keep_copy, unfinished
 from sources.errors import NoChampion, StoreUnusable
 from sources.secrets import shown
 from sources.target import ALTCOINS, Target
@@ -225,11 +225,9 @@ def create_database(place: TrackingPlace) -> None:
         return
     from mlflow import MlflowClient
 
-    unfinished = file.with_suffix(".new")
-    for left in file.parent.glob(f"{unfinished.name}*"):
-        left.unlink()
-    MlflowClient(tracking_uri=f"{SQLITE}{unfinished}").search_experiments(max_results=1)
-    unfinished.replace(file)
+    beside = unfinished(file)
+    MlflowClient(tracking_uri=f"{SQLITE}{beside}").search_experiments(max_results=1)
+    beside.replace(file)
 
 
 def require_whole(place: TrackingPlace) -> None:
