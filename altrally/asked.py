@@ -58,7 +58,7 @@ def holding(target: Target) -> str:
 
 def reworded(text: str, target: Target) -> str:
     """A text about the altcoin index and the Russell 2000, of what stands in their place."""
-    words = {"the altcoin index": level(target), "Altcoin index": capitalised(level(target))}
+    words = {"the altcoin index": level(target), "Altcoin index": pictured(target)}
     words |= {"Russell 2000": target.leader.index, "IWM": target.leader.fund} if target.leader != Leader() else {}
     for said, instead in words.items():
         text = text.replace(said, instead)
@@ -78,12 +78,17 @@ def nouns(target: Target) -> str:
 
 def article(target: Target) -> str:
     """The event with its article."""
-    return f"{'an' if target.name[0] in VOWELS else 'a'} {target.name}"
+    return with_article(target.name)
 
 
 def an_event(target: Target) -> str:
     """One of them."""
-    return f"{'an' if noun(target)[0] in VOWELS else 'a'} {noun(target)}"
+    return with_article(noun(target))
+
+
+def with_article(name: str) -> str:
+    """A or an, and the name."""
+    return f"{'an' if name[0] in VOWELS else 'a'} {name}"
 
 
 def capitalised(text: str) -> str:

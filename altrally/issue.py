@@ -8,6 +8,7 @@ import pandas as pd
 
 from altrally.ledger import Entry, Ledger
 from altrally.settings import Home
+from sources.errors import NoChampion
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
@@ -65,6 +66,14 @@ def champion_of(home: Home, target: Target = ALTCOINS) -> "Champion":
     from models.registry import load_champion
 
     return load_champion(home.tracking_uri, home.folder, target)
+
+
+def champion_or_none(home: Home, target: Target = ALTCOINS) -> "Champion | None":
+    """The model that scores a target, where one was trained."""
+    try:
+        return champion_of(home, target)
+    except NoChampion:
+        return None
 
 
 def day_of(store: Store, typed: pd.Timestamp | None, now: pd.Timestamp) -> pd.Timestamp:

@@ -12,7 +12,7 @@ import pandas as pd
 from altrally import api
 from altrally.api import opened, place_of
 from altrally.clock import now
-from altrally.issue import champion_of, day_of
+from altrally.issue import champion_or_none, day_of
 from altrally.settings import Home
 from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
 from sources.store import Store
@@ -21,7 +21,6 @@ from sources.target import ALTCOINS, Target
 if TYPE_CHECKING:
     from altrally.issue import Issued
     from altrally.report.page import Page
-    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.train import TrainReport
@@ -143,14 +142,6 @@ def leakcheck(home: Home, own: Sequence[str], cuts: int, seed: int, *, whole: bo
         show(leakcheck_page(found))
     if found.leaking:
         raise LeakFound(f"{len(found.leaking)} didn't pass: {', '.join(found.leaking)}.")
-
-
-def champion_or_none(home: Home) -> "Champion | None":
-    """The model that scores, where one was trained."""
-    try:
-        return champion_of(home)
-    except NoChampion:
-        return None
 
 
 def settings_of(target: Target, models: Sequence[str] | None) -> "TrainSettings":

@@ -31,7 +31,8 @@ def leakcheck_page(found: LeakReport) -> Group:
 def told(found: LeakReport) -> str:
     """What was done."""
     return (
-        f"Data to {found.as_of}, cut at {found.refits} refit dates and {found.random_cuts} random days; each future spoilt twice."
+        f"Data to {found.as_of}, cut at {found.refits} refit dates, each future spoilt in two ways, "
+        f"and {found.random_cuts} random days, in one or the other."
     )
 
 

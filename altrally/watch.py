@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from altrally.issue import champion_of, issue
+from altrally.issue import champion_of, champion_or_none, issue
 from altrally.ledger import Ledger, Line, put_whole
 from altrally.notices import Crossing, crossed, stale_notice
 from altrally.score import default_as_of, last_complete_day
@@ -23,7 +23,7 @@ from altrally.track_record import resolve
 from models.card import Card
 from models.catalog import MODELS
 from models.registry import list_runs
-from sources.errors import AltrallyError, BadInput, FetchFailed, NoChampion, StoreUnusable
+from sources.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable
 from sources.fetch import fetch
 from sources.gates import Freshness, freshness
 from sources.providers import provider_named
@@ -137,7 +137,7 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
     with Store.open(watch.home.store, read_only=True) as store, Ledger.open(watch.home.ledger) as ledger:
         ledger.verify()
         at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
-        learnt: list[str] = [] if trained_ever(watch.home, watch.target) else tried(troubles, [], learn, at)
+        learnt: list[str] = tried(troubles, [], learn, at) if champion_or_none(watch.home, watch.target) is None else []
         line = tried(troubles, None, forecast, at)
         learnt = learnt or tried(troubles, [], learn_when_due, at)
         resolved = tried(troubles, 0, lambda: resolve(ledger, store, until=at.as_of, now=now))
@@ -181,15 +181,6 @@ def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[st
     return sum(line.new for line in report.lines), report.warnings
 
 
-def trained_ever(home: Home, target: Target) -> bool:
-    """Whether there is a champion."""
-    try:
-        champion_of(home, target)
-    except NoChampion:
-        return False
-    return True
-
-
 def forecast(at: Standing) -> Line | None:
     """The forecast of the day, issued unless the ledger holds one: one line a day, whatever was trained or fetched since."""
     said = at.ledger.forecast_of(at.as_of, at.target)
@@ -223,10 +214,10 @@ def learn(at: Standing) -> list[str]:
 
 def settings_of(at: Standing) -> TrainSettings:
     """The champion's outcome, and the models that were trained beside it, so that no new configuration is tried unasked."""
-    try:
-        card = champion_of(at.home, at.target).card
-    except NoChampion:
+    champion = champion_or_none(at.home, at.target)
+    if champion is None:
         return TrainSettings(at.target)
+    card = champion.card
     models = tuple(dict.fromkeys([card.model, *(name for name in last_models(at.place.uri, card) if name in MODELS)]))
     return TrainSettings(card.target, models=models, draws=card.draws)
 

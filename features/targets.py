@@ -10,7 +10,7 @@ from features.index import ALTCOIN_INDEX, CARRY, RANKING_LOOKBACK, AltcoinIndex,
 from features.kernels import filled, total
 from features.registry import FEATURES, Derived, Feature, Input
 from sources.errors import MissingData, UnknownName
-from sources.reading import Reader
+from sources.reading import Reader, observed
 from sources.series import (
     BTC_MARKET_CAP,
     COIN_DOLLAR_VOLUME,
@@ -23,7 +23,6 @@ from sources.series import (
     IWM_VOLUME,
     RUT,
     Panel,
-    Series,
     fund,
     raw_close,
     share_volume,
@@ -105,12 +104,6 @@ def load_target_index(store: Reader, as_of: pd.Timestamp, target: Target, start:
         return altcoin_index(price, cap, volume)
     level = altcoins_a_bitcoin(observed(store, BTC_MARKET_CAP, as_of, start), store.read_panel(COIN_MARKET_CAP, as_of, start))
     return AltcoinIndex(level.rename(target.subject), NONE_STOPPED, NO_MEMBERS)
-
-
-def observed(store: Reader, series: Series, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.Series:
-    """Values of a series by observed day, the latest version known."""
-    versions = store.read(series, as_of, start)
-    return versions.drop_duplicates("observed", keep="last").set_index("observed")["value"].sort_index()
 
 
 def require_coins(store: Reader, as_of: pd.Timestamp, target: Target, price: pd.DataFrame) -> None:

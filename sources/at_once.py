@@ -26,21 +26,18 @@ def answers(
     done: SimpleQueue[tuple[Thing, Future[Found]]] = SimpleQueue()
     for _ in range(patience.at_once):
         Thread(target=_work, args=(todo,), daemon=True).start()
+    come = partial(_next, done)
     waiting = 0
     try:
         for thing in things:
             if waiting == patience.at_once:
-                come, answer = done.get()
-                found = _found(answer)
-                yield come, found
+                yield come()
                 waiting -= 1
             todo.put(partial(_answer, ask, thing, done))
             waiting += 1
             patience.sleep(patience.pause)
         for _ in range(waiting):
-            come, answer = done.get()
-            found = _found(answer)
-            yield come, found
+            yield come()
     finally:
         for _ in range(patience.at_once):
             todo.put(None)
@@ -60,6 +57,7 @@ def _answer(ask: Callable[[Thing], Found], thing: Thing, done: "SimpleQueue[tupl
     done.put((thing, answer))
 
 
-def _found(answer: "Future[Found]") -> Found | FetchFailed:
+def _next(done: "SimpleQueue[tuple[Thing, Future[Found]]]") -> tuple[Thing, Found | FetchFailed]:
+    thing, answer = done.get()
     failed = answer.exception()
-    return failed if isinstance(failed, FetchFailed) else answer.result()
+    return thing, failed if isinstance(failed, FetchFailed) else answer.result()

@@ -12,6 +12,7 @@ from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import FetchFailed, SourceUnreachable
 from sources.http import Passing, Site, as_json, ask, client_of
 from sources.oddities import another_unit, gone_words, held_back, held_words
+from sources.reading import observed
 from sources.series import SERIES, Series
 from sources.store import VINTAGES, Store
 
@@ -56,7 +57,7 @@ def latest_values(store: Store, wanted: list[Series], site: Site, today: pd.Time
     with client_of(site) as client:
         for number, series in enumerate(wanted):
             progress(LABEL, number, len(wanted))
-            stored = store.read(series, today + FAR_AHEAD).drop_duplicates("observed", keep="last").set_index("observed")["value"]
+            stored = observed(store, series, today + FAR_AHEAD)
             try:
                 yield from _latest(client, site, series, stored, today, len(wanted))
             except SourceUnreachable as error:
@@ -77,8 +78,8 @@ def _latest(client: httpx.Client, site: Site, series: Series, stored: pd.Series,
         asked = f" since {since:%Y-%m-%d}; what is stored stays" if since is not None else ""
         raise FetchFailed(f"{site.name} sent no value{asked}. Try again later.")
     values = kept.set_index("observed")["value"]
-    held = _held(values, stored.sort_index(), since)
-    for words in _oddities(series, values, stored.sort_index(), held, since):
+    held = _held(values, stored, since)
+    for words in _oddities(series, values, stored, held, since):
         yield Skipped(series.code, words)
     frame = kept[~held.to_numpy()].assign(series=series.code, known=lambda kept: kept["observed"] + series.release_lag)
     dropped = _counted(**{"missing": int(missing.sum()), "running day": int(running.sum()), "held back": int(held.sum())})

@@ -20,3 +20,9 @@ class Reader(Protocol):
     def has_vintages(self, series: Series) -> bool: ...
 
     def snapshot(self, as_of: pd.Timestamp) -> str: ...
+
+
+def observed(reader: Reader, series: Series, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.Series:
+    """Values of a series by observed day, in order, the latest version known by `as_of`."""
+    versions = reader.read(series, as_of, start)
+    return versions.drop_duplicates("observed", keep="last").set_index("observed")["value"].sort_index()

@@ -13,7 +13,7 @@ from sources.yahoo import Asked
 
 FUNDS, FRED_SERIES, COINS = 100, 20, 150
 SINCE = pd.Timestamp("2024-11-01")
-LARGE = (large("btc", "bitcoin"), large("eth", "ethereum"), large("coin-002", "coin-002", "C002-USD"))
+LARGE = (large("btc", "bitcoin"), large("eth", "ethereum"), large("coin-003", "coin-003", "C003-USD"))
 KNOWN = [series for series in SERIES.values() if series.provider == "fred" and not series.revised]
 
 
@@ -27,7 +27,7 @@ def wide_frames() -> dict[str, pd.DataFrame]:
     chosen = ["bitcoin", "ethereum", "simulated-dollar", "simulated-cash"]
     chosen += [asset for asset in lived.index[lived > 30] if asset not in (*chosen, "staked-ether")][: COINS - len(chosen)]
     frames["crypto"] = frames["crypto"][frames["crypto"].asset.isin(chosen)]
-    frames["crypto_ohlcv"] = frames["crypto_ohlcv"].query("symbol in ['BTC', 'ETH', 'C002']")
+    frames["crypto_ohlcv"] = frames["crypto_ohlcv"].query("symbol in ['BTC', 'ETH', 'C003']")
     return frames
 
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from features.builder import COMPOSITE_LOOKBACK, build, matrix
-from features.targets import load_target_index, observed
+from features.targets import load_target_index
 from sources.errors import MissingData
-from sources.reading import Reader
+from sources.reading import Reader, observed
 from sources.series import BTC, COIN_PRICE
 from sources.target import Target
 from training.outcome import Outcomes, outcomes

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 from scipy.special import expit
 
-from altrally.asked import an_event, condition
+from altrally.asked import an_event, capitalised, condition
 from altrally.report.cascade import Rung
 from altrally.report.contributions import Part, Sensitivity
 from altrally.report.facts import Facts, FeatureState, Movement
@@ -209,7 +209,7 @@ def moments_finding(like: Likeness, event: str) -> str:
     came = sum(moment.came[days] for moment in like.moments)
     usual = percent(like.base_rates[days])
     after = f"within {days} days {event} followed {count(came)} of the {count(len(like.moments))} most similar moments"
-    return f"{after[:1].upper()}{after[1:]}, and {usual} of all weeks"
+    return f"{capitalised(after)}, and {usual} of all weeks"
 
 
 def unusual_sentence(like: Likeness) -> str:
