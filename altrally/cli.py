@@ -265,14 +265,18 @@ def verify(
 def sweep(
     context: typer.Context,
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="What to search, as TOML.")],
+    engine: Engine = EngineName.LOCAL,
+    scheduler: Scheduler = None,
     as_json: AsJson = False,
 ) -> None:
     """Search many configurations and say whether any is worth a word.
 
     Every one is counted; the search ends before the test begins, and chance makes the same search. Goes on after a stop."""
     from altrally import jobs
+    from models.engine import engine as spread_by
 
-    jobs.sweep(home_of(context), config, as_json=as_json)
+    with spread_by(engine, scheduler):
+        jobs.sweep(home_of(context), config, as_json=as_json)
 
 
 @app.command()

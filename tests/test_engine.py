@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from cluster import Cluster, cluster, once_there
 from joblib import parallel_config
@@ -18,8 +19,10 @@ from models.boosted import Boosted
 from models.catalog import COMPOSITES
 from models.engine import engine, spread, unlike, versions
 from sources.errors import BadInput, EngineLost, UnknownName
+from sources.target import ALTCOINS
 from training.nulls import Kept, Rotated, place_of, ring_of, shift_null, walk_once
 from training.settings import TrainSettings
+from training.sweep import PART, Sweep, arena_on, tallies_of
 from training.walk_forward import forecast, quarters, usable
 
 SETTINGS = TrainSettings()
@@ -83,13 +86,30 @@ def test_out_of_order_means_each_once(two_workers: Cluster) -> None:
         assert sorted(spread(pow, [(number, 2) for number in range(20)], ordered=False)) == [n * n for n in range(20)]
 
 
-def test_a_null_of_trees_is_the_same_on_a_cluster(two_workers: Cluster, here: dict[int, np.ndarray]) -> None:
+@pytest.mark.parametrize("where", ["a process a core", "cluster"])
+def test_a_null_of_trees_is_the_same_in_processes_of_its_own_and_on_a_cluster(
+    two_workers: Cluster, here: dict[int, np.ndarray], where: str
+) -> None:
     kept: dict[int, np.ndarray] = {}
-    with engine("dask", two_workers.scheduler):
+    with engine("dask", two_workers.scheduler) if where == "cluster" else parallel_config("loky"):
         rotations(kept)
     assert kept.keys() == here.keys()
     for shift, forecasts in here.items():
         np.testing.assert_array_equal(kept[shift], forecasts)
+
+
+def test_a_sweep_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
+    asked = Sweep(
+        (ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=PART + 2, first_test=pd.Timestamp("2018-01-01"), seed=3
+    )
+    made, candidates = arena_on({ALTCOINS: DATA}, asked), asked.candidates()
+    with parallel_config("sequential"):
+        mine = list(tallies_of(made, candidates, None))
+    with engine("dask", two_workers.scheduler):
+        theirs = list(tallies_of(made, candidates, None))
+    assert len(mine) == PART + 2
+    for here, there in zip(mine, theirs, strict=True):
+        np.testing.assert_array_equal(there.whole, here.whole)
 
 
 def test_a_worker_killed_amid_its_parts_changes_nothing(two_workers: Cluster, here: dict[int, np.ndarray], tmp_path: Path) -> None:

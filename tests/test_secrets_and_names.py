@@ -1,11 +1,17 @@
 """Secrets stay where they are, and names of others escape neither a path nor a page."""
 
 import logging
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from faulting import World, begun, typed
+from listening import SECRET as IN_THE_WEBHOOK
+from listening import Listener
 
 from altrally.cli import fail
 from altrally.report.page import environment, inlined
@@ -77,6 +83,37 @@ def test_the_password_of_a_tracking_server_is_in_no_error_and_no_log(
         assert "***@127.0.0.1:9" in str(told.value)
         assert told.value.__cause__ is None
     assert SECRET not in caplog.text
+
+
+def with_secrets(out: Path, learnt: Path, checkout: Path, *words: object) -> None:
+    """The command line where a key stands in the environment and a password in the address of the checkout."""
+    os.environ["FRED_API_KEY"] = SECRET
+    os.chdir(checkout)
+    typed(out, learnt, *words)
+
+
+def holding_secrets(*folders: Path) -> list[Path]:
+    """Files below folders in which a secret stands."""
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return [file for file in files if any(secret.encode() in file.read_bytes() for secret in (SECRET, IN_THE_WEBHOOK))]
+
+
+def test_no_run_no_page_and_no_line_holds_a_secret(world: World, listener: Listener, tmp_path: Path) -> None:
+    checkout, out = tmp_path / "checkout", tmp_path / "out"
+    subprocess.run(["git", "init", "-q", checkout], check=True)
+    subprocess.run(["git", "-C", checkout, "remote", "add", "origin", ADDRESSES[0]], check=True)
+    home = shutil.copytree(world.trained.folder, tmp_path / "home")
+    out.mkdir()
+    watching = ["watch", "--provider", "files", "--path", world.drop, "--webhook", listener.address, "--cross", "0.001:60"]
+    for words in (["train"], ["score"], ["report"], watching):
+        child = begun(with_secrets, out / str(words[0]), world.learnt, checkout, "--home", home, *words)
+        child.join()
+        assert child.exitcode == (words is watching), "the data end in 2018, which the last round says and tells the webhook"
+    assert listener.heard
+    assert list(home.glob("reports/*.html"))
+    assert holding_secrets(home, out) == []
+    (out / "slip").write_text(f"{SECRET}\n")
+    assert holding_secrets(home, out) == [out / "slip"]
 
 
 def crypto(name: str) -> pd.DataFrame:

@@ -6,8 +6,8 @@ chance finds as much is a p-value of everything that was done, the choice of the
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from features.targets import load_target_index
 from models.base import BatchedModel, Floats
 from models.catalog import MODELS
 from models.climatology import Climatology
+from models.engine import spread
 from sources.errors import MissingData
 from sources.gates import last_known
 from sources.store import Store
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 ROTATIONS = 39
 """As for any model whose tuning is repeated (STATISTICS 12): no p-value is below 1/40."""
+
+PART = 20
+"""So many candidates are tried in one part of the work: a second or two, what an interruption costs."""
 
 FIRST_JUDGED_WHOLE = 50
 """So many trials are never cut short; they set the bar for the others."""
@@ -317,13 +321,22 @@ def search(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], study: "
     for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):
         todo = [number for number in numbers if number not in kept]
         bar = np.median([kept[one].half for one in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
-        with ThreadPoolExecutor(2) as pool:
-            found = pool.map(lambda number, bar=bar: arena.tried(candidates[number], bar), todo)
-            for number, tally in zip(todo, found, strict=True):
-                study.add_trial(as_trial(asked, number, candidates[number], tally))
-                kept[number] = tally
-                progress("searching", len(kept), len(candidates))
+        for number, tally in zip(todo, tallies_of(arena, [candidates[number] for number in todo], bar), strict=True):
+            study.add_trial(as_trial(asked, number, candidates[number], tally))
+            kept[number] = tally
+            progress("searching", len(kept), len(candidates))
     return [kept[number] for number in range(len(candidates))]
+
+
+def tallies_of(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> Iterator[Tally]:
+    """The tally of each, tried in parts on every core or by a cluster."""
+    parts = [(arena, candidates[first : first + PART], bar) for first in range(0, len(candidates), PART)]
+    return chain.from_iterable(spread(tried_together, parts))
+
+
+def tried_together(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
+    """Tallies of one part."""
+    return [arena.tried(candidate, bar) for candidate in candidates]
 
 
 def as_trial(asked: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
