@@ -146,7 +146,7 @@ class BatchedModel(HorizonModel):
         self.n_outputs_ = outcomes.shape[-1]
         usable = self._usable(inputs if inputs.ndim == 2 else inputs[0])
         sets = len(inputs) if inputs.ndim == 3 else len(outcomes)
-        rates = base_rates(outcomes, np.ones((sets, outcomes.shape[-2])))
+        rates = np.broadcast_to(shares(outcomes), (sets, self.n_outputs_))
         taught = outcomes[..., usable, :]
         if np.isnan(taught).all(axis=-2).any():
             return Refits(None, rates)
@@ -180,10 +180,14 @@ def base_rates(outcomes: Floats, weights: Floats) -> Floats:
     Where a weighting leaves out every known row of a horizon the unweighted share stands.
     """
     known = ~np.isnan(outcomes)
-    events = np.where(known, outcomes, 0)
     total = summed(weights, known)
-    plain = events.sum(axis=-2) / known.sum(axis=-2)
-    return np.divide(summed(weights, events), total, out=np.broadcast_to(plain, total.shape).copy(), where=total > 0)
+    plain = np.broadcast_to(shares(outcomes), total.shape).copy()
+    return np.divide(summed(weights, np.where(known, outcomes, 0)), total, out=plain, where=total > 0)
+
+
+def shares(outcomes: Floats) -> Floats:
+    """Share of events among known outcomes, (K,) or (B, K), for outcomes (n, K) or (B, n, K)."""
+    return np.asarray(np.nansum(outcomes, axis=-2) / (~np.isnan(outcomes)).sum(axis=-2))
 
 
 def linear(inputs: Floats, coefficients: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.base import BatchedModel, Bools, Floats, base_rates
+from models.base import BatchedModel, Bools, Floats, Refits, base_rates, shares
 
 
 class Climatology(BatchedModel):
@@ -10,6 +10,11 @@ class Climatology(BatchedModel):
 
     def __init__(self, ordered: bool = True) -> None:
         self.ordered = ordered
+
+    def fit_each(self, inputs: Floats, outcomes: Floats, *, near: Refits | None = None) -> Refits:
+        """Base rates are all there is to learn."""
+        sets = len(inputs) if inputs.ndim == 3 else len(outcomes)
+        return Refits(None, np.broadcast_to(shares(outcomes), (sets, outcomes.shape[-1])))
 
     def _usable(self, inputs: Floats) -> Bools:
         return np.ones(len(inputs), dtype=bool)

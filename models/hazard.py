@@ -67,17 +67,17 @@ class Hazard(BatchedModel):
         return np.concatenate([np.full(K, INTERCEPT_PENALTY), np.full(columns, self.overlap / self.prior_sd**2)])
 
 
-def risk_set(outcomes: Floats) -> tuple[np.ndarray, np.ndarray, Floats | float]:
+def risk_set(outcomes: Floats) -> tuple[np.ndarray, np.ndarray, Bools | float]:
     """Rows (m,) and intervals (m,) of the person-periods of outcomes (n, K), and 1.
 
-    Of sets (B, n, K) the cells known in all, and for each set 1 or 0 (B, m): at risk there, or not any more.
+    Of sets (B, n, K) the cells known in all, and for each set whether it is at risk there, or not any more (B, m).
     """
     if outcomes.ndim == 2:
         rows, intervals = np.nonzero(at_risk(outcomes))
         return rows, intervals, 1.0
     rows, intervals = np.nonzero(~np.isnan(outcomes[0]))
-    before = np.concatenate([np.zeros((*outcomes.shape[:2], 1)), outcomes[:, :, :-1]], axis=2)[:, rows, intervals]
-    return rows, intervals, (before == 0).astype(np.float64)
+    before = outcomes[:, rows, np.maximum(intervals - 1, 0)]
+    return rows, intervals, (intervals == 0) | (before == 0)
 
 
 def at_risk(outcomes: Floats) -> Bools:

@@ -126,9 +126,10 @@ def walk(model: BatchedModel, inputs: Floats, events: Floats, place: Place) -> F
     parts, near = [], None
     for taught, test in place.rows:
         learning = taught.any(axis=1)
-        cells = np.where(taught[learning], events[..., learning, :], np.nan)
-        near = model.fit_each(inputs[..., learning, :], cells, near=near)
-        parts.append(model.forecast_each(inputs[..., test, :], near))
+        cells = events.compress(learning, axis=-2)
+        cells[..., ~taught[learning]] = np.nan
+        near = model.fit_each(inputs.compress(learning, axis=-2), cells, near=near)
+        parts.append(model.forecast_each(inputs.compress(test, axis=-2), near))
     return np.concatenate(parts, axis=1)
 
 
