@@ -13,7 +13,7 @@ DayNumbers = npt.NDArray[np.int64]
 Data = TypeVar("Data", pd.Series, pd.DataFrame)
 
 LEAST_NAMES = 5
-NAMES_A_BLOCK = 128
+CELLS_A_BLOCK = 800_000  # a formula's arrays then stay in the processor's cache
 LARGE = 4_000_000  # cells: below, loading compiled loops takes longer than they save
 REACH_BACK = 10  # days: a week, and a holiday or a storm
 EQUAL = 1e-9  # of a price: below this a difference may be rounding
@@ -111,12 +111,11 @@ def alike(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_names(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
-    """The same few columns of each frame (days × the same symbols), time after time until all had their turn.
-
-    What a formula makes of them on the way then stays in the processor's cache.
-    """
-    for first in range(0, max(frames[0].shape[1], 1), NAMES_A_BLOCK):
-        yield tuple(frame.iloc[:, first : first + NAMES_A_BLOCK] for frame in frames)
+    """The same few columns of each frame (days × the same symbols), time after time until all had their turn."""
+    rows, names = frames[0].shape
+    some = max(1, CELLS_A_BLOCK // max(rows, 1))
+    for first in range(0, max(names, 1), some):
+        yield tuple(frame.iloc[:, first : first + some] for frame in frames)
 
 
 def tallied(

@@ -479,7 +479,7 @@ WITH stored AS (
 )
 SELECT rows.symbol_id, rows.observed, rows.known, {", ".join(f"rows.{name}" for name in BAR_FIELDS)}, $source, $fetched_at,
     rows.version, {BAR_DIGEST}
-FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id
+FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id ORDER BY rows.observed, rows.symbol_id
 """
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from features.breadth import above_mean
 from features.index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS, equity_correlation
-from features.kernels import NAMES_A_BLOCK, filled, log
+from features.kernels import filled, log
 from features.registry import FEATURES, Derived, Feature, Input
 from features.volume import rising_volume, volume_on_breakout_days
 from sources.series import COIN_HIGH, COIN_LOW, FED_ASSETS, REVERSE_REPO, RUT, Panel
@@ -17,7 +17,8 @@ DAYS = pd.date_range("2016-01-01", "2019-06-30", unit="us")
 SESSIONS = DAYS[DAYS.day_of_week < 5]
 ASKED = [-1, -2, -40, -133, -200]
 COINS = [f"c{number}" for number in range(9)]
-STOCKS = [f"s{number:03}" for number in range(NAMES_A_BLOCK + 3)]
+BLOCK = 128
+STOCKS = [f"s{number:03}" for number in range(BLOCK + 3)]
 
 Slow = Callable[..., float]
 Market = dict[Input, pd.Series | pd.DataFrame]
@@ -258,6 +259,12 @@ SLOW: dict[str, Slow] = {
     "stablecoin_supply_growth": lambda supply: np.log(supply).diff().tail(90).clip(-0.05, 0.05).sum(),
     "equity_correlation_change": difference,
 }
+
+
+@pytest.fixture(autouse=True)
+def more_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are a few more stocks than are worked on at a time."""
+    monkeypatch.setattr("features.kernels.CELLS_A_BLOCK", BLOCK * len(SESSIONS))
 
 
 @pytest.fixture(scope="module")

@@ -35,11 +35,15 @@ def arriving(market: dict[str, pd.DataFrame]) -> Callable[..., Iterator[Batch]]:
     ) -> Iterator[Batch]:
         day = today.normalize()
         since = pd.Timestamp("2000-01-01") if store.market is None else day - OVERLAP
-        return batches(
-            {stem: frame[(frame["date"] >= since) & (frame["date"] < day)] for stem, frame in market.items()}, "simulated"
-        )
+        return batches({stem: between(frame, since, day) for stem, frame in market.items()}, "simulated")
 
     return deliver
+
+
+def between(frame: pd.DataFrame, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+    """Rows of a frame sorted by date, from `since` to before `until`."""
+    first, last = frame["date"].searchsorted([since, until])
+    return frame.iloc[first:last]
 
 
 def live(home: Home, count: int, out: Path) -> None:
@@ -69,7 +73,7 @@ def live(home: Home, count: int, out: Path) -> None:
 def world_until(last: pd.Timestamp) -> dict[str, pd.DataFrame]:
     """Eight coins, and no more of the rest than their features read."""
     whole = simulate(start="2014-01-01", end=f"{last:%Y-%m-%d}", stocks=2, coins=8)
-    return {stem: frame[frame["date"] >= "2013-01-01"] for stem, frame in whole.items()}
+    return {stem: frame[frame["date"] >= "2013-01-01"].sort_values("date", kind="stable") for stem, frame in whole.items()}
 
 
 def resident() -> int:
