@@ -6,6 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from shutil import copyfile
 
+from sources.errors import StoreUnusable
+
 SOUND = "PRAGMA integrity_check(1)"
 
 
@@ -23,13 +25,22 @@ def copy_of(file: Path) -> Path:
 
 
 def keep_copy(file: Path) -> None:
-    """Make the copy what the file is now, all at once; a damaged file leaves the last copy."""
+    """Make the copy what the file is now, all at once; a damaged file leaves the last copy.
+
+    Raises StoreUnusable where there is no room for it; the last copy stays then, too.
+    """
     if damage(file):
         return
     beside = copy_of(file).with_suffix(".copy.new")
     beside.unlink(missing_ok=True)
-    overwrite(beside, file)
-    beside.replace(copy_of(file))
+    try:
+        overwrite(beside, file)
+        beside.replace(copy_of(file))
+    except (sqlite3.Error, OSError) as error:
+        beside.unlink(missing_ok=True)
+        raise StoreUnusable(
+            f"{file} holds everything, but no second copy could be made of it ({error}): make room, the next training makes it."
+        ) from None
 
 
 def bring_back(file: Path) -> Path | None:
