@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="altrally",
     help="The probability that altcoins rally in the next one to three months, with honest odds.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # rich help costs 0.2 s at every start
     pretty_exceptions_enable=False,
@@ -30,6 +29,8 @@ app = typer.Typer(
 
 THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EEXIST, errno.ENOTDIR)
 """What a full or protected disk answers, or a home that is no folder: for the user, not a fault of the program."""
+
+INTERRUPTED = 130
 
 
 class Nulls(StrEnum):
@@ -379,19 +380,28 @@ def run() -> None:
     """Entry point: errors meant for the user become one line and exit code 1."""
     gc.set_threshold(100_000)  # what is imported stays: looking through it for rubbish costs a score a fifth of a second
     try:
-        app()
-    except SystemExit as stop:  # a mistyped option is bad input too: 1, not the parser's 2
-        raise SystemExit(1 if stop.code else 0) from None
-    except KeyboardInterrupt:
-        fail("Interrupted. What was stored stays stored; the same command goes on from there.")
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except Exception as error:
-        from sources.errors import AltrallyError
-
-        if isinstance(error, OSError) and error.errno in THE_DISK:
-            fail(f"{error.filename or 'The disk'} can't be written: {error.strerror}. Nothing recorded before is lost.")
-        if not isinstance(error, AltrallyError):
+        reason = meant_for_the_user(error)
+        if reason is None:
             raise
-        fail(error)
+        fail(reason)
+    if code == INTERRUPTED:
+        fail("Interrupted. What was stored stays stored; the same command goes on from there.")
+    raise SystemExit(1 if code else 0)
+
+
+def meant_for_the_user(error: Exception) -> str | None:
+    """What to tell of an error that isn't a fault of the program: bad input, a mistyped command, a disk; None else."""
+    from sources.errors import AltrallyError
+
+    if isinstance(error, AltrallyError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in THE_DISK:
+        return f"{error.filename or 'The disk'} can't be written: {error.strerror}. Nothing recorded before is lost."
+    if hasattr(error, "format_message"):  # typer's own
+        return f"{error.format_message().rstrip('.')}. --help says what there is."
+    return None
 
 
 def fail(reason: Any) -> None:

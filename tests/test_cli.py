@@ -204,9 +204,25 @@ def test_a_damaged_store_is_named(altrally: Invoke, tmp_path: Path) -> None:
     fails_in_one_line(altrally("--home", tmp_path, "score"), "store.duckdb")
 
 
-def test_a_mistyped_option_exits_1(altrally: Invoke) -> None:
-    assert altrally("scroe").code == 1
-    assert altrally("score", "--asof", "2020-01-01").code == 1
+def test_a_mistyped_command_line_is_told_in_one_line(altrally: Invoke) -> None:
+    fails_in_one_line(altrally("scroe"), "scroe", "--help")
+    fails_in_one_line(altrally("score", "--asof", "2020-01-01"), "--asof", "--as-of")
+    fails_in_one_line(altrally("sweep"), "CONFIG")
+    fails_in_one_line(altrally("verify", "--nulls", "many"), "many", "quick")
+
+
+def test_nothing_typed_is_a_call_for_help(altrally: Invoke) -> None:
+    ran = altrally()
+    assert ran.code == 0
+    assert "Commands:" in ran.out
+
+
+def test_an_interruption_says_what_stays(altrally: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*words: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("altrally.jobs.status", interrupted)
+    fails_in_one_line(altrally("--home", tmp_path, "status"), "Interrupted", "goes on from there")
 
 
 def test_help_stands_on_every_command_and_in_the_readme() -> None:
