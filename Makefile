@@ -8,7 +8,7 @@ demo: $(READY)  ## the whole job on the embedded simulated market
 	$(BIN)/altrally --home .demo demo
 
 test: $(READY)  ## every test that needs no network
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY)  ## style, types, import rules, and that what is installed is what was locked
 	$(BIN)/ruff check .

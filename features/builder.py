@@ -161,9 +161,11 @@ def known_series(declared: Series, rows: pd.DataFrame) -> Known:
 
     A late revision of an older day says nothing new of the latest one, so the past it was known in stays as it was.
     """
-    newest = rows[rows["observed"] >= rows["observed"].cummax()].drop_duplicates("known", keep="last")
-    values = pd.Series(newest["value"].to_numpy(), pd.DatetimeIndex(newest["known"]), name=declared.name)
-    return Known(values, day_numbers(pd.Index(newest["observed"])) + declared.stale_after.days)
+    observed, known = rows["observed"].to_numpy(), rows["known"].to_numpy()
+    newest = np.flatnonzero(observed >= np.maximum.accumulate(observed))
+    last = newest[np.append(known[newest][1:] != known[newest][:-1], True)[: newest.size]]
+    values = pd.Series(rows["value"].to_numpy()[last], pd.DatetimeIndex(known[last]), name=declared.name)
+    return Known(values, day_numbers(pd.Index(observed[last])) + declared.stale_after.days)
 
 
 def known_panel(declared: Panel, frame: pd.DataFrame) -> Known:

@@ -94,6 +94,7 @@ def _quoting_share(rows: pd.DataFrame, stale_after: pd.Timedelta, day: pd.Timest
 
 def _row_share(declared: Series, rows: pd.DataFrame) -> float:
     """Rows over those expected between the first and the last day of the window."""
-    span = (rows["last"].max() - rows["first"].min()).days
-    expected = span / FREQUENCY_DAYS[declared.frequency] * (TRADED_SHARE if declared.frequency == "daily" else 1)
-    return min(1.0, int(rows["rows"].sum()) / expected) if expected else 1.0
+    row = rows.iloc[0]
+    expected = (row["last"] - row["first"]).days / FREQUENCY_DAYS[declared.frequency]
+    expected *= TRADED_SHARE if declared.frequency == "daily" else 1
+    return min(1.0, row["rows"] / expected) if expected else 1.0
