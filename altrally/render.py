@@ -85,6 +85,8 @@ def notes(score: Score) -> Iterable[Text]:
     """What a reader must know before using the number."""
     if score.in_sample:
         yield Text("In sample: the model has seen what followed this day. This is not a forecast.", style="bold red")
+    if score.refit is not None:
+        yield Text(f"Answered by the refit of {score.refit}, which had learnt only what was known by then.", style="dim")
     stale = [line["series"] for line in score.freshness if not line["fresh"]]
     if stale:
         yield Text(f"Missing or out of date on that day ({len(stale)} of {len(score.freshness)}): {', '.join(stale)}", style="dim")

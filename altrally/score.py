@@ -45,7 +45,10 @@ class Driver:
 
 @dataclass(frozen=True)
 class Score:
-    """A forecast as issued; `to_json` is the contract other programs read."""
+    """A forecast as issued; `to_json` is the contract other programs read.
+
+    `refit` is the first day that the refit of the walk-forward answers for which answered here; None for the final model.
+    """
 
     as_of: str
     market: str
@@ -58,6 +61,7 @@ class Score:
     neutral: list[str]
     in_sample: bool
     freshness: list[dict[str, Any]]
+    refit: str | None = None
 
     @property
     def target(self) -> Target:
@@ -117,19 +121,20 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False) -> S
     card, last = champion.card, pd.Timestamp(champion.card.last_label_end)
     model, fold = champion.forecaster.model_for(inputs.as_of, last, in_sample=in_sample)
     X = inputs.row.X[card.columns]
-    base_rates, means = (card.base_rates, card.means) if fold is None else (card.folds[fold].base_rates, card.folds[fold].means)
+    learnt = card if fold is None else card.folds[fold]
     return Score(
         as_of=f"{inputs.as_of:%Y-%m-%d}",
         market=card.market,
         snapshot=inputs.snapshot,
         model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
         outcome=card.outcome,
-        horizons=horizon_forecasts(model, X, card.horizons, base_rates),
+        horizons=horizon_forecasts(model, X, card.horizons, learnt.base_rates),
         skill=card.skill,
-        drivers=drivers(model, X, means, card.horizons),
+        drivers=drivers(model, X, learnt.means, card.horizons),
         neutral=[str(block) for block in BLOCKS if bool(inputs.row.neutral[block].iloc[0])],
         in_sample=fold is None and inputs.as_of <= last,
         freshness=inputs.freshness,
+        refit=None if fold is None else card.folds[fold].test_start,
     )
 
 

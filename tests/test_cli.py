@@ -87,6 +87,8 @@ def test_a_day_trained_past_is_answered_by_its_fold(altrally: Invoke, trained_ho
         json.loads(altrally("--home", trained_home, "score", "--as-of", day, "--json").out) for day in ("2019-03-03", "2023-03-05")
     )
     assert not early["in_sample"]
+    assert early["refit"] <= early["as_of"] < late["refit"] <= late["as_of"]
+    assert json.loads(altrally("--home", trained_home, "score", "--json").out)["refit"] is None
     assert not late["in_sample"]
     assert early["horizons"][1]["base_rate"] != late["horizons"][1]["base_rate"]
 
