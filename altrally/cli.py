@@ -57,7 +57,7 @@ Threshold = Annotated[
 ]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be given several times.")]
 
-Engine = Annotated[EngineName, typer.Option(help="Where refits of trees and simulated markets are spread: local or dask.")]
+Engine = Annotated[EngineName, typer.Option(help="Where refits of trees, sweeps and simulated markets are spread: local or dask.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The scheduler of a dask cluster, as tcp://host:8786.")]
 
 
@@ -381,13 +381,15 @@ def run() -> None:
     gc.set_threshold(100_000)  # what is imported stays: looking through it for rubbish costs a score a fifth of a second
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except Exception as error:
         reason = meant_for_the_user(error)
         if reason is None:
             raise
         fail(reason)
     if code == INTERRUPTED:
-        fail("Interrupted. What was stored stays stored; the same command goes on from there.")
+        fail("Interrupted. What was stored stays stored; the same command goes on from what is kept.")
     raise SystemExit(1 if code else 0)
 
 
@@ -400,7 +402,7 @@ def meant_for_the_user(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in THE_DISK:
         return f"{error.filename or 'The disk'} can't be written: {error.strerror}. Nothing recorded before is lost."
     if hasattr(error, "format_message"):  # typer's own
-        return f"{error.format_message().rstrip('.')}. --help says what there is."
+        return f"{error.format_message().rstrip('.')} (--help says what there is)"
     return None
 
 

@@ -145,13 +145,13 @@ class BatchedModel(HorizonModel):
         """
         self.n_outputs_ = outcomes.shape[-1]
         usable = self._usable(inputs if inputs.ndim == 2 else inputs[0])
-        sets = len(inputs) if inputs.ndim == 3 else len(outcomes)
-        rates = np.broadcast_to(shares(outcomes), (sets, self.n_outputs_))
+        rates = rates_of_each(inputs, outcomes)
         taught = outcomes[..., usable, :]
         if np.isnan(taught).all(axis=-2).any():
             return Refits(None, rates)
         start = None if near is None else near.parameters
-        return Refits(self._solve(inputs[..., usable, :], taught, np.ones((sets, int(usable.sum()))), start), rates)
+        weights = np.ones((len(rates), int(usable.sum())))
+        return Refits(self._solve(inputs[..., usable, :], taught, weights, start), rates)
 
     def forecast_each(self, inputs: Floats, refits: Refits) -> Floats:
         """Probabilities (B, n, K) of rows (n, p), or of rows (B, n, p) of its own for each refit."""
@@ -160,6 +160,12 @@ class BatchedModel(HorizonModel):
     @abstractmethod
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         """As for every model; `start` (B, q) is near the answer."""
+
+
+def rates_of_each(inputs: Floats, outcomes: Floats) -> Floats:
+    """Base rates (B, K) of B sets of outcomes (B, n, K), or of the same outcomes (n, K) for B sets of inputs (B, n, p)."""
+    sets = len(inputs) if inputs.ndim == 3 else len(outcomes)
+    return np.broadcast_to(shares(outcomes), (sets, outcomes.shape[-1]))
 
 
 def running_maximum(probabilities: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.base import BatchedModel, Bools, Floats, Refits, base_rates, shares
+from models.base import BatchedModel, Bools, Floats, Refits, base_rates, rates_of_each
 
 
 class Climatology(BatchedModel):
@@ -13,8 +13,7 @@ class Climatology(BatchedModel):
 
     def fit_each(self, inputs: Floats, outcomes: Floats, *, near: Refits | None = None) -> Refits:
         """Base rates are all there is to learn."""
-        sets = len(inputs) if inputs.ndim == 3 else len(outcomes)
-        return Refits(None, np.broadcast_to(shares(outcomes), (sets, outcomes.shape[-1])))
+        return Refits(None, rates_of_each(inputs, outcomes))
 
     def _usable(self, inputs: Floats) -> Bools:
         return np.ones(len(inputs), dtype=bool)

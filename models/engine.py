@@ -1,8 +1,8 @@
 """Where work that falls into equal parts is done: on the cores of this machine, or by the workers of a dask cluster.
 
-Refits of trees, rotations of models that can't be refitted in batches and simulated markets all pass through `spread`, so that one
-`engine` around a job moves it. Each part carries its own data and is done whole in one thread: whoever does it, the bits are the
-same, and a worker that dies costs only the parts it held.
+Refits of trees, rotations of models that can't be refitted in batches, candidates of a sweep and simulated markets all pass
+through `spread`, so that one `engine` around a job moves it. Each part carries its own data and is done whole in one thread:
+whoever does it, the bits are the same, and a worker that dies costs only the parts it held.
 """
 
 import logging

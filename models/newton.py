@@ -137,8 +137,8 @@ def climb_in_parts(
     penalty, beta = np.broadcast_to(penalty, (B, penalty.shape[-1])), full(first, B)
     some = max(1, PART // max(1, n))
     for part in (slice(begin, begin + some) for begin in range(0, B, some)):
-        own = y[part], weights[part], penalty[part], offset[part], beta[part]
-        beta[part] = climb(rows.of(part), *own, tolerance, max_iterations)
+        theirs = y[part], weights[part], penalty[part], offset[part], beta[part]
+        beta[part] = climb(rows.of(part), *theirs, tolerance, max_iterations)
     return beta
 
 
@@ -188,7 +188,7 @@ def pooled(X: Floats, y: Floats, weights: Floats, penalty: Floats, offset: Float
 
 def full(values: Floats, problems: int) -> Floats:
     """(p,) or (B, p) as its own (B, p)."""
-    return np.broadcast_to(values, (problems, values.shape[-1])).copy()
+    return np.array(np.broadcast_to(values, (problems, values.shape[-1])), dtype=np.float64)
 
 
 def logistic(eta: Floats) -> Floats:

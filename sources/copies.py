@@ -1,13 +1,13 @@
 """A second copy of a small SQLite file, kept beside it as of the last change, and brought back when the file is damaged."""
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from shutil import copyfile
 
-from sources.errors import StoreUnusable
-
+LOG = logging.getLogger(__name__)
 SOUND = "PRAGMA integrity_check(1)"
 
 
@@ -27,7 +27,7 @@ def copy_of(file: Path) -> Path:
 def keep_copy(file: Path) -> None:
     """Make the copy what the file is now, all at once; a damaged file leaves the last copy.
 
-    Raises StoreUnusable where there is no room for it; the last copy stays then, too.
+    So does a disk without room, which is no reason to fail: what was done is in the file. It is told as a warning.
     """
     if damage(file):
         return
@@ -38,9 +38,7 @@ def keep_copy(file: Path) -> None:
         beside.replace(copy_of(file))
     except (sqlite3.Error, OSError) as error:
         beside.unlink(missing_ok=True)
-        raise StoreUnusable(
-            f"{file} holds everything, but no second copy could be made of it ({error}): make room, the next training makes it."
-        ) from None
+        LOG.warning("%s holds everything, but there is no room for its second copy (%s). The last one stays.", file, error)
 
 
 def bring_back(file: Path) -> Path | None:

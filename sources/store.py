@@ -551,18 +551,19 @@ def _renamed(bars: pd.DataFrame, name: str) -> dict[str, pd.Series]:
 def by_declaration(extent: pd.DataFrame) -> list[tuple[Series | Panel, pd.DataFrame]]:
     """Every declared series and panel with its rows of `extent`, in order of declaration."""
     groups = dict(iter(extent.fillna({"universe": ""}).groupby(["universe", "field"])))
-    places = {key: {code: place for place, code in enumerate(rows["code"])} for key, rows in groups.items()}
+    asked = {(one.universe or "", one.field) for one in SERIES.values()}
+    places = {key: {code: place for place, code in enumerate(groups[key]["code"])} for key in asked & groups.keys()}
     found: list[tuple[Series | Panel, pd.DataFrame]] = []
     for series in SERIES.values():
         key = series.universe or "", series.field
         place = places.get(key, {}).get(series.code)
         found.append((series, extent.iloc[:0] if place is None else groups[key].iloc[place : place + 1]))
     return found + [
-        (panel, _rows_of(panel, groups.get((panel.universe, panel.field), extent.iloc[:0]))) for panel in PANELS.values()
+        (panel, _chosen(panel, groups.get((panel.universe, panel.field), extent.iloc[:0]))) for panel in PANELS.values()
     ]
 
 
-def _rows_of(panel: Panel, rows: pd.DataFrame) -> pd.DataFrame:
+def _chosen(panel: Panel, rows: pd.DataFrame) -> pd.DataFrame:
     if panel.asset_class is not None:
         rows = rows[rows["asset_class"] == panel.asset_class]
     return rows[rows["code"].isin(panel.symbols)] if panel.symbols else rows

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from altrally.repair import repair
+from altrally.settings import Home
 from models.registry import EXPERIMENT
+from sources.copies import copy_of
 from sources.errors import StoreUnusable
 from training.best_of import PRIOR_TRIALS
 from training.tracking import TrackingPlace, count_trials, sweep, tracking, tried_on
@@ -58,6 +62,27 @@ def test_two_processes_creating_the_database_at_once_leave_it_sound(tmp_path: Pa
             PRIOR_TRIALS + 3,
         ]
     assert sorted(file.name for file in (tmp_path / "mlruns").iterdir()) == ["mlflow.copy", "mlflow.db", "mlflow.lock"]
+
+
+def test_a_disk_without_room_for_the_second_copy_costs_nothing(
+    place: TrackingPlace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(file: Path, copy: Path) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    assert place.database is not None
+    copy = copy_of(place.database)
+    before = copy.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("sources.copies.overwrite", full)
+        with tracking(place) as tracker:
+            run = run_of(tracker)
+        assert "no room for its second copy (database or disk is full)" in caplog.text
+        assert [finding.file for finding in repair(Home(place.home))] == []
+    assert copy.read_bytes() == before
+    with tracking(place) as tracker:
+        assert tracker.client.get_run(run).info.run_id == run
+    assert copy.read_bytes() != before
 
 
 def test_artifacts_go_below_the_home(place: TrackingPlace) -> None:

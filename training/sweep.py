@@ -41,7 +41,7 @@ ROTATIONS = 39
 """As for any model whose tuning is repeated (STATISTICS 12): no p-value is below 1/40."""
 
 PART = 20
-"""So many candidates are tried in one part of the work: a second or two, what an interruption costs."""
+"""So many candidates are tried in one part of the work, a second or two; an interruption costs the parts that were under way."""
 
 FIRST_JUDGED_WHOLE = 50
 """So many trials are never cut short; they set the bar for the others."""
