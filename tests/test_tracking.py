@@ -13,7 +13,7 @@ import pytest
 
 from altrally.repair import repair
 from altrally.settings import Home
-from models.registry import EXPERIMENT
+from models.registry import EXPERIMENT, figures_of, rows_of
 from sources.copies import copy_of
 from sources.errors import StoreUnusable
 from training.best_of import PRIOR_TRIALS
@@ -83,6 +83,21 @@ def test_a_disk_without_room_for_the_second_copy_costs_nothing(
     with tracking(place) as tracker:
         assert tracker.client.get_run(run).info.run_id == run
     assert copy.read_bytes() != before
+
+
+def test_a_run_begun_while_figures_are_read_is_no_trouble(place: TrackingPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place.database is not None
+    with tracking(place) as tracker:
+        first = run_of(tracker)
+
+        def meanwhile(database: Path, query: str) -> list[tuple[object, ...]]:
+            rows = rows_of(database, query)
+            tracker.client.log_param(run_of(tracker), "begun", "since")
+            return rows
+
+        before = figures_of(place.database)
+        monkeypatch.setattr("models.registry.rows_of", meanwhile)
+        assert figures_of(place.database)[first] == before[first]
 
 
 def test_artifacts_go_below_the_home(place: TrackingPlace) -> None:
