@@ -9,6 +9,7 @@ import errno
 import gc
 import os
 import sys
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,7 @@ THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, 
 """What a full or protected disk answers, or a home that is no folder: for the user, not a fault of the program."""
 
 INTERRUPTED = 130
+"""What typer returns of a command that was interrupted."""
 
 
 class Nulls(StrEnum):
@@ -74,6 +76,13 @@ def main(
 ) -> None:
     """Remember where things live; nothing is created yet."""
     context.obj = (home, tracking_server)
+
+
+def spread_by(engine: EngineName, scheduler: str | None) -> AbstractContextManager[None]:
+    """Where the equal parts of a job are done."""
+    from models.engine import engine as named
+
+    return named(engine, scheduler)
 
 
 def home_of(context: typer.Context) -> Home:
@@ -153,7 +162,6 @@ def train(
 
     Every run is tracked in MLflow; the first training makes a champion, later ones refresh it or propose a challenger."""
     from altrally import jobs
-    from models.engine import engine as spread_by
 
     with spread_by(engine, scheduler):
         jobs.train(home_of(context), until, model, jobs.target_in(target, outcome, threshold), as_json=as_json)
@@ -254,7 +262,6 @@ def verify(
 
     Purged walk-forward, refitted each quarter: one row a model and horizon. A look is a try: what is judged is counted."""
     from altrally import jobs
-    from models.engine import engine as spread_by
 
     about = jobs.target_in(target, outcome, threshold)
     asked = jobs.Verification(start, end, model, about, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel)
@@ -274,7 +281,6 @@ def sweep(
 
     Every one is counted; the search ends before the test begins, and chance makes the same search. Goes on after a stop."""
     from altrally import jobs
-    from models.engine import engine as spread_by
 
     with spread_by(engine, scheduler):
         jobs.sweep(home_of(context), config, as_json=as_json)
@@ -362,7 +368,6 @@ def power(
 
     Where there is none (size) and where there is (power). Finished markets are kept: the same command goes on after a stop."""
     from altrally import jobs as work
-    from models.engine import engine as spread_by
 
     with spread_by(engine, scheduler):
         work.power(home_of(context), markets, years or [11], strength or [0.0, 1.0], lag_weeks, seed, jobs, out, as_json=as_json)

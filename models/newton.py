@@ -113,12 +113,13 @@ def ridge_logit(
     Raises ArithmeticError where an unpenalised direction has no finite maximum (separable or empty problems).
     """
     with one_thread():
-        if own is not None:
+        if own is None:
+            first = pooled(X, y, weights, penalty, offset) if start is None else start
+            rows: SharedRows | OwnRows = SharedRows(X, outer_products(X))
+        else:
             first = np.zeros(penalty.shape[-1]) if start is None else start
-            apart = OwnRows(X, np.ascontiguousarray(np.moveaxis(own, 2, 0)))
-            return climb_in_parts(apart, y, weights, penalty, offset, first, tolerance, max_iterations)
-        first = pooled(X, y, weights, penalty, offset) if start is None else start
-        return climb_in_parts(SharedRows(X, outer_products(X)), y, weights, penalty, offset, first, tolerance, max_iterations)
+            rows = OwnRows(X, np.ascontiguousarray(np.moveaxis(own, 2, 0)))
+        return climb_in_parts(rows, y, weights, penalty, offset, first, tolerance, max_iterations)
 
 
 def climb_in_parts(
