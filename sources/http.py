@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from sources.errors import FetchFailed, SourceUnreachable
 
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_QUOTE = 200
+LOOKS, LONGEST_LOOK = 3, 5.0
 
 Read = TypeVar("Read")
 
@@ -99,6 +100,20 @@ def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, 
     raise given_up(site, failure, what)
 
 
+def look(site: Site) -> None:
+    """See in a few seconds that `site` answers, whatever it says. Raises `SourceUnreachable`."""
+    hurried = replace(site.patience, attempts=LOOKS, timeout=min(site.patience.timeout, LONGEST_LOOK))
+    try:
+        for attempt in retries(hurried):
+            with attempt, client_of(replace(site, patience=hurried)) as client:
+                _heard(client)
+    except Passing as passing:
+        failure = passing
+    else:
+        return
+    raise given_up(site, failure, "answer")
+
+
 def retries(patience: Patience) -> Iterator[Any]:
     """Attempts of one request, each a context manager; only `Passing` is tried again, after the wait that it asks for."""
     asked: list[float | None] = [None]
@@ -130,6 +145,13 @@ def given_up(site: Site, failure: Passing, what: str) -> FetchFailed:
         return SourceUnreachable(f"{site.name} can't be reached ({site.hidden(str(failure))}). Check the network and fetch again.")
     advice = failure.advice or f"Try again {f'after {failure.wait:.0f} s' if failure.wait else 'later'}."
     return FetchFailed(f"{site.name} gave no {what}: {site.hidden(str(failure))}. {advice}")
+
+
+def _heard(client: httpx.Client) -> None:
+    try:
+        client.head("", follow_redirects=False)
+    except httpx.HTTPError as error:
+        raise Passing(str(error) or type(error).__name__, reached=False) from None
 
 
 def _once(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> str:

@@ -5,14 +5,16 @@ Small caps come where the home lists them (`sources.constituents`).
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from sources import coins, constituents, fred, yahoo, yahoo_client
+from sources.at_once import answers
 from sources.batches import Deliveries
-from sources.http import Patience, Site
+from sources.errors import SourceUnreachable
+from sources.http import Patience, Site, look
 from sources.store import Store
 
 FUNDS_LABEL = "funds"
@@ -61,6 +63,8 @@ def deliveries(
     """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
     graph, vintages = Site("FRED", endpoints.fred, patience), Site("ALFRED", endpoints.alfred, patience, secret=key)
     metrics, bars = Site("Coin Metrics", endpoints.coins, patience), Site("Yahoo", endpoints.yahoo, patience)
+    progress("looking for the sources", 0, 0)
+    refuse_without_network([graph, metrics, bars])
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
@@ -68,3 +72,11 @@ def deliveries(
     names = constituents.listed(store.path.parent)
     if names:
         yield from constituents.deliveries(yahoo.Shelf(store, "stock", constituents.LABEL, today), names, bars, progress)
+
+
+def refuse_without_network(sites: Sequence[Site]) -> None:
+    """Raise `SourceUnreachable` where none of `sites` answers: patience is for a source that is down, not for a network that is."""
+    for _, found in answers(look, sites, replace(sites[0].patience, pause=0.0)):
+        if not isinstance(found, SourceUnreachable):
+            return
+    raise SourceUnreachable(f"No source answers. {found}")
