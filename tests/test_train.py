@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from faulting import one_picture
 from small_market import small_market
 
 from models.registry import aliases, list_runs, load_champion
@@ -27,7 +28,7 @@ from training.tracking import TrackingPlace
 from training.train import Job, TrainReport, skill_sentence, skill_shown, train_on
 from training.walk_forward import quarters, usable
 
-SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("hazard", "logit", "momentum"), draws=20)
+SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("hazard", "logit", "momentum"), draws=20, rotations=40)
 HAZARD = replace(SETTINGS, models=("hazard",))
 COLUMNS = [f"skill_{name}" for name in ("climatology", "random_walk", "momentum")]
 
@@ -46,6 +47,12 @@ def job(
     data = small_market(settings, seed=seed, until=until, signal=signal)
     folds = usable(quarters(settings.first_test, data.until), data.outcomes)
     return Job(settings, data, folds, list(stale), pd.DataFrame({"name": ["breadth"], "block": ["breadth"]}))
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first training draws them all; drawn every time, they take half of this file's time."""
+    monkeypatch.setattr("training.tracking.write_figures", one_picture)
 
 
 @pytest.fixture(scope="module")
