@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from faulting import World, make_world
+from faulting import World, make_world, one_picture
 from filelock import FileLock
 from listening import Listener, listening
 
@@ -99,6 +99,14 @@ def small_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A simulated home in which the default model and the baselines were trained once."""
     return made_once(tmp_path_factory, "trained_home", lambda home: train_in(home, simulated_home))
+
+
+@pytest.fixture(scope="module")
+def few_pictures() -> Iterator[None]:
+    """One picture a model: drawn for every training, all of them take half of a test file's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.tracking.write_figures", one_picture)
+        yield
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ ROUNDS = {
     "damage": (24, 200),
     "disk full": (2, 12),
     "disk full while logging": (2, 12),
-    "soak": (5, 3_653),
+    "soak": (3, 3_653),
 }
 """How often each fault is put upon it: quick, and under `-m long`; of the soak, how many rounds are lived."""
 

@@ -21,6 +21,8 @@ from training.best_of import PRIOR_TRIALS
 from training.tracking import TrackingPlace, tracking, tried_on
 from training.train import TrainReport, train_on
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 PASSWORDS = {"ann": "of ann, not told", "ben": "of ben, not told"}
 SECRETS = (ADMIN_PASSWORD, DATABASE_PASSWORD, *PASSWORDS.values())
 NEW_USER = "/api/2.0/mlflow/users/create"

@@ -27,6 +27,8 @@ from training.settings import TrainSettings
 from training.tracking import TrackingPlace
 from training.train import train
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 FIRST, QUARTER = pd.Timestamp("2018-03-31"), pd.Timestamp("2018-04-01")
 HOLDING = """
 import sys
@@ -95,7 +97,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
     world.lay(FIRST - pd.Timedelta(days=1))
     with Store.open(world.home.store) as store:
         fetch(store, "files", path=world.drop, today=FIRST, progress=lambda label, done, total: None)
-        asked = TrainSettings(models=("hazard",), draws=10)
+        asked = TrainSettings(models=("hazard",), draws=10, rotations=20)
         train(store, asked, until=FIRST - pd.Timedelta(days=1), place=world.place, progress=lambda label, done, total: None)
     for label in ("reading", "forecasting"):
         with pytest.raises(Killed):
