@@ -212,7 +212,7 @@ def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
         with Ledger.open(home.ledger) as book:
             book.verify()
             until = last_day(store, None)
-            resolved = resolve(book, store, until=until, now=now())
+            resolved = resolve(book, store, until=until, now=now()).new
             if export is not None:
                 publish(book, export)
             return told(book, until) | {"market": store.market, "resolved_now": resolved}

@@ -154,9 +154,14 @@ class Ledger:
         """
         return self._append([{"kind": OUTCOME, "resolved_at": moment(resolved_at), **outcome} for outcome in outcomes])
 
-    def lines(self) -> Iterator[Line]:
-        """Every line, oldest first."""
-        return self._lines("ORDER BY number")
+    def lines(self, since: int = 1) -> Iterator[Line]:
+        """Every line from number `since` on, oldest first."""
+        return self._lines("WHERE number >= ? ORDER BY number", since)
+
+    def head(self) -> Head:
+        """Number and hash of the last line, not verified."""
+        found = self._connection.execute("SELECT number, hash FROM lines ORDER BY number DESC LIMIT 1").fetchone()
+        return Head(*found) if found else Head(0, BEGINNING)
 
     def last_live(self, before: pd.Timestamp | None = None, target: Target = ALTCOINS) -> Line | None:
         """The newest live forecast of a target, of a day before `before` where that is given; None where there is none."""
@@ -166,7 +171,8 @@ class Ledger:
 
     def forecast_of(self, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Line | None:
         """The first forecast of a target for a day, in-sample answers aside: the one that counts; None where there is none."""
-        scores = (line for line in self._lines("ORDER BY number") if line.kind == SCORE and line.as_of == as_of)
+        of_the_day = self._lines("WHERE instr(body, ?) ORDER BY number", f'"as_of":"{as_of:%Y-%m-%d}"')
+        scores = (line for line in of_the_day if line.kind == SCORE and line.as_of == as_of)
         return next((line for line in scores if line.record != IN_SAMPLE and line.is_of(target)), None)
 
     def verify(self) -> Head:
@@ -209,12 +215,12 @@ class Ledger:
     def _append(self, bodies: Sequence[Mapping[str, Any]]) -> list[Entry]:
         """Put lines at the end, all or none; on the disk, head included, when this returns."""
         with clear_errors(self.path), alone(self.path):
-            head, last = read_head(self.path), self._last()
+            head, last = read_head(self.path), self.head()
             require_continued(self.path, head, last, self._hash_of(head.lines))
             with self._transaction():
                 entries = [self._put(body) for body in bodies]
-            if self._last() != head:
-                write_head(self.path, self._last())
+            if self.head() != head:
+                write_head(self.path, self.head())
                 follow(self.path, self._after)
         return entries
 
@@ -227,25 +233,21 @@ class Ledger:
         found = self._connection.execute("SELECT number FROM lines WHERE key = ?", (key,)).fetchone()
         if found:
             return Entry(found[0], new=False)
-        return self._add(key, canonical({**body, "key": key, "line": self._last().lines + 1}))
+        return self._add(key, canonical({**body, "key": key, "line": self.head().lines + 1}))
 
     def _add(self, key: str, text: str) -> Entry:
-        last = self._last()
+        last = self.head()
         row = (last.lines + 1, key, text, chained(last.hash, text.encode()))
         self._connection.execute("INSERT INTO lines VALUES (?, ?, ?, ?)", row)
         return Entry(row[0], new=True)
-
-    def _last(self) -> Head:
-        found = self._connection.execute("SELECT number, hash FROM lines ORDER BY number DESC LIMIT 1").fetchone()
-        return Head(*found) if found else Head(0, BEGINNING)
 
     def _hash_of(self, number: int) -> str | None:
         found = self._connection.execute("SELECT hash FROM lines WHERE number = ?", (number,)).fetchone()
         return BEGINNING if number == 0 else found and str(found[0])
 
-    def _lines(self, order: str) -> Iterator[Line]:
+    def _lines(self, which: str, *values: object) -> Iterator[Line]:
         with clear_errors(self.path):
-            for number, body, digest in self._connection.cursor().execute(f"SELECT number, body, hash FROM lines {order}"):
+            for number, body, digest in self._connection.cursor().execute(f"SELECT number, body, hash FROM lines {which}", values):
                 yield Line(number, json.loads(body), digest)
 
     def _prepare(self) -> None:
@@ -369,7 +371,7 @@ def rebuild(path: Path) -> Head:
             with ledger._transaction():
                 for text in mirrored(path):
                     ledger._add(json.loads(text)["key"], text)
-            last, reached = ledger._last(), ledger._hash_of(promised.lines)
+            last, reached = ledger.head(), ledger._hash_of(promised.lines)
         if reached != promised.hash:
             raise broken(path, f"its mirror doesn't hold line {promised.lines} either")
         set_aside(path)
@@ -384,7 +386,7 @@ def promise(path: Path) -> Head:
         return read_head(path)
     except LedgerBroken:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            return Ledger(path, connection)._last()
+            return Ledger(path, connection).head()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What is worth a word to someone who isn't looking: a probability that crossed a level, and data too old to forecast from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -36,7 +36,7 @@ def crossing(text: str, target: Target = ALTCOINS) -> Crossing:
     return typed
 
 
-def crossed(lines: Sequence[Line], examined: int, crossings: Sequence[Crossing], target: Target = ALTCOINS) -> list[dict[str, Any]]:
+def crossed(lines: Iterable[Line], examined: int, crossings: Sequence[Crossing], target: Target = ALTCOINS) -> list[dict[str, Any]]:
     """Each level crossed by a live forecast of a target after line `examined`, against the live one of the newest earlier day."""
     by_day: dict[pd.Timestamp, Line] = {}
     for line in lines:

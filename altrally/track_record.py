@@ -3,7 +3,7 @@
 import json
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,17 +78,31 @@ def rows_of(line: Line) -> list[dict[str, Any]]:
     return [about | {"horizon": row["days"], **{name: row[name] for name in row if name != "days"}} for row in body["horizons"]]
 
 
-def resolve(ledger: Ledger, store: Store, *, until: pd.Timestamp, now: pd.Timestamp) -> int:
-    """Record every outcome known by the end of `until` that isn't recorded yet; how many.
+class Resolved(NamedTuple):
+    """How many outcomes were recorded, and the first line that may hold a forecast without one."""
+
+    new: int
+    open_from: int
+
+
+def resolve(ledger: Ledger, store: Store, *, until: pd.Timestamp, now: pd.Timestamp, since: int = 1) -> Resolved:
+    """Record every outcome known by the end of `until` that isn't recorded yet, of forecasts in lines from `since` on.
 
     The index is read as known by then. What was recorded before stays, whatever the data say now.
     """
-    due = overdue(forecasts(ledger.lines()), until).drop_duplicates(list(EVENT))
+    table = forecasts(ledger.lines(since))
+    waiting = table.loc[table["event"].isna(), "line"]
+    open_from = ledger.head().lines + 1 if waiting.empty else int(waiting.min())
+    return Resolved(record_outcomes(ledger, store, overdue(table, until), until, now), open_from)
+
+
+def record_outcomes(ledger: Ledger, store: Store, due: pd.DataFrame, until: pd.Timestamp, now: pd.Timestamp) -> int:
+    """Those of some rows of `forecasts`; how many could be told."""
     if due.empty:
         return 0
     snapshot = store.snapshot(until)
     came: list[dict[str, Any]] = []
-    for _, rows in due.groupby(["target", "outcome", "threshold"]):
+    for _, rows in due.drop_duplicates(list(EVENT)).groupby(["target", "outcome", "threshold"]):
         target = target_of(outcome_of(rows.iloc[0].to_dict()), sorted({*rows["horizon"]}))
         level = load_target_index(store, until, target).level
         made = index_outcomes(store, level, pd.DatetimeIndex(rows["as_of"].unique()), target, until)

@@ -82,13 +82,15 @@ class State:
     """What a round must know of earlier ones.
 
     `trained_as_of`: the last training a round saw through; `examined`: the last line looked at for crossings, None before the first
-    round; `stale`: what was last told of old data; `pending`: notices no webhook has taken yet.
+    round; `stale`: what was last told of old data; `pending`: notices no webhook has taken yet; `open_from`: all forecasts in
+    lines before it have their outcomes.
     """
 
     trained_as_of: str = ""
     examined: int | None = None
     stale: str = ""
     pending: list[dict[str, Any]] = field(default_factory=list)
+    open_from: int = 1
 
 
 @contextmanager
@@ -140,7 +142,7 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
         learnt: list[str] = tried(troubles, [], learn, at) if champion_or_none(watch.home, watch.target) is None else []
         line = tried(troubles, None, forecast, at)
         learnt = learnt or tried(troubles, [], learn_when_due, at)
-        resolved = tried(troubles, 0, lambda: resolve(ledger, store, until=at.as_of, now=now))
+        resolved = tried(troubles, 0, settle, at)
         verdicts = freshness(store, last_complete_day(now))
         stale = staleness(verdicts, line)
         told: list[dict[str, Any]] = tried(troubles, [], tell, at, line, stale)
@@ -230,6 +232,15 @@ def last_models(tracking_uri: str, card: Card) -> list[str]:
     return [] if trainings.empty else list(same.loc[same["parent_id"] == trainings["run_id"].iloc[0], "name"])[::-1]
 
 
+def settle(at: Standing) -> int:
+    """Record what came of forecasts; how many outcomes. Lines whose forecasts all have theirs are not read again."""
+    state = read_state(at.home, at.target)
+    resolved = resolve(at.ledger, at.store, until=at.as_of, now=at.now, since=state.open_from)
+    if resolved.open_from != state.open_from:
+        write_state(at.home, at.target, replace(state, open_from=resolved.open_from))
+    return resolved.new
+
+
 def staleness(verdicts: Sequence[Freshness], line: Line | None) -> dict[str, str]:
     """Why today's data can't carry a forecast: each reason by what stays the same as long as it lasts; empty if they can."""
     index = next(verdict for verdict in verdicts if verdict.series == COIN_PRICE.name)
@@ -252,13 +263,13 @@ def tell(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict
 
     Kept before it is sent and struck out after: a kill between the two sends it twice, never not at all.
     """
-    state, lines = read_state(at.home, at.target), list(at.ledger.lines())
-    examined = state.examined if state.examined is not None else (line.number if line else len(lines) + 1) - 1
-    notices = crossed(lines, examined, at.watch.crossings, at.target)
+    state, last = read_state(at.home, at.target), at.ledger.head().lines
+    examined = state.examined if state.examined is not None else (line.number if line else last + 1) - 1
+    notices = crossed(at.ledger.lines(), examined, at.watch.crossings, at.target) if at.watch.crossings else []
     if stale and state.stale != " ".join(stale):
         notices.append(stale_notice(at.store.market, list(stale.values())))
     pending = [*state.pending, *(notices if at.watch.webhook else [])]
-    state = replace(state, examined=len(lines), stale=" ".join(stale), pending=pending)
+    state = replace(state, examined=last, stale=" ".join(stale), pending=pending)
     write_state(at.home, at.target, state)
     if at.watch.webhook:
         tried(at.troubles, None, deliver, at, at.watch.webhook, state)

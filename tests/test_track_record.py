@@ -46,8 +46,8 @@ def test_outcomes_are_what_the_index_did_and_only_those_known(ledger: Ledger, si
         put(ledger, made_score(day, market="simulated"))
     with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
         level = load_index(store, UNTIL).level
-        assert resolve(ledger, store, until=UNTIL, now=NOW) > len(days)
-        assert resolve(ledger, store, until=UNTIL, now=NOW) == 0
+        assert resolve(ledger, store, until=UNTIL, now=NOW).new > len(days)
+        assert resolve(ledger, store, until=UNTIL, now=NOW).new == 0
     table = forecasts(ledger.lines())
     for row in table.itertuples():
         over = row.as_of + pd.Timedelta(days=row.horizon + 1) <= UNTIL
@@ -58,10 +58,24 @@ def test_outcomes_are_what_the_index_did_and_only_those_known(ledger: Ledger, si
     assert ledger.verify().lines == len(days) + table["event"].notna().sum()
 
 
+def test_lines_before_the_first_open_forecast_need_no_second_look(ledger: Ledger, simulated_home: Path) -> None:
+    early, late = (pd.Timestamp(day) for day in ("2024-08-15", "2024-10-15"))
+    for day in ("2024-06-02", "2024-06-19", "2024-07-06", "2024-09-10"):
+        put(ledger, made_score(day, market="simulated"))
+    with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
+        first = resolve(ledger, store, until=early, now=NOW)
+        assert (first.new > 0, first.open_from) == (True, 1)
+        second = resolve(ledger, store, until=late, now=NOW, since=first.open_from)
+        waiting = resolve(ledger, store, until=late, now=NOW, since=second.open_from)
+        assert 1 < waiting.open_from == min(row.line for row in forecasts(ledger.lines()).itertuples() if np.isnan(row.event))
+        assert resolve(ledger, store, until=UNTIL, now=NOW, since=waiting.open_from).new > 0
+        assert resolve(ledger, store, until=UNTIL, now=NOW) == (0, ledger.head().lines + 1)
+
+
 def test_a_day_without_an_index_stays_open_and_is_counted(ledger: Ledger, simulated_home: Path) -> None:
     put(ledger, made_score("2005-01-01", market="simulated"))
     with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
-        assert resolve(ledger, store, until=UNTIL, now=NOW) == 0
+        assert resolve(ledger, store, until=UNTIL, now=NOW).new == 0
     assert [row["overdue"] for row in records(forecasts(ledger.lines()), UNTIL)] == [1, 1, 1]
 
 
