@@ -90,9 +90,10 @@ def resolve(ledger: Ledger, store: Store, *, until: pd.Timestamp, now: pd.Timest
 
     The index is read as known by then. What was recorded before stays, whatever the data say now.
     """
+    following = ledger.head().lines + 1  # before reading: a line added meanwhile is left to the next look
     table = forecasts(ledger.lines(since))
     waiting = table.loc[table["event"].isna(), "line"]
-    open_from = ledger.head().lines + 1 if waiting.empty else int(waiting.min())
+    open_from = following if waiting.empty else int(waiting.min())
     return Resolved(record_outcomes(ledger, store, overdue(table, until), until, now), open_from)
 
 
