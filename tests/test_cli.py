@@ -143,8 +143,6 @@ def test_simulated_says_so_wherever_people_read(altrally: Invoke, trained_home: 
     ("words", "said"),
     [
         (("fetch", "--provider", "bloomberg"), ("bloomberg", "simulated")),
-        (("fetch", "--provider", "files"), ("one home holds one market",)),
-        (("fetch", "--provider", "simulated", "--path", "somewhere"), ("--path",)),
         (("score", "--as-of", "2999-01-01"), ("2999-01-01",)),
         (("score", "--as-of", "yesterday"), ("yesterday", "YYYY-MM-DD")),
         (("train", "--model", "hazzard"), ("hazzard", "hazard")),
@@ -158,6 +156,18 @@ def test_simulated_says_so_wherever_people_read(altrally: Invoke, trained_home: 
 )
 def test_bad_input_gets_one_clear_line(altrally: Invoke, trained_home: Path, words: tuple[str, ...], said: tuple[str, ...]) -> None:
     fails_in_one_line(altrally("--home", trained_home, *words), *said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("files",), "one home holds one market"), (("simulated", "--path", "somewhere"), "--path")],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_a_second_market_or_a_needless_folder_is_refused(
+    altrally: Invoke, fetched_copy: Path, words: tuple[str, ...], said: str
+) -> None:
+    """In a home of one's own: `fetch` opens the store to write, which it can't while another test reads the shared one."""
+    fails_in_one_line(altrally("--home", fetched_copy, "fetch", "--provider", *words), said)
 
 
 def test_score_without_a_champion_says_what_to_do(altrally: Invoke, fetched_copy: Path) -> None:
