@@ -130,29 +130,10 @@ def report(home: Home, as_of: pd.Timestamp | None = None, target: Target = ALTCO
 
     Raises what `score` raises.
     """
-    from altrally.report.evidence import audited, followed, previous_of
-    from altrally.report.facts import gather, read_kept
-    from altrally.report.page import write_report
-    from training.tracking import log_page, tracking
+    from altrally.report.issued import page_of
 
     with opened(home) as store:
-        made = issue(home, store, as_of, moment(now), target)
-        day = pd.Timestamp(made.score.as_of)
-        kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)
-        facts = gather(
-            store,
-            made.champion,
-            made.inputs,
-            made.score,
-            kept,
-            previous=previous_of(home, day, target),
-            audit=audited(store, day, target),
-            followed=followed(store, made.champion.card, kept.forecasts, day),
-        )
-    page = write_report(home.reports(target), facts)
-    with tracking(place_of(home)) as tracker:
-        log_page(tracker, made.champion.run_id, page.as_of, page.html)
-    return page
+        return page_of(home, place_of(home), store, issue(home, store, as_of, moment(now), target), target)
 
 
 @contextmanager

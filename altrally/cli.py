@@ -220,7 +220,8 @@ def watch(
 ) -> None:
     """Do one round of the daily job.
 
-    Fetch, judge the data, forecast, train when due, resolve. Fails where data are stale, after doing what can be done."""
+    Fetch, judge the data, forecast, write the page, train when due, resolve. Fails where data are stale, after doing what can
+    be done."""
     from altrally import jobs
 
     jobs.watch(home_of(context), provider, path, retrain_days, webhook, cross or [], jobs.target_in(target), as_json=as_json)

@@ -20,7 +20,6 @@ from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.issue import Issued
-    from altrally.report.page import Page
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.train import TrainReport
@@ -233,12 +232,10 @@ def watch(
     from altrally.notices import crossing
     from altrally.watch import Watch, alone, one_round
 
-    asked = Watch(home, provider, path, retrain_days, webhook, tuple(crossing(text, target) for text in cross), target)
+    crossings = tuple(crossing(text, target) for text in cross)
+    asked = Watch(home, provider, path, retrain_days, webhook, crossings, target, page=True)
     with alone(home), progress_bar() as report:
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
-        if done.forecast is not None:
-            report("writing the page", 0, 0)
-            page_of(home, pd.Timestamp(done.as_of), target)
     if as_json:
         emit(vars(done))
     else:
@@ -383,7 +380,7 @@ def require_trained(home: Home) -> None:
 
 def report(home: Home, as_of: str | None, target: Target, *, as_json: bool) -> None:
     """Write the page of a day and say where it is."""
-    page = page_of(home, day(as_of, "--as-of"), target)
+    page = api.report(home, day(as_of, "--as-of"), target, now=now())
     if as_json:
         emit(page.to_json())
         return
@@ -391,11 +388,6 @@ def report(home: Home, as_of: str | None, target: Target, *, as_json: bool) -> N
 
     show(market_banner(page.market))
     print(page.path)  # noqa: T201  (bare: a path must not be wrapped)
-
-
-def page_of(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS) -> "Page":
-    """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues."""
-    return api.report(home, as_of, target, now=now())
 
 
 def power(

@@ -1,4 +1,4 @@
-"""One round of the daily job: fetch, judge the data, forecast, train when due, resolve, tell.
+"""One round of the daily job: fetch, judge the data, forecast, write the page, train when due, resolve, tell.
 
 Killed at any point, the next round finishes, for every step finds out by itself whether it is done already: the store knows its
 rows, the ledger its lines, MLflow its runs; what is left to tell is kept in `watch.json`.
@@ -42,7 +42,10 @@ DEFAULT_PROVIDER = "live"
 
 @dataclass(frozen=True)
 class Watch:
-    """What a round is asked to do. `provider` None: the one the home was filled by. Raises BadInput on what can't be asked."""
+    """What a round is asked to do. Raises BadInput on what can't be asked.
+
+    `provider` None: the one the home was filled by; `page`: whether the page of the day is written too.
+    """
 
     home: Home
     provider: str | None = None
@@ -51,6 +54,7 @@ class Watch:
     webhook: str | None = None
     crossings: tuple[Crossing, ...] = ()
     target: Target = ALTCOINS
+    page: bool = False
 
     def __post_init__(self) -> None:
         """Refuse before anything is done."""
@@ -141,6 +145,8 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
         at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
         learnt: list[str] = tried(troubles, [], learn, at) if champion_or_none(watch.home, watch.target) is None else []
         line = tried(troubles, None, forecast, at)
+        if watch.page and line is not None:
+            tried(troubles, None, write_page, at)
         learnt = learnt or tried(troubles, [], learn_when_due, at)
         resolved = tried(troubles, 0, settle, at)
         verdicts = freshness(store, last_complete_day(now))
@@ -190,6 +196,17 @@ def forecast(at: Standing) -> Line | None:
         at.progress("forecasting", 0, 0)
         issue(at.home, at.store, at.as_of, at.now, at.target)
     return said or at.ledger.forecast_of(at.as_of, at.target)
+
+
+def write_page(at: Standing) -> None:
+    """The page of the day, unless it has one: written before anything is trained, so that it tells the line that was issued."""
+    from altrally.report.issued import page_of
+    from altrally.report.page import page_path
+
+    if page_path(at.home.reports(at.target), f"{at.as_of:%Y-%m-%d}").exists():
+        return
+    at.progress("writing the page", 0, 0)
+    page_of(at.home, at.place, at.store, issue(at.home, at.store, at.as_of, at.now, at.target), at.target)
 
 
 def learn_when_due(at: Standing) -> list[str]:

@@ -46,12 +46,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def simulated_page(trained_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the simulated market, as the command writes it."""
-    from altrally.jobs import page_of
+    from altrally.api import report
 
     folder = tmp_path_factory.mktemp("page")
     for name in ("store.duckdb", "mlruns"):
         (folder / name).symlink_to(trained_home / name)
-    return page_of(Home(folder), None).path
+    return report(Home(folder)).path
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from altrally import jobs
+from altrally import api, jobs
 from altrally.asked import article, nouns, sentence
 from altrally.ledger import Ledger
 from altrally.report.page import Page
@@ -114,7 +114,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.fixture(scope="module")
 def pages(world: World) -> dict[str, Page]:
     """The page of each example."""
-    return {name: jobs.page_of(world.home, DAY, target) for name, target in world.targets.items()}
+    return {name: api.report(world.home, DAY, target) for name, target in world.targets.items()}
 
 
 # today's question

@@ -74,7 +74,7 @@ class World:
 
         if lay:
             self.lay(day)
-        watch = Watch(self.home, None, self.drop, webhook=webhook)
+        watch = Watch(self.home, None, self.drop, webhook=webhook, page=True)
         return one_round(watch, now=day + pd.Timedelta(days=1, hours=6), place=self.place, progress=progress)
 
 
@@ -133,6 +133,15 @@ def test_it_trained_once_when_the_quarter_began(lived: Lived) -> None:
     assert sorted(trainings["status"]) == ["FINISHED", "FINISHED"]
     assert set(runs.loc[runs["parent_id"].notna(), "name"]) == {"hazard"}
     assert len(set(runs["tags.trials"])) == 1
+
+
+def test_the_page_of_a_day_tells_the_line_that_was_issued_though_a_training_followed(lived: Lived) -> None:
+    pages = sorted(page.name for page in (lived.world.home.folder / "reports").glob("2*.html"))
+    assert pages == ["2018-03-31.html", "2018-04-01.html", "2018-04-02.html"]
+    said = lived.rounds[1].forecast
+    assert said is not None
+    page = (lived.world.home.folder / "reports" / pages[1]).read_text()
+    assert f"v{said['model']['version']}, run {said['model']['run_id']}" in page
 
 
 def test_the_new_champion_speaks_from_the_next_day_on(lived: Lived) -> None:

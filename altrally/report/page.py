@@ -44,7 +44,7 @@ class Page:
 def write_report(folder: Path, facts: Facts) -> Page:
     """The page of its day in `folder`, and `latest.html` where no later day has one. Raises BadInput where it can't be written."""
     score, html = facts.score, render(facts)
-    path = folder / f"{score.as_of}.html"
+    path = page_path(folder, score.as_of)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         replace(path, html)
@@ -53,6 +53,11 @@ def write_report(folder: Path, facts: Facts) -> Page:
     except OSError as error:
         raise BadInput(f"The report {path} can't be written: {error.strerror or error}.") from None
     return Page(path, score.as_of, score.market, score.snapshot, html)
+
+
+def page_path(folder: Path, as_of: str) -> Path:
+    """Where the page of a day is."""
+    return folder / f"{as_of}.html"
 
 
 def newest(folder: Path) -> Path:
