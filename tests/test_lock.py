@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
@@ -39,17 +40,22 @@ def test_what_is_installed_is_what_is_locked() -> None:
     wanted = [
         requirement for requirement in map(Requirement, LOCKED) if requirement.marker is None or requirement.marker.evaluate()
     ]
-    found = {}
-    for requirement in wanted:
-        try:
-            found[requirement.name] = (version(requirement.name), str(requirement.specifier).removeprefix("=="))
-        except PackageNotFoundError:
-            found[requirement.name] = ("not installed", "")
-    different = {name: pair for name, pair in found.items() if pair[0] != pair[1] and pair[0] != "not installed"}
-    assert different == {}
+    found = {requirement.name: (installed(requirement.name), str(requirement.specifier)) for requirement in wanted}
+    assert {name: pair for name, pair in found.items() if f"=={pair[0]}" != pair[1]} == {}
+
+
+def installed(name: str) -> str:
+    """The version of a package."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def test_everything_the_project_asks_for_is_locked() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {Requirement(entry).name.lower().replace("_", "-") for entry in LOCKED}
-    assert [text for text in project["dependencies"] if Requirement(text).name.lower().replace("_", "-") not in names] == []
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = asked["project"]
+    groups = [*project["optional-dependencies"].values(), *asked["dependency-groups"].values(), asked["build-system"]["requires"]]
+    names = {canonicalize_name(Requirement(entry).name) for entry in LOCKED}
+    texts = [*project["dependencies"], *(text for group in groups for text in group)]
+    assert [text for text in texts if canonicalize_name(Requirement(text).name) not in names] == []
