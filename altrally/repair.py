@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from shlex import quote
 from shutil import rmtree
 from typing import Any
 
@@ -19,7 +20,6 @@ from training.scratch import clear
 from training.spool import damaged_works, forget
 from training.tracking import MIGRATED, tracking
 
-AGAIN = "altrally train; if that doesn't refresh the champion, `altrally promote` the new run by force"
 UNFINISHED = ("*.new", "*.new.wal", "*.new-journal", "*.new-wal", "*.new-shm", "mlruns/*.new*")
 
 
@@ -50,6 +50,21 @@ def told(findings: Sequence[Finding]) -> str:
     )
 
 
+def command(home: Home, words: str) -> str:
+    """What to type for this home."""
+    return f"altrally --home {quote(str(home.folder))} {words}"
+
+
+def fetch_again(home: Home, market: str) -> str:
+    """What fills a store anew."""
+    return command(home, f"fetch --provider {market}{' --path DIR' if market == 'files' else ''}")
+
+
+def train_again(home: Home) -> str:
+    """What gives a target a champion whose files are whole."""
+    return command(home, "train") + "; if that doesn't refresh the champion, " + command(home, "promote RUN --force --why TEXT")
+
+
 def stale_files(home: Home) -> Iterator[Finding]:
     """What a kill left half written."""
     clear(home.folder)
@@ -73,7 +88,7 @@ def store(home: Home) -> Iterator[Finding]:
         why = str(error)
     if why:
         aside = set_aside(home.store)
-        yield Finding(str(home.store), why, f"moved to {aside.name}", f"altrally fetch --provider {market}")
+        yield Finding(str(home.store), why, f"moved to {aside.name}", fetch_again(home, market))
 
 
 def runs(home: Home) -> Iterator[Finding]:
@@ -87,7 +102,9 @@ def runs(home: Home) -> Iterator[Finding]:
     if aside is not None and damage_of_runs(home) is None:
         yield Finding(str(home.database), why, f"its copy was brought back, the damaged one is {aside.name}", None)
         return
-    yield Finding(str(home.database), why, f"moved to {set_aside(home.database).name}: its copy is no better", "altrally train")
+    yield Finding(
+        str(home.database), why, f"moved to {set_aside(home.database).name}: its copy is no better", command(home, "train")
+    )
 
 
 def damage_of_runs(home: Home) -> str | None:
@@ -119,14 +136,16 @@ def artifacts(home: Home) -> Iterator[Finding]:
         return
     champions = {champion_place(home.tracking_uri, name).run_id for name in champion_names(home.database)}
     for run, file in damaged_files(home.database, home.artifacts):
-        yield Finding(str(file), f"it isn't what run {run} logged", "there is no other copy", AGAIN if run in champions else None)
+        yield Finding(
+            str(file), f"it isn't what run {run} logged", "there is no other copy", train_again(home) if run in champions else None
+        )
 
 
 def works(home: Home) -> Iterator[Finding]:
     """What was learnt and isn't logged can be read."""
     for folder, why in damaged_works(home.folder):
         forget(folder)
-        yield Finding(str(folder), why, "removed", "altrally train")
+        yield Finding(str(folder), why, "removed", command(home, "train"))
 
 
 def ledger(home: Home) -> Iterator[Finding]:
