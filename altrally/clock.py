@@ -1,4 +1,4 @@
-"""The clock, read here and nowhere else, and passed in everywhere."""
+"""The clock, read here and passed in; only what MLflow notes of itself is timed where it is noted (`training/tracking.py`)."""
 
 import pandas as pd
 

@@ -14,7 +14,7 @@ PASSWORD_IN_ADDRESS = re.compile(r"://[^/@]*:[^/]*@")
 
 @dataclass(frozen=True)
 class Home:
-    """One folder, one market: the store, the runs and their artifacts.
+    """One folder, one market: the store, the runs with their artifacts, the ledger, the reports, the sweeps.
 
     `tracking_server` is the address of an MLflow server; None means a database in this home.
     """

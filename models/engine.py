@@ -73,7 +73,7 @@ def connected(scheduler: str) -> Iterator["Client"]:
     try:
         from distributed import Client
     except ImportError:
-        raise BadInput("--engine dask needs dask: pip install 'altrally[cluster]'.") from None
+        raise BadInput("--engine dask needs Dask: `pip install '.[cluster]'` in a checkout of altrally.") from None
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is raised, and said once
     try:

@@ -59,7 +59,7 @@ class EngineLost(AltrallyError):
 
 
 class LeakFound(AltrallyError):
-    """A model was about to learn from what its test days couldn't know."""
+    """A model was about to learn what its test days couldn't know, or a feature changes with the future."""
 
 
 class LedgerBroken(AltrallyError):

@@ -307,7 +307,7 @@ def opened(folder: Path, asked: Sweep, snapshot: str) -> "optuna.Study":
         import optuna
         from optuna.storages.journal import JournalFileBackend
     except ImportError:
-        raise MissingData("A sweep needs Optuna: install altrally with its extra, `pip install 'altrally[sweep]'`.") from None
+        raise MissingData("A sweep needs Optuna: `pip install '.[sweep]'` in a checkout of altrally.") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(f"{asked!r} {snapshot}".encode()).hexdigest()[:16]
