@@ -5,7 +5,7 @@ The commands call these same functions and print what they return. `now` is the 
 of `sources.errors`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from altrally.clock import now as clock
 from altrally.issue import Issued, day_of, issue
 from altrally.settings import Home, open_home
 from models.engine import engine
+from sources.progress import Progress, silent
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 from training.settings import TrainSettings
@@ -30,13 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Home", "TrainSettings", "engine", "fetch", "open_home", "report", "score", "train", "verify"]
 
-Progress = Callable[[str, int, int], None]
 
 DEFAULT = TrainSettings()
-
-
-def silent(label: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def fetch(
@@ -117,7 +113,6 @@ def verify(
             settings,
             start=start,
             end=end,
-            models=settings.models,
             progress=progress,
             tried=counted(home, settings, store.market or ""),
             kept=home.cache if full_nulls else None,

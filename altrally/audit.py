@@ -1,6 +1,5 @@
 """The claim, line by line, on what the store knew at the end of a day: what was measured, how sure, a verdict by one rule."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,10 +12,9 @@ from altrally.audits.cascade import Cascade, cascade, cascade_lines
 from altrally.audits.facts import Facts, facts_known
 from altrally.audits.supercycle import Supercycle, supercycle, supercycle_lines
 from altrally.audits.verdicts import LEVEL, Line
+from sources.progress import Progress
 from sources.series import RUT
 from sources.store import Store
-
-Progress = Callable[[str, int, int], None]
 
 SEED, DRAWS = 7, 10_000
 

@@ -4,7 +4,7 @@ The uncut run is made in this process, the spoilt ones in others: what a formula
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from features.leaks import ABSURD, KINDS, Moved, days_known, days_observed, move
 from features.own import load_own
 from features.registry import FEATURES, Feature
 from sources.errors import BadInput, MissingData
+from sources.progress import Progress
 from sources.reading import Reader
 from sources.series import SERIES, Panel, Series
 from training.settings import FIRST_TEST, START
@@ -25,7 +26,6 @@ from training.walk_forward import quarters
 if TYPE_CHECKING:
     from models.registry import Champion
 
-Progress = Callable[[str, int, int], None]
 
 CUTS = 200
 SEED = 7

@@ -26,6 +26,7 @@ from models.registry import list_runs
 from sources.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable
 from sources.fetch import fetch
 from sources.gates import Freshness, freshness
+from sources.progress import Progress
 from sources.providers import provider_named
 from sources.series import COIN_PRICE
 from sources.store import Store
@@ -35,7 +36,6 @@ from training.settings import TrainSettings
 from training.tracking import TrackingPlace
 from training.train import MOST_MISSING, make_good, train
 
-Progress = Callable[[str, int, int], None]
 Result = TypeVar("Result")
 DEFAULT_PROVIDER = "live"
 

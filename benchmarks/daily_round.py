@@ -24,6 +24,7 @@ from sources import providers
 from sources.batches import Batch
 from sources.fetch import fetch
 from sources.layout import batches
+from sources.progress import silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.settings import TrainSettings
@@ -60,9 +61,9 @@ def arriving(market: dict[str, pd.DataFrame]) -> Callable[..., Iterator[Batch]]:
 def prepared(home: Home, day: pd.Timestamp) -> Home:
     """Fetched and trained on the eve of `day`, with a forecast in the ledger for every day since `FIRST`."""
     with Store.open(home.store) as store:
-        fetch(store, "simulated", today=day, progress=quiet)
+        fetch(store, "simulated", today=day, progress=silent)
         asked = TrainSettings(models=("hazard",), draws=2, rotations=5)
-        train(store, asked, until=day - DAY, place=place_of(home), progress=quiet)
+        train(store, asked, until=day - DAY, place=place_of(home), progress=silent)
         said = score(inputs_known(store, day - DAY), champion_of(home))
     fill(home, said, pd.date_range(FIRST, day - 2 * DAY))
     return home
@@ -91,13 +92,9 @@ def seconds(home: Home, day: pd.Timestamp) -> Iterator[float]:
     """What each round costs; the first, which imports, and one with a training don't count."""
     for number in range(ROUNDS):
         start = process_time()
-        done = one_round(Watch(home), now=day + number * DAY + MORNING, place=place_of(home), progress=quiet)
+        done = one_round(Watch(home), now=day + number * DAY + MORNING, place=place_of(home), progress=silent)
         if number and not done.decisions:
             yield process_time() - start
-
-
-def quiet(label: str, done: int, total: int) -> None:
-    """No bar."""
 
 
 if __name__ == "__main__":

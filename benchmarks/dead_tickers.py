@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from sources.progress import silent
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from replay import NO_TICKER, Answer, Responder, chart_body, serving
@@ -55,7 +57,7 @@ def seconds(tickers: list[str], dead: set[str], death: Answer | None) -> tuple[f
         site, shelf = Site("Yahoo", replay.address, HURRIED), Shelf(store, "fund", "funds", TODAY)
         began = time.perf_counter()
         asked = [Asked(ticker, ticker) for ticker in tickers]
-        came = sum(isinstance(one, Batch) for one in deliveries(shelf, asked, site, lambda label, done, total: None))
+        came = sum(isinstance(one, Batch) for one in deliveries(shelf, asked, site, silent))
         return time.perf_counter() - began, came
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from features.index import load_index
 from sources.gates import last_known
+from sources.progress import silent
 from sources.store import Store
 from training import panel_figures as figures
 from training.ablation import Ablated, ablation
@@ -44,7 +45,7 @@ def main() -> None:
         until = last_known(store)
         data, level, coin = prepare(store, SETTINGS, until), load_index(store, until).level, bitcoin(store, until)
     folds, names = usable(quarters(SETTINGS.first_test, until), data.outcomes), model_names(SETTINGS)
-    walks = walk_all(data, SETTINGS, names, folds, lambda label, done, total: None)
+    walks = walk_all(data, SETTINGS, names, folds, silent)
     forecasts = {name: walk.probabilities for name, walk in walks.items()}
     panel = timed("panel", lambda: panel_of(forecasts, data, SETTINGS))
     cycles = timed("cycles left out", lambda: leave_one_cycle_out(data, SETTINGS, names))

@@ -19,6 +19,7 @@ import pytest
 
 from sources.batches import Batch
 from sources.files import batches
+from sources.progress import silent
 from sources.store import Store
 
 NAMES, YEARS = 3_382, 25
@@ -73,7 +74,7 @@ def stored(folder: Path, names: int, years: int) -> Path:
     file = folder / "store.duckdb"
     with Store.open(file) as store:
         store.claim_market("files")
-        for batch in batches(store, path=folder, today=TODAY, progress=lambda label, done, total: None):
+        for batch in batches(store, path=folder, today=TODAY, progress=silent):
             assert isinstance(batch, Batch)
             store.append(batch, TODAY)
     return file

@@ -16,7 +16,7 @@ from models.card import Card, read_card
 from models.forecaster import Forecaster
 from models.saving import digest, load
 from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
-from sources.secrets import shown
+from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except MlflowException as error:
         first_line = str(error).strip().splitlines()[0]
-        raise StoreUnusable(shown(f"The runs at {tracking_uri} can't be read: {first_line}")) from None
+        raise StoreUnusable(redacted(f"The runs at {tracking_uri} can't be read: {first_line}")) from None
 
 
 def require_database(tracking_uri: str) -> None:

@@ -3,7 +3,7 @@
 A coin that Coin Metrics stopped following keeps its past. Volume comes for the large coins declared here; elsewhere it is missing.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from sources.errors import FetchFailed, SourceUnreachable
 from sources.http import Site, as_json, ask, client_of
 from sources.layout import LAGS
 from sources.oddities import NO_VALUES, beyond, gone_words, held_back, held_words
+from sources.progress import Progress
 from sources.series import COIN_HIGH, COIN_PRICE, STABLECOIN_SUPPLY
 from sources.store import Store
 from sources.yahoo import FAR_AHEAD, Asked, Shelf
@@ -33,7 +34,6 @@ EVERY_CLOSE = replace(COIN_PRICE, name="close of every asset", asset_class=None)
 FAR = beyond(20.0)
 
 Row = dict[str, Any]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

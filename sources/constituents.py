@@ -16,7 +16,8 @@ from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import BadInput, FetchFailed, SourceUnreachable
 from sources.http import Site
 from sources.layout import LAGS
-from sources.yahoo import FIRST_DAY, OVERLAP, Progress, Shelf, as_split, settled
+from sources.progress import Progress
+from sources.yahoo import FIRST_DAY, OVERLAP, Shelf, as_split, settled
 from sources.yahoo_client import NoSuchTicker, history, quiet, session_of
 
 LABEL, LIST = "constituents", "constituents.txt"

@@ -2,7 +2,6 @@
 
 import logging
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from shutil import copyfile
@@ -65,10 +64,10 @@ def overwrite(file: Path, copy: Path) -> None:
         source.backup(target)
 
 
-def set_aside(file: Path, *, endings: Sequence[str] = ("-wal", "-shm", "-journal", ".wal")) -> Path:
+def set_aside(file: Path) -> Path:
     """Move a damaged file away, what its database keeps beside it too."""
     aside = file.with_name(f"{file.name}.damaged")
-    for ending in endings:
+    for ending in ("-wal", "-shm", "-journal", ".wal"):
         file.with_name(file.name + ending).unlink(missing_ok=True)
     if file.exists():
         file.replace(aside)

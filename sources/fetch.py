@@ -1,7 +1,6 @@
 """Bring a provider's batches into the store. It may be repeated and interrupted without harm."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -11,13 +10,12 @@ import pandas as pd
 
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import BadInput, FetchFailed
+from sources.progress import Progress
 from sources.providers import provider_named
 from sources.rewritten import rewritten, told
 from sources.schemas import check_batch
 from sources.store import Store
 from sources.target import ALTCOINS, Leader, Target
-
-Progress = Callable[[str, int, int], None]
 
 
 class FetchLine(NamedTuple):

@@ -1,6 +1,6 @@
 """Provider of a folder of CSV or Parquet files in the drop-in layout; any part of it may be absent."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from sources import layout
 from sources.batches import Deliveries, Skipped
 from sources.errors import BadInput
 from sources.membership import doubts
+from sources.progress import Progress
 from sources.schemas import SHEETS, checked
 from sources.store import Store
 
@@ -17,7 +18,7 @@ SUFFIXES = (".parquet", ".csv")
 BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "."]
 
 
-def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]) -> Deliveries:
+def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Batches of the known files in the folder `path`. Raises `BadInput` before the first batch if any of them can't be trusted."""
     found = known_files(path)
     yield from near_misses(found)

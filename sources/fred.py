@@ -1,7 +1,7 @@
 """FRED: latest values from fredgraph.csv, which needs no key, and every vintage of revised series from ALFRED, which does."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -12,6 +12,7 @@ from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import FetchFailed, SourceUnreachable
 from sources.http import Passing, Site, as_json, ask, client_of
 from sources.oddities import another_unit, gone_words, held_back, held_words
+from sources.progress import Progress
 from sources.reading import observed
 from sources.series import SERIES, Series
 from sources.store import VINTAGES, Store
@@ -29,8 +30,6 @@ HISTORY_BEGINS = {
 }  # fmt: skip
 
 DAYS_OF_A_PERIOD = {"observed": "date", "known": "realtime_start"}
-
-Progress = Callable[[str, int, int], None]
 
 
 def deliveries(store: Store, *, graph: Site, vintages: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:

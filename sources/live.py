@@ -4,7 +4,7 @@ Small caps come where the home lists them (`sources.constituents`).
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from sources.at_once import answers
 from sources.batches import Deliveries
 from sources.errors import SourceUnreachable
 from sources.http import Patience, Site, look
+from sources.progress import Progress
 from sources.store import Store
 
 FUNDS_LABEL = "funds"
@@ -36,15 +37,13 @@ def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
     return Endpoints(**{name: address.rstrip("/") for name, address in given.items() if address})
 
 
-def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]) -> Deliveries:
+def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Everything declared, from a little before what is stored. `path` is not looked at; FRED_API_KEY brings revised series."""
     key = os.environ.get("FRED_API_KEY", "").strip()
     return deliveries(store, today=today, progress=progress, endpoints=endpoints_of(os.environ), key=key, patience=Patience())
 
 
-def funds_named(
-    store: Store, tickers: Sequence[str], *, today: pd.Timestamp, progress: Callable[[str, int, int], None]
-) -> Deliveries:
+def funds_named(store: Store, tickers: Sequence[str], *, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Bars of funds and indices that no declared series names; each continues where the store ends."""
     site = Site("Yahoo", endpoints_of(os.environ).yahoo, Patience())
     asked = [yahoo.Asked(ticker, ticker) for ticker in dict.fromkeys(tickers)]
@@ -55,7 +54,7 @@ def deliveries(
     store: Store,
     *,
     today: pd.Timestamp,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
     endpoints: Endpoints,
     key: str,
     patience: Patience,

@@ -1,6 +1,5 @@
 """The visible registry of providers. A provider's module is imported when it is asked for."""
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -9,21 +8,20 @@ import pandas as pd
 
 from sources.batches import Deliveries
 from sources.errors import UnknownName
+from sources.progress import Progress
 from sources.store import Store
 
 
 class Provider(Protocol):
     """Hands out batches to be stored, and what it had to skip. `path` is the folder of `files`; `today` the running UTC day."""
 
-    def __call__(
-        self, store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]
-    ) -> Deliveries: ...
+    def __call__(self, store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries: ...
 
 
 def batches_of(module: str) -> Provider:
     """The function `batches` of `module`, imported at its first call."""
 
-    def provider(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]) -> Deliveries:
+    def provider(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
         deliveries: Deliveries = import_module(module).batches(store, path=path, today=today, progress=progress)
         return deliveries
 

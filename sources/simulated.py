@@ -5,7 +5,7 @@ A hidden liquidity state moves the Federal Reserve's balance sheet, then credit,
 would be detected if it were true (power), and whether it is seen where it is not (size).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +14,7 @@ from sources.batches import Batch
 from sources.cascade import Liquidity, Plan, draw_liquidity
 from sources.errors import BadInput
 from sources.layout import batches as layout_batches
+from sources.progress import Progress
 from sources.simulated_coins import crypto_frame, draw_coins, ohlcv_frame, stablecoins_frame
 from sources.simulated_macro import constituents_frame, draw_macro, fred_frame, prices_frame
 from sources.store import Store
@@ -62,7 +63,7 @@ def frames(plan: Plan, liquidity: Liquidity, *, stocks: int, coins: int) -> dict
     }
 
 
-def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]) -> Iterator[Batch]:
+def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Iterator[Batch]:
     """The default simulated market, ending on 2024-12-31 whatever `today` is; `store` and `path` are not looked at."""
     progress("simulating the market", 0, 1)
     market = simulate()

@@ -121,9 +121,9 @@ def require_keys(declared: Mapping[str, Any], keys: Mapping[str, Key], file: str
         if key not in keys:
             near = get_close_matches(key, keys, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}."
-            raise BadInput(f"{file}: {table}{key} = {shown(value)} is no key of a target; {hint}")
+            raise BadInput(f"{file}: {table}{key} = {quoted(value)} is no key of a target; {hint}")
         if not keys[key].holds(value):
-            raise BadInput(f"{file}: {table}{key} = {shown(value)} will not do; write {keys[key].wanted}.")
+            raise BadInput(f"{file}: {table}{key} = {quoted(value)} will not do; write {keys[key].wanted}.")
 
 
 def universe_of(declared: Mapping[str, Any], file: str) -> str:
@@ -138,7 +138,9 @@ def require_move_key(declared: Mapping[str, Any], file: str, move: str) -> None:
     """BTC dominance falls, all else rises; a fall has no default."""
     other = "rise" if move == "fall" else "fall"
     if other in declared:
-        raise BadInput(f"{file}: {other} = {shown(declared[other])} has no meaning here; write {move} = {shown(declared[other])}.")
+        raise BadInput(
+            f"{file}: {other} = {quoted(declared[other])} has no meaning here; write {move} = {quoted(declared[other])}."
+        )
     if move == "fall" and "fall" not in declared:
         raise BadInput(f"{file}: fall is missing; write the share by which BTC dominance must fall, as in fall = 0.1.")
 
@@ -147,17 +149,17 @@ def require_own_name(target: Target, file: str) -> None:
     """A name that is the default's means the default, and the default's question has no second name: tries are counted by name."""
     if target.slug == ALTCOINS.slug and not target.is_default:
         raise BadInput(
-            f"{file}: name = {shown(target.name)} is that of the built-in target, which asks something else; choose another."
+            f"{file}: name = {quoted(target.name)} is that of the built-in target, which asks something else; choose another."
         )
     same = (target.universe, target.leader) == (ALTCOINS.universe, ALTCOINS.leader)
     if same and target.slug != ALTCOINS.slug:
         raise BadInput(
-            f"{file}: name = {shown(target.name)} asks what the built-in target asks; write "
+            f"{file}: name = {quoted(target.name)} asks what the built-in target asks; write "
             f'name = "{ALTCOINS.name}" and subject = "{ALTCOINS.subject}", so that its tries are counted where they belong.'
         )
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value in an error: short, on one line."""
     told = " ".join(repr(value).split())
     return told if len(told) <= 60 else f"{told[:57]}..."

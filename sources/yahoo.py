@@ -4,7 +4,7 @@ Yahoo restates the past at every dividend and split. What is stored stays: a lat
 ratio on days that both have.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -19,6 +19,7 @@ from sources.errors import FetchFailed, SourceUnreachable
 from sources.http import Site
 from sources.layout import LAGS
 from sources.oddities import Far, beyond, gone_words, held_back, held_words
+from sources.progress import Progress
 from sources.series import FUND_PRICE, SERIES, Panel
 from sources.store import Store
 from sources.yahoo_client import FIELDS, NoSuchTicker, history, quiet, session_of
@@ -34,8 +35,6 @@ LEAST_UNIT = 50
 UNREACHED_ROUNDS = 2
 NAMED = 3
 NOTHING = pd.DataFrame(columns=list(FIELDS), index=pd.DatetimeIndex([]), dtype="float64")
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

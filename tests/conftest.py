@@ -13,6 +13,8 @@ from faulting import World, make_world, one_picture
 from filelock import FileLock
 from listening import Listener, listening
 
+from sources.progress import silent
+
 REFERENCE = Path(__file__).parents[2] / "shared" / "data"
 TODAY = pd.Timestamp("2025-01-01")
 
@@ -35,7 +37,7 @@ def fetch_into(home: Path, provider: str, path: Path | None = None) -> None:
     from sources.store import Store
 
     with Store.open(home / "store.duckdb") as store:
-        fetch(store, provider, path=path, today=TODAY, progress=lambda label, done, total: None)
+        fetch(store, provider, path=path, today=TODAY, progress=silent)
 
 
 def train_in(home: Path, fetched: Path) -> None:

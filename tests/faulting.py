@@ -24,6 +24,7 @@ import pytest
 from altrally.settings import Home
 from models.registry import EXPERIMENT, load_champion
 from sources.fetch import fetch
+from sources.progress import silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.figures import draw_history
@@ -165,10 +166,6 @@ def place_of(home: Home) -> TrackingPlace:
     return TrackingPlace(home.tracking_uri, home.artifacts, home.folder)
 
 
-def quiet(label: str, done: int, total: int) -> None:
-    """No bar."""
-
-
 def market() -> dict[str, pd.DataFrame]:
     """Four and a half years of eight coins, with no more of the rest than their features read."""
     whole = simulate(start="2014-01-01", end=f"{LAST:%Y-%m-%d}", stocks=2, coins=8)
@@ -182,7 +179,7 @@ def make_world(folder: Path) -> None:
     for stem, frame in market().items():
         frame.to_parquet(world.drop / f"{stem}.parquet")
     with Store.open(world.fetched.store) as store:
-        fetch(store, "files", path=world.drop, today=LAST + pd.Timedelta(days=1), progress=quiet)
+        fetch(store, "files", path=world.drop, today=LAST + pd.Timedelta(days=1), progress=silent)
     shutil.copytree(world.fetched.folder, world.trained.folder)
     child = begun(train, world.trained, world.learnt)
     child.join()
@@ -224,7 +221,7 @@ def log(home: Home, learnt: Path, step: str = "settle", reached: Any = None) -> 
     job, trained = pickle.loads(learnt.read_bytes())
     training.train.learn = lambda *words: trained
     setattr(training.train, step, partial(tell_and_do, reached, getattr(training.train, step)))
-    training.train.train_on(job, place_of(home), quiet)
+    training.train.train_on(job, place_of(home), silent)
 
 
 def train_on_the_command_line(out: Path, learnt: Path, home: Home, reached: Any) -> None:

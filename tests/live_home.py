@@ -14,6 +14,7 @@ from sources import fred, live, yahoo
 from sources.batches import Batch, Skipped
 from sources.fetch import FetchReport, fetch
 from sources.http import Patience, Site
+from sources.progress import silent
 from sources.series import Panel, Series
 from sources.store import Store
 from sources.yahoo import Asked, Shelf
@@ -21,10 +22,6 @@ from sources.yahoo import Asked, Shelf
 QUICK = Patience(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
 TODAY = pd.Timestamp("2024-12-31 15:00")
 LATER = pd.Timestamp("2025-03-01")
-
-
-def silent(label: str, done: int, total: int) -> None:
-    """No progress is shown."""
 
 
 def fetch_live(

@@ -15,6 +15,7 @@ from sources.constituents import continued, deliveries, listed
 from sources.errors import BadInput, FetchFailed
 from sources.fetch import fetch
 from sources.http import Patience, Site
+from sources.progress import silent
 from sources.series import STOCK_PRICE, STOCK_VOLUME
 from sources.store import Store
 from sources.yahoo import Shelf
@@ -78,7 +79,7 @@ def fetched(
     server.asked.clear()
     seen: list[Batch | Skipped] = []
     shelf = Shelf(store, "stock", constituents.LABEL, today)
-    for one in deliveries(shelf, names, Site("Yahoo", server.address, QUICK), lambda label, done, total: None):
+    for one in deliveries(shelf, names, Site("Yahoo", server.address, QUICK), silent):
         seen.append(one)
         if isinstance(one, Batch):
             store.append(one, today)
@@ -169,7 +170,7 @@ def test_batches_rest_between_each_other(store: Store, server: Replay) -> None:
     shelf = Shelf(store, "stock", constituents.LABEL, TODAY)
     patience = Patience(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.25, sleep=rests.append)
     site = Site("Yahoo", server.address, patience)
-    list(deliveries(shelf, NAMES, site, lambda label, done, total: None))
+    list(deliveries(shelf, NAMES, site, silent))
     assert Counter(rests) == {0.25: len(NAMES), 5.0: 2}
 
 
@@ -182,7 +183,7 @@ def test_the_live_market_brings_what_the_home_lists(store: Store, server: Replay
     monkeypatch.setattr(live.fred, "deliveries", lambda *args, **more: iter(()))
     monkeypatch.setattr(live.coins, "deliveries", lambda *args, **more: iter(()))
     monkeypatch.setattr(yahoo, "fund_tickers", list)
-    report = fetch(store, "live", today=TODAY, progress=lambda label, done, total: None)
+    report = fetch(store, "live", today=TODAY, progress=silent)
     assert [line.label for line in report.lines] == ["constituents"]
     assert set(store.read_panel(STOCK_PRICE, LATER)) == {"N1", "N2"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from faulting import LAST, World, begun, champions, content, log, place_of, quiet, rounds, spoken
+from faulting import LAST, World, begun, champions, content, log, place_of, rounds, spoken
 from issued import made_score, put
 
 from altrally.ledger import Ledger
@@ -15,6 +15,7 @@ from altrally.repair import repair
 from altrally.settings import Home
 from models.registry import FORECASTS_FILE, champion_place, list_runs, run_table
 from sources.fetch import fetch
+from sources.progress import silent
 from sources.store import Store
 from training.promotion import promote
 
@@ -143,7 +144,7 @@ def test_damage_is_found_named_and_mended(world: World, sound: Home, tmp_path: P
 def refetch(world: World, home: Home) -> None:
     """What `altrally fetch` does."""
     with Store.open(home.store) as store:
-        fetch(store, "files", path=world.drop, today=LAST + pd.Timedelta(days=1), progress=quiet)
+        fetch(store, "files", path=world.drop, today=LAST + pd.Timedelta(days=1), progress=silent)
 
 
 def train_again(world: World, home: Home, file: Path) -> None:

@@ -1,6 +1,6 @@
 """A folder of files is read as documented, or refused in one clear line that leaves the store as it was."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +10,7 @@ from sources import providers
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable, UnknownName
 from sources.fetch import FetchReport, fetch
+from sources.progress import Progress, silent
 from sources.series import COIN_PRICE, FED_ASSETS, FUND_PRICE, STOCK_PRICE
 from sources.store import Store
 
@@ -22,10 +23,6 @@ GOOD_CRYPTO = (
     "date,asset,symbol,asset_class,price,market_cap,volume,mcap_suspect,bad_tick\n"
     "2020-01-01,aave,AAVE,coin,1.0,10,5,False,False\n2020-01-02,aave,AAVE,coin,2.0,20,6,True,False\n"
 )
-
-
-def quiet(label: str, done: int, total: int) -> None:
-    pass
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def fetched(store: Store, folder: Path | None, today: pd.Timestamp = TODAY) -> FetchReport:
-    return fetch(store, "files", path=folder, today=today, progress=quiet)
+    return fetch(store, "files", path=folder, today=today, progress=silent)
 
 
 def test_a_folder_is_fetched_and_told_line_by_line(store: Store, folder: Path) -> None:
@@ -190,9 +187,9 @@ def test_a_folder_that_cannot_be_read_is_refused_with_the_known_names(
 
 def test_an_unknown_provider_or_a_path_for_another_is_refused(store: Store, folder: Path) -> None:
     with pytest.raises(UnknownName, match=r"No provider 'file'\. Did you mean 'files'"):
-        fetch(store, "file", path=folder, today=TODAY, progress=quiet)
+        fetch(store, "file", path=folder, today=TODAY, progress=silent)
     with pytest.raises(BadInput, match="--path names the folder of --provider files"):
-        fetch(store, "live", path=folder, today=TODAY, progress=quiet)
+        fetch(store, "live", path=folder, today=TODAY, progress=silent)
 
 
 class StoppedByUserError(Exception):
@@ -202,7 +199,7 @@ class StoppedByUserError(Exception):
 def provide(monkeypatch: pytest.MonkeyPatch, market: str, *deliveries: Batch | Skipped | Exception) -> None:
     """Make `market` deliver these, raising what is an error."""
 
-    def deliver(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]) -> Deliveries:
+    def deliver(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
         for delivery in deliveries:
             if isinstance(delivery, Exception):
                 raise delivery
@@ -226,10 +223,10 @@ def test_an_interrupted_fetch_leaves_whole_batches_and_its_repeat_completes_it(
         with Store.open(tmp_path / f"{number}.duckdb") as store:
             if interruption:
                 with pytest.raises(StoppedByUserError):
-                    fetch(store, "live", today=TODAY, progress=quiet)
+                    fetch(store, "live", today=TODAY, progress=silent)
                 assert store.read_panel(FUND_PRICE, FAR).columns.tolist() == ["IWM"]
                 provide(monkeypatch, "live", batch("funds", "IWM"), batch("funds", "IJR"))
-            fetch(store, "live", today=TODAY + pd.Timedelta(days=number), progress=quiet)
+            fetch(store, "live", today=TODAY + pd.Timedelta(days=number), progress=silent)
             names.append(store.snapshot(FAR))
     assert names[0] == names[1]
 
@@ -247,14 +244,14 @@ def test_a_fetch_that_brings_nothing_fails_and_claims_nothing(store: Store, monk
     empty = batch("funds", "IWM")
     provide(monkeypatch, "live", Skipped("IWM", "did not answer."), Batch("funds", "bars", empty.frame.iloc[:0], "yahoo", "fund"))
     with pytest.raises(FetchFailed, match=r"'live' delivered nothing\. IWM: did not answer\."):
-        fetch(store, "live", today=TODAY, progress=quiet)
+        fetch(store, "live", today=TODAY, progress=silent)
     assert store.market is None
 
 
 def test_a_batch_that_cannot_be_true_is_not_stored(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     provide(monkeypatch, "live", batch("funds", "IWM"), batch("funds", "IJR", adj_close=[1.0, -1.0]))
     with pytest.raises(AltrallyError, match=r"funds: column 'adj_close' holds -1\.0"):
-        fetch(store, "live", today=TODAY, progress=quiet)
+        fetch(store, "live", today=TODAY, progress=silent)
     assert store.read_panel(FUND_PRICE, FAR).columns.tolist() == ["IWM"]
 
 
@@ -263,7 +260,7 @@ def test_a_home_never_mixes_markets(store: Store, folder: Path, monkeypatch: pyt
     before = store.snapshot(FAR)
     provide(monkeypatch, "simulated", batch("funds", "KRE"))
     with pytest.raises(StoreUnusable, match="holds the 'files' market"):
-        fetch(store, "simulated", today=TODAY, progress=quiet)
+        fetch(store, "simulated", today=TODAY, progress=silent)
     assert store.snapshot(FAR) == before
 
 

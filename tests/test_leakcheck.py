@@ -14,6 +14,7 @@ from features.leaks import ABSURD, REMOVED, moved, spoilt
 from features.own import load_own
 from features.registry import FEATURES
 from sources.errors import BadInput, MissingData
+from sources.progress import silent
 from sources.series import COIN_PRICE, SPY
 from sources.store import Store
 
@@ -22,17 +23,13 @@ UNTIL = pd.Timestamp("2020-12-31")
 DAYS = pd.date_range("2020-01-01", periods=5, unit="us")
 
 
-def quiet(label: str, done: int, total: int) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def report(small_home: Path) -> LeakReport:
     """Everything planted and everything honest."""
     before = dict(FEATURES)
     own = (str(HERE / "planted_leaks.py"), str(HERE / "honest_features.py"))
     with Store.open(small_home / "store.duckdb", read_only=True) as store:
-        found = leakcheck(store, Check(own, cuts=6, processes=2), UNTIL, None, quiet)
+        found = leakcheck(store, Check(own, cuts=6, processes=2), UNTIL, None, silent)
     FEATURES.clear()
     FEATURES.update(before)
     load_own.cache_clear()
@@ -58,7 +55,7 @@ def test_what_a_module_remembers_is_told_from_a_formula_that_looks_ahead(report:
 
 def catalogue_check(home: Path, check: Check, until: pd.Timestamp) -> LeakReport:
     with Store.open(home / "store.duckdb", read_only=True) as store:
-        return leakcheck(store, check, until, None, quiet)
+        return leakcheck(store, check, until, None, silent)
 
 
 def require_clean(report: LeakReport, least_runs: int) -> None:
@@ -153,7 +150,7 @@ def test_a_place_that_is_not_there_is_named(place: str) -> None:
 
 def test_too_short_a_market_is_refused(small_home: Path) -> None:
     with Store.open(small_home / "store.duckdb", read_only=True) as store, pytest.raises(MissingData, match="more days"):
-        leakcheck(store, Check(cuts=2), pd.Timestamp("2015-01-20"), None, quiet)
+        leakcheck(store, Check(cuts=2), pd.Timestamp("2015-01-20"), None, silent)
 
 
 def altrally(*words: object) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_funds, fetch_live, panel, said, silent, stored_as_they_come
+from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_funds, fetch_live, panel, said, stored_as_they_come
 from replay import NO_TICKER, Answer, Market, Params, Replay, Vintages, chart_body, serving
 
 from sources import coins, fred, live, yahoo
@@ -18,6 +18,7 @@ from sources.batches import Batch, Skipped
 from sources.coins import COUNTED_STABLECOINS, Coverage, asset_class_of
 from sources.errors import FetchFailed
 from sources.http import Passing, Patience, Site, as_json, ask, client_of
+from sources.progress import silent
 from sources.series import BTC, ETH, FED_ASSETS, HY_SPREAD, MONEY_SUPPLY, REVERSE_REPO, SPY, STABLECOIN_SUPPLY
 from sources.simulated import simulate
 from sources.store import Store

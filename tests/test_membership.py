@@ -12,6 +12,7 @@ from features.breadth import advances_less_declines
 from sources.errors import BadInput
 from sources.fetch import FetchReport, fetch
 from sources.membership import members_only, sentence
+from sources.progress import silent
 from sources.series import COIN_PRICE, STOCK_PRICE, STOCK_VOLUME
 from sources.store import Store
 
@@ -40,7 +41,7 @@ def fetched(store: Store, folder: Path, *stays: str, today: pd.Timestamp = TODAY
     """Fetch with a file of `stays`, none if there are none."""
     if stays:
         (folder / "membership.csv").write_text("\n".join(["ticker,from,to", *stays, ""]))
-    return fetch(store, "files", path=folder, today=today, progress=lambda label, done, total: None)
+    return fetch(store, "files", path=folder, today=today, progress=silent)
 
 
 def held(store: Store, as_of: pd.Timestamp = FAR) -> dict[str, tuple[str, str]]:

@@ -10,6 +10,7 @@ from small_market import small_market
 
 from models.catalog import CLAIM, COMPOSITES
 from models.hazard import Hazard
+from sources.progress import silent
 from training.ablation import LEFT_OUT, Ablated, ablation
 from training.bootstrap import WIDENING, skill_interval
 from training.cumulative import cumulative_lead
@@ -31,7 +32,7 @@ KEYS = {"reliability", "sharpness", "by_year", "minimum_detectable_effect", "yea
 
 @pytest.fixture(scope="module")
 def forecasts() -> dict[str, pd.DataFrame]:
-    walks = walk_all(DATA, SETTINGS, ["hazard"], FOLDS, lambda label, done, total: None)
+    walks = walk_all(DATA, SETTINGS, ["hazard"], FOLDS, silent)
     return {name: walk.probabilities for name, walk in walks.items()}
 
 

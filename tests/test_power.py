@@ -21,6 +21,7 @@ from models.catalog import CLAIM, COMPOSITES
 from sources.errors import BadInput, Refused
 from sources.layout import batches
 from sources.memory import hold
+from sources.progress import silent
 from sources.series import PANELS, SERIES, Panel
 from sources.simulated import simulate
 from sources.store import Store
@@ -39,10 +40,6 @@ from pathlib import Path
 from training.power_study import Study, run_study
 run_study(Study(3, (6,), (0.0,), 8, 7), Path(sys.argv[1]), processes=1, progress=lambda label, done, total: print(done, flush=True))
 """
-
-
-def silent(label: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 @pytest.fixture(scope="module")

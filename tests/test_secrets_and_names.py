@@ -20,7 +20,7 @@ from sources.errors import BadInput, StoreUnusable
 from sources.files import batches as file_batches
 from sources.layout import batches
 from sources.schemas import check_batch, checked
-from sources.secrets import shown, without_secrets
+from sources.secrets import redacted, without_secrets
 from sources.series import COIN_PRICE
 from sources.store import Store
 from training.tracking import TrackingPlace, log_comparison, tracking
@@ -54,10 +54,10 @@ UNPRINTABLE = {
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_is_shown_without_its_secret(address: str) -> None:
-    text = shown(f"The runs at {address} can't be read: {address!r} is down")
+    text = redacted(f"The runs at {address} can't be read: {address!r} is down")
     assert SECRET not in text
     assert "***" in text
-    assert shown("sqlite:////home/me/mlflow.db and me@example.org") == "sqlite:////home/me/mlflow.db and me@example.org"
+    assert redacted("sqlite:////home/me/mlflow.db and me@example.org") == "sqlite:////home/me/mlflow.db and me@example.org"
 
 
 def test_a_key_in_the_environment_is_in_no_error_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from sources.cascade import Liquidity, Plan, Stream, draw_liquidity, persistent
 from sources.errors import BadInput
 from sources.layout import batches as layout_batches
+from sources.progress import silent
 from sources.series import FUND_PRICE, SERIES
 from sources.simulated import batches, frames, simulate
 
@@ -94,7 +95,7 @@ def test_layout_takes_every_row_but_the_marked_ones(market: Frames) -> None:
 def test_the_market_ends_on_the_same_day_whatever_today_is(market: Frames) -> None:
     ends = {frame.date.max() for name, frame in market.items() if name != "fred"}
     assert ends == {pd.Timestamp("2024-12-31")}
-    delivered = batches(None, path=None, today=pd.Timestamp("2031-05-05"), progress=lambda label, done, total: None)
+    delivered = batches(None, path=None, today=pd.Timestamp("2031-05-05"), progress=silent)
     assert max(batch.frame.observed.max() for batch in delivered) == pd.Timestamp("2024-12-31")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import process_time
 
 import pandas as pd
-from faulting import begun, champions, cheapen, content, orphans, place_of, quiet, rounds, statuses
+from faulting import begun, champions, cheapen, content, orphans, place_of, rounds, statuses
 
 from altrally.ledger import LIVE, SCORE, Ledger
 from altrally.settings import Home
@@ -16,6 +16,7 @@ from sources import providers
 from sources.batches import Batch
 from sources.fetch import fetch
 from sources.layout import batches
+from sources.progress import Progress, silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.settings import TrainSettings
@@ -30,9 +31,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 def arriving(market: dict[str, pd.DataFrame]) -> Callable[..., Iterator[Batch]]:
     """A provider of what is known by `today`: all of it at first, then the last days again and what is new, as live ones do."""
 
-    def deliver(
-        store: Store, *, path: Path | None, today: pd.Timestamp, progress: Callable[[str, int, int], None]
-    ) -> Iterator[Batch]:
+    def deliver(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Iterator[Batch]:
         day = today.normalize()
         since = pd.Timestamp("2000-01-01") if store.market is None else day - OVERLAP
         return batches({stem: between(frame, since, day) for stem, frame in market.items()}, "simulated")
@@ -46,7 +45,7 @@ def live_on(home: Home, first: pd.Timestamp, out: Path) -> None:
     providers.PROVIDERS["simulated"] = arriving(world_until(first + pd.Timedelta(days=3)))
     for day in (first, first + pd.Timedelta(days=2)):
         now = day + pd.Timedelta(days=1, hours=6)
-        assert one_round(Watch(home, retrain_days=1), now=now, place=place_of(home), progress=quiet).decisions
+        assert one_round(Watch(home, retrain_days=1), now=now, place=place_of(home), progress=silent).decisions
     out.write_text(str(resident()))
 
 
@@ -62,13 +61,13 @@ def live(home: Home, count: int, out: Path) -> None:
     market = world_until(FIRST + pd.Timedelta(days=count))
     providers.PROVIDERS["simulated"] = arriving(market)
     with Store.open(home.store) as store:
-        fetch(store, "simulated", today=FIRST, progress=quiet)
+        fetch(store, "simulated", today=FIRST, progress=silent)
         asked = TrainSettings(models=("hazard",), draws=2, rotations=5)
-        train(store, asked, until=FIRST - pd.Timedelta(days=1), place=place_of(home), progress=quiet)
+        train(store, asked, until=FIRST - pd.Timedelta(days=1), place=place_of(home), progress=silent)
     with out.open("w", encoding="utf-8", buffering=1) as file:
         for day in pd.date_range(FIRST, periods=count):
             start = process_time()
-            done = one_round(Watch(home), now=day + pd.Timedelta(days=1, hours=6), place=place_of(home), progress=quiet)
+            done = one_round(Watch(home), now=day + pd.Timedelta(days=1, hours=6), place=place_of(home), progress=silent)
             row = {
                 "day": f"{day:%Y-%m-%d}",
                 "seconds": process_time() - start,
@@ -77,7 +76,7 @@ def live(home: Home, count: int, out: Path) -> None:
             }
             file.write(json.dumps(row | {"troubles": done.troubles}) + "\n")
     with Store.open(Home(home.folder / "at once").store) as store:
-        fetch(store, "simulated", today=day + pd.Timedelta(days=1, hours=6), progress=quiet)
+        fetch(store, "simulated", today=day + pd.Timedelta(days=1, hours=6), progress=silent)
 
 
 def world_until(last: pd.Timestamp) -> dict[str, pd.DataFrame]:

@@ -10,6 +10,7 @@ from small_market import small_market
 
 from models.catalog import COMPOSITES
 from sources.errors import BadInput, MissingData
+from sources.progress import silent
 from sources.target import ALTCOINS
 from training.best_of import PRIOR_TRIALS
 from training.chance import configuration_of
@@ -22,10 +23,6 @@ from training.tracking import TrackingPlace, count_trials, tracking, trials_of
 FIRST_TEST, UNTIL = pd.Timestamp("2018-01-01"), "2021-12-31"
 ASKED = Sweep((ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=60, first_test=FIRST_TEST, seed=3)
 SETTINGS = TrainSettings(first_test=FIRST_TEST)
-
-
-def quiet(label: str, done: int, total: int) -> None:
-    """No bar."""
 
 
 def arena(data: Dataset, asked: Sweep = ASKED) -> Arena:
@@ -78,7 +75,7 @@ def test_a_candidate_that_is_in_the_catalogue_has_its_name_there() -> None:
 
 def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Path) -> None:
     made, candidates = arena(noise), ASKED.candidates()
-    tallies = search(made, ASKED, candidates, opened(tmp_path, ASKED, "0"), quiet)
+    tallies = search(made, ASKED, candidates, opened(tmp_path, ASKED, "0"), silent)
     found = found_by(made, ASKED, candidates, tallies)
     assert not found["found"]
     assert found["tried"] == 60
@@ -91,7 +88,7 @@ def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Pat
 def test_a_signal_in_every_input_is_found_by_chance_hardly_ever(tmp_path: Path) -> None:
     asked = replace(ASKED, trials=12)
     made, candidates = arena(small_market(SETTINGS, seed=1, until=UNTIL, signal=2.0), asked), asked.candidates()
-    found = found_by(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), quiet))
+    found = found_by(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent))
     assert found["search_p"] == 1 / 40
     assert found["test"]["skill_climatology"]["low"] > 0
 
@@ -111,7 +108,7 @@ def test_each_rotation_is_cut_short_by_its_own_numbers_alone(noise: Dataset) -> 
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(noise: Dataset, tmp_path: Path) -> None:
     made, asked = arena(noise), replace(ASKED, trials=20)
     candidates = asked.candidates()
-    whole = search(made, asked, candidates, opened(tmp_path / "whole", asked, "0"), quiet)
+    whole = search(made, asked, candidates, opened(tmp_path / "whole", asked, "0"), silent)
 
     def stop(label: str, done: int, total: int) -> None:
         if done == 7:

@@ -24,6 +24,7 @@ from models.registry import aliases, load_champion
 from sources.batches import Batch
 from sources.errors import BadInput, MissingData, NoChampion, Refused, UnknownName
 from sources.layout import batches
+from sources.progress import silent
 from sources.series import COIN_PRICE, RUT
 from sources.simulated import simulate
 from sources.store import Store
@@ -65,10 +66,6 @@ FORECAST = [0.27436801155490054, 0.34657754395008733, 0.34677941063798456]
 """Rallies since 2017 and the hazard's forecast of 2018-01-07 on the simulated market, as they were then."""
 
 
-def quiet(label: str, done: int, total: int) -> None:
-    """No bar."""
-
-
 @dataclass(frozen=True)
 class World:
     """A home in which the three examples were trained and scored, and what each training said."""
@@ -103,7 +100,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     with Store.open(home.store, read_only=True) as store, pytest.MonkeyPatch.context() as without_pictures:
         without_pictures.setattr(tracking_module, "write_figures", lambda record, folder: folder.mkdir())
         reports = {
-            name: train(store, settings(target), until=UNTIL, place=jobs.place_of(home), progress=quiet)
+            name: train(store, settings(target), until=UNTIL, place=jobs.place_of(home), progress=silent)
             for name, target in targets.items()
         }
     for target in targets.values():

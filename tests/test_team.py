@@ -11,12 +11,13 @@ import httpx
 import pytest
 import yaml
 from team_server import ADMIN_PASSWORD, DATABASE_PASSWORD, TEAM, Team, program, team
-from test_train import SETTINGS, job, quiet
+from test_train import SETTINGS, job
 
 from altrally.cli import run
 from altrally.settings import open_home
 from models.registry import load_champion
 from sources.errors import BadInput, StoreUnusable
+from sources.progress import silent
 from training.best_of import PRIOR_TRIALS
 from training.tracking import TrackingPlace, tracking, tried_on
 from training.train import TrainReport, train_on
@@ -58,7 +59,7 @@ def trained(served: Team, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     homes = {name: TrackingPlace(served.address, None, tmp_path_factory.mktemp(name)) for name in PASSWORDS}
     with pytest.MonkeyPatch.context() as patch:
         log_in(patch, "ann", PASSWORDS["ann"])
-        return Trained(served, train_on(job(QUICK), homes["ann"], quiet), homes)
+        return Trained(served, train_on(job(QUICK), homes["ann"], silent), homes)
 
 
 def log_in(patch: pytest.MonkeyPatch, name: str, password: str) -> None:

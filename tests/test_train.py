@@ -16,6 +16,7 @@ from small_market import small_market
 
 from models.registry import aliases, list_runs, load_champion
 from sources.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
+from sources.progress import silent
 from sources.target import ALTCOINS
 from training.bootstrap import Interval
 from training.compare import compare
@@ -31,10 +32,6 @@ from training.walk_forward import quarters, usable
 SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("hazard", "logit", "momentum"), draws=20, rotations=40)
 HAZARD = replace(SETTINGS, models=("hazard",))
 COLUMNS = [f"skill_{name}" for name in ("climatology", "random_walk", "momentum")]
-
-
-def quiet(label: str, done: int, total: int) -> None:
-    """No bar."""
 
 
 def place_in(home: Path) -> TrackingPlace:
@@ -59,7 +56,7 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """A home trained once; copied by the tests that train again."""
     home = tmp_path_factory.mktemp("trained")
-    return home, train_on(job(), place_in(home), quiet)
+    return home, train_on(job(), place_in(home), silent)
 
 
 @pytest.fixture
@@ -89,7 +86,7 @@ def test_the_first_training_makes_the_default_model_champion_and_unproven(first:
 
 
 def test_the_default_model_is_trained_in_an_empty_home_though_another_was_asked_for(tmp_path: Path) -> None:
-    report = train_on(job(replace(SETTINGS, models=("momentum",), draws=2)), place_in(tmp_path), quiet)
+    report = train_on(job(replace(SETTINGS, models=("momentum",), draws=2)), place_in(tmp_path), silent)
     assert [model["model"] for model in report.models] == ["hazard", "momentum"]
     assert version_tags(tmp_path)["model"] == "hazard"
 
@@ -177,19 +174,19 @@ def test_a_training_that_breaks_off_leaves_no_champion_and_no_running_run(tmp_pa
 
     monkeypatch.setattr("training.tracking.write_figures", full_disk)
     with pytest.raises(StoreUnusable, match=r"No space left on device\. What was learnt is kept"):
-        train_on(job(replace(SETTINGS, draws=2)), place_in(tmp_path), quiet)
+        train_on(job(replace(SETTINGS, draws=2)), place_in(tmp_path), silent)
     assert aliases(place_in(tmp_path).uri) == {}
     assert set(list_runs(place_in(tmp_path).uri)["status"]) == {"FAILED"}
 
 
 def test_the_same_training_again_is_a_refresh_and_no_trial(trained: Path) -> None:
-    report = train_on(job(HAZARD), place_in(trained), quiet)
+    report = train_on(job(HAZARD), place_in(trained), silent)
     assert report.decisions[0] == "hazard v4 is champion: a refresh of v1, unproven."
     assert report.trials == 57
 
 
 def test_later_data_refresh_the_champion(trained: Path) -> None:
-    train_on(job(HAZARD, until="2024-12-31"), place_in(trained), quiet)
+    train_on(job(HAZARD, until="2024-12-31"), place_in(trained), silent)
     assert aliases(place_in(trained).uri)["champion"] == "4"
     assert champion_card(trained).trained_as_of == "2024-12-31"
 
@@ -204,13 +201,13 @@ def test_later_data_refresh_the_champion(trained: Path) -> None:
     ids=["earlier data", "another past", "gates closed"],
 )
 def test_a_refresh_that_may_not_be_says_why_and_leaves_the_champion(trained: Path, second: Job, reason: str) -> None:
-    report = train_on(second, place_in(trained), quiet)
+    report = train_on(second, place_in(trained), silent)
     assert reason in report.decisions[0]
     assert aliases(place_in(trained).uri) == {"champion": "1", "challenger": "2"}
 
 
 def test_another_configuration_becomes_challenger_never_champion(trained: Path) -> None:
-    report = train_on(job(replace(HAZARD, start=pd.Timestamp("2016-01-01"))), place_in(trained), quiet)
+    report = train_on(job(replace(HAZARD, start=pd.Timestamp("2016-01-01"))), place_in(trained), silent)
     assert "stays: its configuration wasn't trained" in report.decisions[0]
     assert aliases(place_in(trained).uri) == {"champion": "1", "challenger": "4"}
     assert report.trials == 58
@@ -218,7 +215,7 @@ def test_another_configuration_becomes_challenger_never_champion(trained: Path) 
 
 def test_another_outcome_moves_no_alias(trained: Path) -> None:
     before = aliases(place_in(trained).uri)
-    report = train_on(job(replace(HAZARD, target=ALTCOINS.asking(move=0.4))), place_in(trained), quiet)
+    report = train_on(job(replace(HAZARD, target=ALTCOINS.asking(move=0.4))), place_in(trained), silent)
     assert "first_passage 0.3 within 30/60/90 days on the simulated market; nothing here was compared" in report.decisions[0]
     assert aliases(place_in(trained).uri) == before
     with pytest.raises(Refused, match=r"first_passage 0\.4"):
@@ -260,7 +257,7 @@ def test_promotion_needs_the_interval_above_zero_and_every_null_below_five_perce
 
 def test_a_promotion_that_is_earned_moves_the_alias(trained: Path) -> None:
     place = place_in(trained)
-    better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, quiet).models[0]["run_id"]
+    better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, silent).models[0]["run_id"]
     assert promote(place, better[:10]) == "logit v4 is champion."
     assert aliases(place.uri)["champion"] == "4"
 
@@ -269,7 +266,7 @@ def test_a_better_score_is_not_enough_where_a_null_is_missing_or_weak(trained: P
     from mlflow import MlflowClient
 
     place = place_in(trained)
-    better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, quiet).models[0]["run_id"]
+    better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, silent).models[0]["run_id"]
     MlflowClient(place.uri).log_metric(better, "best_of_n_60_p", 0.2)
     with pytest.raises(Refused, match=r"its best-of-N p-value is 0\.200, not below 0\.05\.$"):
         promote(place, better)
@@ -292,9 +289,9 @@ def test_force_needs_a_reason_and_leaves_it(trained: Path) -> None:
 
 def test_the_best_is_the_best_of_all_that_was_tried_on_the_same_days(trained: Path) -> None:
     place = place_in(trained)
-    again = train_on(job(HAZARD), place, quiet).rows
+    again = train_on(job(HAZARD), place, silent).rows
     assert all(row["unjudged"] == 0 and row["best_of_n_p"] is not None for row in again)
-    later = train_on(job(HAZARD, until="2024-10-31"), place, quiet).rows
+    later = train_on(job(HAZARD, until="2024-10-31"), place, silent).rows
     assert all(row["unjudged"] == 1 and row["best_of_n_p"] is None for row in later)  # logit; momentum always is judged
 
 
@@ -348,7 +345,7 @@ def test_runs_of_other_days_are_compared_on_those_in_common_and_it_is_said_and_k
     from mlflow import MlflowClient
 
     place, client = place_in(trained), MlflowClient(place_in(trained).uri)
-    later = train_on(job(HAZARD, until="2024-12-31"), place, quiet).models[0]["run_id"]
+    later = train_on(job(HAZARD, until="2024-12-31"), place, silent).models[0]["run_id"]
     rows = [row for row in compare(place, ["logit", later]) if row["horizon"] == 60]
     assert rows[0]["n"] == rows[1]["n"]
     assert rows[0]["left_out"] == 0 < rows[1]["left_out"]

@@ -15,6 +15,7 @@ from small_market import small_market
 
 from models.catalog import MODELS
 from sources.errors import Refused, UnknownName
+from sources.progress import silent
 from sources.target import ALTCOINS
 from training.best_of import PRIOR_TRIALS, Tried
 from training.chance import SPACED, Walk, chances
@@ -37,15 +38,11 @@ SETTINGS = TrainSettings(first_test=pd.Timestamp("2021-01-01"))
 NAMES = ["climatology", "random_walk", "random_walk_fitted", "momentum", "hazard"]
 
 
-def quiet(label: str, done: int, total: int) -> None:
-    """No bar."""
-
-
 def verified(
     names: list[str], *, settings: TrainSettings = SETTINGS, first: str = "2021-01-01", last: str = "2024-12-31", signal: float = 0
 ) -> Verification:
     data = small_market(settings, signal=signal)
-    return verify_on(data, settings, names, pd.Timestamp(first), pd.Timestamp(last), quiet)
+    return verify_on(data, settings, names, pd.Timestamp(first), pd.Timestamp(last), silent)
 
 
 @pytest.fixture(scope="module")
@@ -148,30 +145,30 @@ def test_every_quick_model_has_its_nulls_and_the_best_of_all(judged: Verificatio
 def test_what_was_tried_and_is_not_judged_here_leaves_no_p_of_the_best() -> None:
     data = small_market(SETTINGS)
     tried = Tried(60, frozenset({"another"}))
-    found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, quiet, tried=tried)
+    found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, tried=tried)
     assert all(row["best_of_n_p"] is None and row["unjudged"] == 1 and row["trials"] == 60 for row in found.rows)
 
 
 def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path: Path) -> None:
     data, first = small_market(SETTINGS), pd.Timestamp("2024-07-01")
     walk = Walk(data, SETTINGS, usable(quarters(first, data.until), data.outcomes), (first, data.until))
-    quick = chances(["boosted"], walk, quiet)
+    quick = chances(["boosted"], walk, silent)
     assert quick == {}
-    found = chances(["boosted"], walk, quiet, kept=tmp_path)["boosted"]
+    found = chances(["boosted"], walk, silent, kept=tmp_path)["boosted"]
     assert found.shift is not None
     assert len(found.shift.shifts) == 1 + SPACED
     files = sorted(tmp_path.rglob("*.npy"))
     assert len(files) == 2 * (1 + SPACED)
     files[0].unlink()
     files[1].write_bytes(b"half a fi")
-    again = chances(["boosted"], walk, quiet, kept=tmp_path)["boosted"]
+    again = chances(["boosted"], walk, silent, kept=tmp_path)["boosted"]
     assert again.shift is not None
     np.testing.assert_array_equal(found.shift.skill, again.shift.skill)
 
 
 def test_cycles_and_blocks_are_left_out_on_request() -> None:
     data = small_market(SETTINGS)
-    rows = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, quiet, robust=True).rows
+    rows = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, robust=True).rows
     assert {one["block"] for one in rows[0]["ablation"]} >= {"breadth", "crypto_state"}
     assert {one["cycle"] for one in rows[0]["leave_one_cycle_out"]} == {"2017–18", "2020–21", "2023–24"}
     json.dumps(rows, allow_nan=False)

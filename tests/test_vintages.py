@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_live, read_by_the_user, silent, stored_as_they_come
+from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_live, read_by_the_user, stored_as_they_come
 from replay import Market, Replay, Vintages, serving
 from wide_market import declare_few
 
@@ -22,6 +22,7 @@ from sources import fred
 from sources.batches import Batch
 from sources.errors import RevisedWithoutVintages
 from sources.http import Site
+from sources.progress import silent
 from sources.rewritten import rewritten, told
 from sources.series import FED_ASSETS, MONEY_SUPPLY, SPY
 from sources.simulated import simulate

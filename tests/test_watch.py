@@ -21,6 +21,7 @@ from altrally.watch import Round, Watch, is_due, one_round, read_state
 from models.registry import list_runs
 from sources.errors import BadInput, StoreUnusable
 from sources.fetch import fetch
+from sources.progress import silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.settings import TrainSettings
@@ -96,9 +97,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Lived:
     world.drop.mkdir()
     world.lay(FIRST - pd.Timedelta(days=1))
     with Store.open(world.home.store) as store:
-        fetch(store, "files", path=world.drop, today=FIRST, progress=lambda label, done, total: None)
+        fetch(store, "files", path=world.drop, today=FIRST, progress=silent)
         asked = TrainSettings(models=("hazard",), draws=10, rotations=20)
-        train(store, asked, until=FIRST - pd.Timedelta(days=1), place=world.place, progress=lambda label, done, total: None)
+        train(store, asked, until=FIRST - pd.Timedelta(days=1), place=world.place, progress=silent)
     for label in ("reading", "forecasting"):
         with pytest.raises(Killed):
             world.live(FIRST, killed_at=label)
@@ -211,7 +212,7 @@ def test_a_crossing_reaches_the_webhook_once_also_after_it_was_down(world: World
     state.write_text(json.dumps(json.loads(state.read_text()) | {"examined": before.number}))
     listener.answers = [404, 200]
     morning = last.as_of + pd.Timedelta(days=1, hours=9)
-    rounds = [one_round(watch, now=morning, place=world.place, progress=lambda label, done, total: None) for _ in range(3)]
+    rounds = [one_round(watch, now=morning, place=world.place, progress=silent) for _ in range(3)]
     assert [len(done.notices) for done in rounds] == [1, 0, 0]
     assert [len(done.troubles) for done in rounds] == [1, 0, 0]
     assert [body["rose"] for _, body in listener.heard] == [now > was] * 2
@@ -320,4 +321,4 @@ def test_a_home_without_a_forecast_says_what_to_do(world: World, altrally: Invok
     assert (code, err.count("\n")) == (1, 1)
     assert "altrally score" in err
     with pytest.raises(StoreUnusable, match="one home holds one market"):
-        one_round(Watch(world.home, "simulated"), now=QUARTER, place=world.place, progress=lambda label, done, total: None)
+        one_round(Watch(world.home, "simulated"), now=QUARTER, place=world.place, progress=silent)

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from live_home import LATER, QUICK, fetch_live, panel, read_by_the_user, silent
+from live_home import LATER, QUICK, fetch_live, panel, read_by_the_user
 from replay import NO_TICKER, Answer, Market, Params, Replay, chart_body, serving
 from wide_market import COINS, FRED_SERIES, FUNDS, KNOWN, LARGE, declare_few, declare_wide, market_of, more_series, wide_frames
 
 from sources import live
 from sources.fetch import FetchReport, fetch
 from sources.oddities import another_unit, beyond, held_back
+from sources.progress import silent
 from sources.series import FED_ASSETS, HY_SPREAD, SPY
 from sources.store import Store
 

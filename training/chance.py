@@ -11,6 +11,7 @@ import numpy as np
 
 from models.base import BatchedModel
 from models.catalog import MODELS
+from sources.progress import Progress
 from training.best_of import PRIOR_TRIALS, Tried, maximum_null_p_values
 from training.bootstrap import Floats
 from training.dataset import Dataset
@@ -44,7 +45,7 @@ class Walk:
     span: Span
 
 
-def chances(names: Sequence[str], walk: Walk, progress: Any, *, kept: Path | None = None) -> dict[str, Chance]:
+def chances(names: Sequence[str], walk: Walk, progress: Progress, *, kept: Path | None = None) -> dict[str, Chance]:
     """Every model refitted on every rotation.
 
     Models that can't be refitted in batches are left out, or with a folder `kept` refitted on `SPACED` rotations, each remembered

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,10 @@ from features.registry import FEATURES
 from models.catalog import MODELS
 from models.engine import spread
 from sources.errors import BadInput, Refused
+from sources.progress import Progress
 from training.power import COINS, END, LEAST_YEARS, REFITTED, REPETITIONS, SHIFTS, STOCKS, Scenario, judge_market
 from training.settings import TrainSettings, configuration
 
-Progress = Callable[[str, int, int], None]
 Line = dict[str, Any]
 
 MOST_YEARS = 100

@@ -21,6 +21,7 @@ from models.climatology import Climatology
 from models.engine import spread
 from sources.errors import MissingData
 from sources.gates import last_known
+from sources.progress import Progress
 from sources.store import Store
 from sources.target import Target, judged_horizon
 from training.best_of import spa_p_values
@@ -192,7 +193,7 @@ class Tally:
         return bool(np.isnan(self.whole[0]))
 
 
-def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, progress: Any) -> dict[str, Any]:
+def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, progress: Progress) -> dict[str, Any]:
     """Count, search, judge the winner once, and say whether anything was found.
 
     What was tried is kept in `folder` (an Optuna study in a journal), so that the same command goes on after a stop; one run in
@@ -315,7 +316,7 @@ def opened(folder: Path, asked: Sweep, snapshot: str) -> "optuna.Study":
     return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
 
-def search(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Any) -> list[Tally]:
+def search(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress) -> list[Tally]:
     """Every candidate's tally, those kept in the study as they are."""
     kept = {int(one.user_attrs["number"]): read_tally(one.user_attrs) for one in study.get_trials(deepcopy=False)}
     for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):

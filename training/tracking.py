@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from models.card import Card
 from models.forecaster import Forecaster
 from models.registry import (
+    CARD_FILE,
     EXPERIMENT,
     FORECASTS_FILE,
     MODEL_FILE,
@@ -39,7 +40,8 @@ from models.registry import (
 from models.saving import TRUSTED_TYPES, digest
 from sources.copies import damage, keep_copy, unfinished
 from sources.errors import NoChampion, StoreUnusable
-from sources.secrets import shown
+from sources.progress import Progress
+from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
@@ -174,7 +176,7 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
         first_line = str(getattr(error.__cause__ or error, "orig", error)).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
             first_line = f"another version of MLflow left them. Copy them, then run `mlflow db upgrade {place.uri}`"
-        raise StoreUnusable(shown(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
+        raise StoreUnusable(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
 @contextmanager
@@ -412,7 +414,7 @@ def skills_of(tracker: Tracker, run_id: str) -> NDArray[np.float64] | None:
 
 
 def log_training(
-    tracker: Tracker, training: TrainingRecord, models: Mapping[str, ModelRecord], progress: Callable[[str, int, int], None]
+    tracker: Tracker, training: TrainingRecord, models: Mapping[str, ModelRecord], progress: Progress
 ) -> tuple[str, dict[str, Registered]]:
     """One parent run, one child run and one registered version a model; the parent's id and the versions by model name.
 
@@ -512,7 +514,7 @@ def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame],
         if record is not None:
             for name, text in record.texts.items():
                 (Path(folder) / name).write_text(text, encoding="utf-8")
-            tracker.client.log_dict(run_id, record.card.to_json(), "card.json")
+            tracker.client.log_dict(run_id, record.card.to_json(), CARD_FILE)
         tracker.client.log_artifacts(run_id, folder)
 
 

@@ -14,6 +14,7 @@ from models.catalog import MODELS, default_model
 from models.forecaster import assemble
 from models.hazard_table import hazard_table
 from sources.gates import freshness
+from sources.progress import Progress
 from sources.series import COIN_PRICE
 from sources.store import Store
 from sources.target import judged_horizon
@@ -40,7 +41,7 @@ from training.tracking import (
     tracking,
     tried_before,
 )
-from training.verify import Progress, judge, model_names, table, walk_all
+from training.verify import judge, model_names, table, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 MOST_MISSING = 0.5

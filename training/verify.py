@@ -1,7 +1,7 @@
 """Judge forecasts: scores, skill against three baselines with intervals, and what overlap leaves of the sample."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from models.base import BatchedModel, HorizonModel
 from models.catalog import MODELS, ModelSpec, default_model
 from sources.errors import BadInput, UnknownName
 from sources.gates import last_known
+from sources.progress import Progress
 from sources.store import Store
 from training.ablation import ablation
 from training.best_of import Tried, spa_p_values
@@ -26,8 +27,6 @@ from training.plain import plain
 from training.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
-
-Progress = Callable[[str, int, int], None]
 
 BASELINES = (CLIMATOLOGY, *RANDOM_WALKS, MOMENTUM)
 """Always forecast, whichever models are asked for: skill is measured against them."""
@@ -51,7 +50,6 @@ def verify(
     *,
     start: pd.Timestamp | None = None,
     end: pd.Timestamp | None = None,
-    models: Sequence[str] | None = None,
     progress: Progress,
     tried: Tried = NOTHING_TRIED,
     kept: Path | None = None,
@@ -63,14 +61,13 @@ def verify(
     rotation by rotation, each remembered there; `robust` adds each cycle left out, and each block of the default model.
     Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
     """
-    chosen = replace(settings, models=None if models is None else tuple(models))
-    names = model_names(chosen)
+    names = model_names(settings)
     first, last = start or settings.first_test, end or last_known(store)
     if first > last:
         raise BadInput(f"The first day to forecast ({first:%Y-%m-%d}) is after the last ({last:%Y-%m-%d}).")
     progress("building features", 0, 0)
-    data = prepare(store, chosen, last_known(store))
-    return verify_on(data, chosen, names, first, last, progress, tried=tried, kept=kept, robust=robust)
+    data = prepare(store, settings, last_known(store))
+    return verify_on(data, settings, names, first, last, progress, tried=tried, kept=kept, robust=robust)
 
 
 def verify_on(
