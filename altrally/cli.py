@@ -94,11 +94,12 @@ def home_of(context: typer.Context) -> Home:
 
 @app.command()
 def demo(context: typer.Context) -> None:
-    """Run the whole job on a simulated market."""
+    """Run the whole job on a simulated market, in a home of its own: what it trains goes to no tracking server."""
     from altrally import jobs
     from altrally.settings import DEMO_HOME, open_home
 
-    jobs.demo(open_home(*context.obj, fallback=DEMO_HOME))
+    folder, _ = context.obj
+    jobs.demo(open_home(folder, fallback=DEMO_HOME))
 
 
 @app.command()

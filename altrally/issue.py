@@ -8,7 +8,8 @@ import pandas as pd
 
 from altrally.ledger import Entry, Ledger
 from altrally.settings import Home
-from sources.errors import NoChampion
+from sources.errors import NoChampion, Refused
+from sources.secrets import redacted
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
@@ -38,8 +39,8 @@ def issue(
 ) -> Issued:
     """The champion's forecast at the end of a day (None: the last one known), recorded.
 
-    Raises StoreUnusable or LedgerBroken, and then no forecast is issued. The models' libraries take as long to import as the
-    features to build: side by side.
+    Raises Refused where the champion is of another market, StoreUnusable or LedgerBroken, and then no forecast is issued. The
+    models' libraries take as long to import as the features to build: side by side.
     """
     with ThreadPoolExecutor(1) as side:
         loading = side.submit(champion_of, home, target)
@@ -47,6 +48,7 @@ def issue(
 
         inputs = inputs_known(store, day_of(store, typed, now), target)
         champion = loading.result()
+    require_market(champion, home, store)
     issued = score(inputs, champion, in_sample=in_sample)
     from training.tracking import code_version
 
@@ -59,6 +61,16 @@ def issue(
             code_version=code_version(),
         )
     return Issued(issued, entry, inputs, champion)
+
+
+def require_market(champion: "Champion", home: Home, store: Store) -> None:
+    """Refuse to score a market by a model of another, as can lie on a server that two markets share."""
+    learnt, here = champion.card.market, store.market
+    if learnt != here:
+        raise Refused(
+            f"The champion at {redacted(home.tracking_uri)} was trained on the {learnt} market, and {home.folder} holds the {here} "
+            "one. Give each market a tracking server, or a home, of its own."
+        )
 
 
 def champion_of(home: Home, target: Target = ALTCOINS) -> "Champion":

@@ -202,11 +202,11 @@ def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
 
 def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
     """The track record as of now; `export` is written once the chain was found whole."""
-    from altrally.ledger import Ledger
+    from altrally.ledger import Ledger, head_file
     from altrally.track_record import publish, resolve, told
 
     with opened(home) as store:
-        if not home.ledger.exists():
+        if not home.ledger.exists() and not head_file(home.ledger).exists():
             raise MissingData("No forecast has been issued in this home yet. Run `altrally score` first.")
         with Ledger.open(home.ledger) as book:
             book.verify()

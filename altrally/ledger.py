@@ -186,11 +186,16 @@ class Ledger:
         return last
 
     def verify_mirror(self) -> None:
-        """Every line of the mirror is a line of the ledger. Raises LedgerBroken."""
+        """The mirror, where there is one, holds the lines of the ledger. Raises StoreUnusable."""
         with clear_errors(self.path):
-            bodies = [text for (text,) in self._connection.execute("SELECT body FROM lines ORDER BY number")]
-            if mirror(self.path).exists() and list(mirrored(self.path)) != bodies:
-                raise broken(self.path, f"its mirror {mirror(self.path).name} isn't the same")
+            if mirror(self.path).exists() and list(mirrored(self.path)) != self._after(0):
+                raise StoreUnusable("it doesn't hold the lines of the ledger")
+
+    def write_mirror(self) -> None:
+        """Write the mirror anew from the lines; what stood there is kept beside it."""
+        with clear_errors(self.path), alone(self.path):
+            set_aside(mirror(self.path))
+            follow(self.path, self._after)
 
     def _followed(self, head: Head) -> Head:
         last = Head(0, BEGINNING)
@@ -221,8 +226,13 @@ class Ledger:
                 entries = [self._put(body) for body in bodies]
             if self.head() != head:
                 write_head(self.path, self.head())
-                follow(self.path, self._after)
+            follow(self.path, self._after)  # always: a kill may have left the mirror behind
         return entries
+
+    def recorded(self, outcome: Mapping[str, Any]) -> bool:
+        """Whether an outcome of this as_of, market, outcome and days stands in any line."""
+        key = identity({"kind": OUTCOME, **outcome})
+        return self._connection.execute("SELECT 1 FROM lines WHERE key = ?", (key,)).fetchone() is not None
 
     def _after(self, number: int) -> list[str]:
         rows = self._connection.execute("SELECT body FROM lines WHERE number > ? ORDER BY number", (number,))

@@ -37,7 +37,10 @@ def crossing(text: str, target: Target = ALTCOINS) -> Crossing:
 
 
 def crossed(lines: Iterable[Line], examined: int, crossings: Sequence[Crossing], target: Target = ALTCOINS) -> list[dict[str, Any]]:
-    """Each level crossed by a live forecast of a target after line `examined`, against the live one of the newest earlier day."""
+    """Each level crossed by a live forecast of a target after line `examined`, against the live one of the newest earlier day.
+
+    Where the two forecast different events (another threshold, another outcome) nothing was crossed.
+    """
     by_day: dict[pd.Timestamp, Line] = {}
     for line in lines:
         if line.kind == SCORE and line.record == LIVE and line.is_of(target):
@@ -46,7 +49,7 @@ def crossed(lines: Iterable[Line], examined: int, crossings: Sequence[Crossing],
         crossing_notice(before, line, crossing)
         for before, line in pairwise([by_day[day] for day in sorted(by_day)])
         for crossing in crossings
-        if line.number > examined
+        if line.number > examined and line.body["outcome"] == before.body["outcome"]
     ]
     return [notice for notice in found if notice]
 

@@ -1,8 +1,11 @@
 """Go through a home file by file: what is damaged is named, what can be brought back is, and for the rest the command is said."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from shlex import quote
 from shutil import rmtree
 from typing import Any
@@ -13,13 +16,14 @@ from altrally.mirror import mirror
 from altrally.settings import Home
 from altrally.watch import state_in
 from models.registry import champion_names, champion_place, damaged_figures, damaged_files
-from sources.copies import bring_back, damage, set_aside
-from sources.errors import AltrallyError, MissingData
+from sources.copies import aside_of, bring_back, copy_of, damage, discard, set_aside
+from sources.errors import AltrallyError, InUse, MissingData, OtherVersion, StoreUnusable
 from sources.store import Store
 from training.scratch import clear
 from training.spool import damaged_works, forget
 from training.tracking import MIGRATED, tracking
 
+OLD_SCHEMA = "another version of MLflow left it"
 UNFINISHED = ("*.new", "*.new.wal", "*.new-journal", "*.new-wal", "*.new-shm", "mlruns/*.new*")
 
 
@@ -39,7 +43,7 @@ class Finding:
 
 def repair(home: Home) -> list[Finding]:
     """Check every file of a home, and mend what can be mended. No other process of altrally may be at work in it."""
-    checks = (stale_files, store, runs, artifacts, works, ledger, state)
+    checks = (stale_files, store, runs, works, ledger, state)
     return [finding for check in checks for finding in check(home)]
 
 
@@ -92,26 +96,59 @@ def store(home: Home) -> Iterator[Finding]:
 
 
 def runs(home: Home) -> Iterator[Finding]:
-    """The database of runs is sound, and every run says what was logged."""
+    """The database of runs is sound, every run says what was logged, and so do its files."""
     if home.tracking_server or not home.artifacts.parent.exists():
         return
-    why = damage_of_runs(home)
-    if why is None:
+    try:
+        why = damage_of_runs(home)
+    except InUse as error:
+        yield Finding(str(home.database), str(error).rstrip("."), "left as it is", command(home, "repair"))
         return
+    except OtherVersion as error:
+        if schema_of(home.database) == schema_of(copy_of(home.database)):
+            yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {home.tracking_uri}")
+            return
+        why = str(error)
+    if why is not None:
+        yield brought_back(home, why)
+    yield from artifacts(home)
+
+
+def brought_back(home: Home, why: str) -> Finding:
+    """A database for which its copy was taken, where that is whole. What was there is kept beside it."""
     aside = bring_back(home.database)
-    if aside is not None and damage_of_runs(home) is None:
-        yield Finding(str(home.database), why, f"its copy was brought back, the damaged one is {aside.name}", None)
-        return
-    yield Finding(
-        str(home.database), why, f"moved to {set_aside(home.database).name}: its copy is no better", command(home, "train")
-    )
+    if aside is not None and failure(partial(require_runs, home)) is None:
+        return Finding(str(home.database), why, f"its copy was brought back, the damaged one is {aside.name}", None)
+    if aside is None:
+        aside = set_aside(home.database)
+    else:
+        discard(home.database)  # it is the copy by now
+    return Finding(str(home.database), why, f"moved to {aside.name}: its copy is no better", command(home, "train"))
+
+
+def require_runs(home: Home) -> None:
+    """Raises StoreUnusable where the database isn't whole."""
+    why = damage_of_runs(home)
+    if why is not None:
+        raise StoreUnusable(why)
+
+
+def schema_of(database: Path) -> str:
+    """The version of MLflow's tables in a database; '' where it can't be told."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+    except (sqlite3.Error, TypeError):
+        return ""
 
 
 def damage_of_runs(home: Home) -> str | None:
-    """What is wrong with the database; None if nothing is, or there never was one."""
+    """What is wrong with the database; None if nothing is, or there never was one. Raises InUse or OtherVersion."""
     if not home.database.exists() and not any(home.artifacts.glob("*")):
         return None
     why = damage(home.database, MIGRATED)
+    if why and "locked" in why:
+        raise InUse(f"{home.database} is in use by another process.")
     if why:
         return why
     try:
@@ -119,6 +156,8 @@ def damage_of_runs(home: Home) -> str | None:
         require_champion(home)
         with tracking(place_of(home)):
             pass
+    except (InUse, OtherVersion):
+        raise
     except AltrallyError as error:
         return str(error)
     return f"run {changed[0]} doesn't say what was logged" if changed else None
@@ -132,7 +171,7 @@ def require_champion(home: Home) -> None:
 
 def artifacts(home: Home) -> Iterator[Finding]:
     """Every file of a run is the one that was logged. One that isn't matters for champions alone."""
-    if home.tracking_server or not home.database.exists():
+    if not home.database.exists():
         return
     champions = {champion_place(home.tracking_uri, name).run_id for name in champion_names(home.database)}
     for run, file in damaged_files(home.database, home.artifacts):
@@ -149,22 +188,31 @@ def works(home: Home) -> Iterator[Finding]:
 
 
 def ledger(home: Home) -> Iterator[Finding]:
-    """The chain is whole; else it is written anew from its mirror."""
+    """The chain is whole; else it is written anew from its mirror. From a whole chain the mirror is, where it isn't the same."""
     if not any(file.exists() for file in (home.ledger, head_file(home.ledger), mirror(home.ledger))):
         return
-    why = failure(lambda: check_ledger(home))
+    why = failure(partial(with_ledger, home, Ledger.verify))
     if why is None:
+        yield from mirrored_again(home)
         return
     rebuilt = failure(lambda: rebuild(home.ledger))
     done = "written anew from its mirror" if rebuilt is None else "nothing: its mirror doesn't hold all of it either"
     yield Finding(str(home.ledger), why, done, None if rebuilt is None else "bring back a copy that is whole")
 
 
-def check_ledger(home: Home) -> None:
-    """Follow its chain, and its mirror."""
+def mirrored_again(home: Home) -> Iterator[Finding]:
+    """The mirror holds what the ledger does."""
+    why = failure(partial(with_ledger, home, Ledger.verify_mirror))
+    if why is not None:
+        with_ledger(home, Ledger.write_mirror)
+        done = f"written anew from the ledger, whose chain is whole; the former one is {aside_of(mirror(home.ledger)).name}"
+        yield Finding(str(mirror(home.ledger)), why, done, None)
+
+
+def with_ledger(home: Home, step: Callable[[Ledger], object]) -> None:
+    """Something done with the ledger of a home."""
     with Ledger.open(home.ledger) as opened:
-        opened.verify()
-        opened.verify_mirror()
+        step(opened)
 
 
 def state(home: Home) -> Iterator[Finding]:

@@ -86,15 +86,18 @@ class Resolved(NamedTuple):
 
 
 def resolve(ledger: Ledger, store: Store, *, until: pd.Timestamp, now: pd.Timestamp, since: int = 1) -> Resolved:
-    """Record every outcome known by the end of `until` that isn't recorded yet, of forecasts in lines from `since` on.
+    """Record every outcome known by the end of `until` that isn't recorded yet, of forecasts of this market in lines from `since`.
 
     The index is read as known by then. What was recorded before stays, whatever the data say now.
     """
     following = ledger.head().lines + 1  # before reading: a line added meanwhile is left to the next look
     table = forecasts(ledger.lines(since))
-    waiting = table.loc[table["event"].isna(), "line"]
-    open_from = following if waiting.empty else int(waiting.min())
-    return Resolved(record_outcomes(ledger, store, overdue(table, until), until, now), open_from)
+    waiting = table[table["event"].isna() & (table["market"] == store.market)]
+    due = overdue(waiting, until)
+    told_before = [index for index, row in due.iterrows() if ledger.recorded(event_of(row.to_dict()))]  # in a line before `since`
+    waiting, due = waiting.drop(told_before), due.drop(told_before)
+    open_from = following if waiting.empty else int(waiting["line"].min())
+    return Resolved(record_outcomes(ledger, store, due, until, now), open_from)
 
 
 def record_outcomes(ledger: Ledger, store: Store, due: pd.DataFrame, until: pd.Timestamp, now: pd.Timestamp) -> int:
@@ -125,9 +128,14 @@ def what_came(made: Outcomes, row: Mapping[Hashable, Any]) -> dict[str, Any] | N
     event, label_end, known = found
     if pd.isna(event):
         return None
-    dates = {"as_of": f"{as_of:%Y-%m-%d}", "label_end": f"{label_end:%Y-%m-%d}", "known": f"{known:%Y-%m-%d}"}
-    outcome = outcome_of(row)
-    return {**dates, "market": row["market"], "outcome": outcome, "days": int(days), "event": int(event)}
+    dates = {"label_end": f"{label_end:%Y-%m-%d}", "known": f"{known:%Y-%m-%d}"}
+    return {**event_of(row), **dates, "event": int(event)}
+
+
+def event_of(row: Mapping[Hashable, Any]) -> dict[str, Any]:
+    """What a row of `forecasts` speaks of, as the ledger names it."""
+    day = f"{row['as_of']:%Y-%m-%d}"
+    return {"as_of": day, "market": row["market"], "outcome": outcome_of(row), "days": int(row["horizon"])}
 
 
 def overdue(table: pd.DataFrame, until: pd.Timestamp) -> pd.DataFrame:

@@ -143,10 +143,10 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
     with Store.open(watch.home.store, read_only=True) as store, Ledger.open(watch.home.ledger) as ledger:
         ledger.verify()
         at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
-        learnt: list[str] = tried(troubles, [], learn, at) if champion_or_none(watch.home, watch.target) is None else []
+        learnt: list[str] = tried(troubles, [], learn_first, at)
         line = tried(troubles, None, forecast, at)
         if watch.page and line is not None:
-            tried(troubles, None, write_page, at)
+            warnings += tried(troubles, [], write_page, at, line)
         learnt = learnt or tried(troubles, [], learn_when_due, at)
         resolved = tried(troubles, 0, settle, at)
         verdicts = freshness(store, last_complete_day(now))
@@ -198,15 +198,22 @@ def forecast(at: Standing) -> Line | None:
     return said or at.ledger.forecast_of(at.as_of, at.target)
 
 
-def write_page(at: Standing) -> None:
-    """The page of the day, unless it has one: written before anything is trained, so that it tells the line that was issued."""
+def write_page(at: Standing, line: Line) -> list[str]:
+    """The page of the day, unless it has one; why there is none.
+
+    Written before anything is trained, and only while the same data and model say what was issued: it tells that line.
+    """
     from altrally.report.issued import page_of
     from altrally.report.page import page_path
 
     if page_path(at.home.reports(at.target), f"{at.as_of:%Y-%m-%d}").exists():
-        return
+        return []
+    said, now = (line.body["snapshot"], line.body["model"]["run_id"]), at.store.snapshot(at.as_of)
+    if said != (now, champion_of(at.home, at.target).run_id):
+        return [f"No page of {at.as_of:%Y-%m-%d}: data or model changed since it was forecast. `altrally report` issues it anew."]
     at.progress("writing the page", 0, 0)
     page_of(at.home, at.place, at.store, issue(at.home, at.store, at.as_of, at.now, at.target), at.target)
+    return []
 
 
 def learn_when_due(at: Standing) -> list[str]:
@@ -222,6 +229,11 @@ def learn_when_due(at: Standing) -> list[str]:
 def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
     """More than `days` have passed since the last training, or a quarter has begun."""
     return as_of - last > pd.Timedelta(days=days) or (as_of.year, as_of.quarter) > (last.year, last.quarter)
+
+
+def learn_first(at: Standing) -> list[str]:
+    """Train where nothing can be forecast yet."""
+    return learn(at) if champion_or_none(at.home, at.target) is None else []
 
 
 def learn(at: Standing) -> list[str]:

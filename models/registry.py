@@ -271,10 +271,20 @@ def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[P
         return
     if folder.startswith("file:") or Path(folder).is_absolute():
         raise NoChampion(f"The champion's {name} is gone from {folder}. Bring the folder back, or run `altrally train`.")
-    from mlflow.artifacts import download_artifacts
-
     with TemporaryDirectory() as place:
-        yield Path(download_artifacts(artifact_uri=f"{folder}/{name}", dst_path=place, tracking_uri=tracking_uri))
+        yield downloaded(f"{folder}/{name}", Path(place), tracking_uri)
+
+
+def downloaded(address: str, place: Path, tracking_uri: str) -> Path:
+    """One file from a server. Raises StoreUnusable where it doesn't come."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(download_artifacts(artifact_uri=address, dst_path=str(place), tracking_uri=tracking_uri))
+    except (MlflowException, OSError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {why}")) from None
 
 
 def on_disk(folder: str, name: str, home: Path) -> Path | None:

@@ -40,7 +40,11 @@ def listed(home: Path) -> list[str]:
     file = home / LIST
     if not file.exists():
         return []
-    lines = [line.partition("#")[0].strip().upper() for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file} isn't UTF-8 (byte {error.start}); save it as such.") from None
+    lines = [line.partition("#")[0].strip().upper() for line in text.splitlines()]
     odd = next((line for line in lines if len(line.split()) > 1 or "," in line), None)
     if odd is not None:
         raise BadInput(f"{file} holds {odd!r}; write one ticker a line, as Yahoo spells it (BRK-B).")

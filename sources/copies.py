@@ -23,6 +23,11 @@ def copy_of(file: Path) -> Path:
     return file.with_suffix(".copy")
 
 
+def aside_of(file: Path) -> Path:
+    """Where a damaged file is kept."""
+    return file.with_name(f"{file.name}.damaged")
+
+
 def keep_copy(file: Path) -> None:
     """Make the copy what the file is now, all at once; a damaged file leaves the last copy.
 
@@ -45,7 +50,7 @@ def bring_back(file: Path) -> Path | None:
 
     It is written into the same file where SQLite can open that, so that whoever has it open reads the copy from now on.
     """
-    copy, aside = copy_of(file), file.with_name(f"{file.name}.damaged")
+    copy, aside = copy_of(file), aside_of(file)
     if damage(copy):
         return None
     if file.exists():
@@ -65,13 +70,18 @@ def overwrite(file: Path, copy: Path) -> None:
 
 
 def set_aside(file: Path) -> Path:
-    """Move a damaged file away, what its database keeps beside it too."""
-    aside = file.with_name(f"{file.name}.damaged")
-    for ending in ("-wal", "-shm", "-journal", ".wal"):
-        file.with_name(file.name + ending).unlink(missing_ok=True)
+    """Move a damaged file away; what its database keeps beside it is removed."""
+    aside = aside_of(file)
     if file.exists():
         file.replace(aside)
+    discard(file)
     return aside
+
+
+def discard(file: Path) -> None:
+    """Remove a database and what it keeps beside it."""
+    for ending in ("", "-wal", "-shm", "-journal", ".wal"):
+        file.with_name(file.name + ending).unlink(missing_ok=True)
 
 
 def damage(file: Path, *checks: str) -> str | None:

@@ -46,6 +46,14 @@ class StoreUnusable(AltrallyError):
     """The store is locked, damaged or holds another market."""
 
 
+class InUse(StoreUnusable):
+    """Another process is at work in it: sound, and for the moment not ours."""
+
+
+class OtherVersion(StoreUnusable):
+    """Another version of MLflow left the runs as they are: sound, and not to be read by this one."""
+
+
 class NoChampion(AltrallyError):
     """Nothing has been trained in this home yet."""
 

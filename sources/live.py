@@ -62,13 +62,13 @@ def deliveries(
     """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
     graph, vintages = Site("FRED", endpoints.fred, patience), Site("ALFRED", endpoints.alfred, patience, secret=key)
     metrics, bars = Site("Coin Metrics", endpoints.coins, patience), Site("Yahoo", endpoints.yahoo, patience)
+    names = constituents.listed(store.path.parent)
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
     yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress)
-    names = constituents.listed(store.path.parent)
     if names:
         yield from constituents.deliveries(yahoo.Shelf(store, "stock", constituents.LABEL, today), names, bars, progress)
 

@@ -15,6 +15,7 @@ def made_score(
     base_rate: float = 0.4,
     in_sample: bool = False,
     market: str = "files",
+    threshold: float = 0.3,
 ) -> Score:
     """A forecast of 30, 60 and 90 days."""
     return Score(
@@ -22,7 +23,7 @@ def made_score(
         market=market,
         snapshot=snapshot,
         model={"name": "hazard", "version": "8", "run_id": "1174ddf094e24f0e8cd7fa5cc302f42a"},
-        outcome={"kind": "first_passage", "threshold": 0.3},
+        outcome={"kind": "first_passage", "threshold": threshold},
         horizons=[
             HorizonForecast(days, p, p / 2, (1 + p) / 2, base_rate)
             for days, p in zip((30, 60, 90), probabilities or (0.2, 0.4, 0.5), strict=True)

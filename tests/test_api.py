@@ -8,12 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
 from altrally import api
 from altrally.settings import Home
-from sources.errors import BadInput, UnknownName
+from sources.errors import BadInput, Refused, UnknownName
 from sources.target import ALTCOINS
 
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.py"
@@ -37,6 +38,16 @@ def test_the_command_prints_what_the_call_returns(home: Home, capsys: pytest.Cap
     jobs.score(home, "2023-06-14", ALTCOINS, in_sample=False, as_json=True)
     assert json.loads(capsys.readouterr().out) == issued.score.to_json()
     assert issued.entry.number == 1
+
+
+def test_a_market_is_not_scored_by_a_model_of_another(home: Home, trained_home: Path) -> None:
+    home.store.unlink()
+    shutil.copy(trained_home / "store.duckdb", home.store)
+    with duckdb.connect(str(home.store)) as store:
+        store.execute("UPDATE meta SET value = 'live' WHERE value = 'simulated'")
+    with pytest.raises(Refused, match=r"trained on the simulated market, and .* holds the live one"):
+        api.score(home, pd.Timestamp("2023-06-14"))
+    assert not home.ledger.exists()
 
 
 def test_the_clock_may_be_passed_in(home: Home) -> None:

@@ -195,6 +195,14 @@ def test_a_list_that_is_none_is_refused(tmp_path: Path) -> None:
         listed(tmp_path)
 
 
+def test_a_list_is_utf_8_with_or_without_a_mark(tmp_path: Path) -> None:
+    (tmp_path / constituents.LIST).write_text("N1\n", encoding="utf-8-sig")
+    assert listed(tmp_path) == ["N1"]
+    (tmp_path / constituents.LIST).write_text("N1  # Société\n", encoding="latin-1")
+    with pytest.raises(BadInput, match="isn't UTF-8"):
+        listed(tmp_path)
+
+
 def test_bars_that_do_not_meet_the_stored_ones_are_refused() -> None:
     fetched = bars_of("N1")[["adj_close", "volume"]].set_axis(["close", "volume"], axis=1)
     with pytest.raises(FetchFailed, match="N1 don't reach back"):

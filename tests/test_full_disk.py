@@ -29,6 +29,7 @@ from faulting import (
 from altrally.ledger import Ledger
 from altrally.repair import repair
 from altrally.settings import Home
+from sources.copies import aside_of, copy_of
 from sources.errors import StoreUnusable
 from training.spool import left
 from training.tracking import tracking
@@ -154,6 +155,42 @@ def test_what_was_learnt_outlives_a_database_locked_for_a_minute(world: World, t
     assert code == 0, said
     assert "kept since it couldn't be logged" in said
     is_as_ever(world, home)
+
+
+def test_runs_that_another_version_of_mlflow_left_are_left_alone(world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(world.trained.folder, home.folder)
+    for file in (home.database, copy_of(home.database)):
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = '0584bdc529eb'")
+    before = home.database.read_bytes()
+    (finding,) = repair(home)
+    assert finding.next == f"mlflow db upgrade {home.tracking_uri}"
+    assert home.database.read_bytes() == before
+
+
+def test_runs_that_are_in_use_are_left_alone(world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(world.trained.folder, home.folder)
+    with closing(sqlite3.connect(home.database)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        (finding,) = repair(home)
+    assert "in use" in finding.why
+    assert finding.next == f"altrally --home {home.folder} repair"
+    assert repair(home) == []
+
+
+def test_what_is_moved_away_is_the_damaged_file_and_not_its_copy(world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(world.trained.folder, home.folder)
+    for file, statement in ((home.database, "CREATE TABLE ours (one)"), (copy_of(home.database), "CREATE TABLE older (one)")):
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute(statement)
+            database.execute("DELETE FROM alembic_version")
+    (finding,) = repair(home)
+    assert finding.next == f"altrally --home {home.folder} train"
+    with closing(sqlite3.connect(aside_of(home.database))) as database:
+        assert database.execute("SELECT count(*) FROM ours").fetchone() == (0,)
 
 
 HALVES = {

@@ -72,6 +72,21 @@ def test_lines_before_the_first_open_forecast_need_no_second_look(ledger: Ledger
         assert resolve(ledger, store, until=UNTIL, now=NOW) == (0, ledger.head().lines + 1)
 
 
+def test_a_day_told_before_and_forecast_again_is_not_looked_at_for_ever(ledger: Ledger, simulated_home: Path) -> None:
+    put(ledger, made_score("2024-06-02", market="simulated"))
+    with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
+        settled = resolve(ledger, store, until=UNTIL, now=NOW).open_from
+        settled = resolve(ledger, store, until=UNTIL, now=NOW, since=settled).open_from
+        put(ledger, made_score("2024-06-02", market="simulated", snapshot="of a later model"))
+        assert resolve(ledger, store, until=UNTIL, now=NOW, since=settled) == (0, ledger.head().lines + 1)
+
+
+def test_forecasts_of_another_market_are_not_told_by_this_ones_index(ledger: Ledger, simulated_home: Path) -> None:
+    put(ledger, made_score("2024-06-02", market="live"))
+    with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
+        assert resolve(ledger, store, until=UNTIL, now=NOW) == (0, 2)
+
+
 def test_a_day_without_an_index_stays_open_and_is_counted(ledger: Ledger, simulated_home: Path) -> None:
     put(ledger, made_score("2005-01-01", market="simulated"))
     with Store.open(simulated_home / "store.duckdb", read_only=True) as store:

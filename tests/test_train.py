@@ -14,8 +14,8 @@ import pytest
 from faulting import one_picture
 from small_market import small_market
 
-from models.registry import aliases, list_runs, load_champion
-from sources.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
+from models.registry import aliases, damaged_figures, list_runs, load_champion
+from sources.errors import BadInput, MissingData, NoChampion, Refused, StoreUnusable, UnknownName
 from sources.progress import silent
 from sources.target import ALTCOINS
 from training.bootstrap import Interval
@@ -25,7 +25,7 @@ from training.judged import Judged
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
 from training.run_figures import draw_panel, draw_reliability
 from training.settings import TrainSettings
-from training.tracking import TrackingPlace
+from training.tracking import TrackingPlace, log_comparison, tracking
 from training.train import Job, TrainReport, skill_sentence, skill_shown, train_on
 from training.walk_forward import quarters, usable
 
@@ -222,6 +222,28 @@ def test_another_outcome_moves_no_alias(trained: Path) -> None:
         promote(place_in(trained), report.models[0]["run_id"])
     with pytest.raises(Refused, match="different outcomes"):
         compare(place_in(trained), [report.run_id, load_champion(place_in(trained).uri, trained).run_id])
+
+
+def test_a_comparison_that_broke_off_leaves_the_run_saying_what_was_logged(trained: Path) -> None:
+    def stopped(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    place = place_in(trained)
+    run = load_champion(place.uri, trained).run_id
+    with pytest.raises(KeyboardInterrupt), tracking(place) as tracker:
+        log_comparison(tracker, run, against="another", metrics={"gain_60": 0.1}, draw=stopped)
+    assert place.database is not None
+    assert damaged_figures(place.database) == []
+
+
+def test_runs_none_of_whose_forecasts_is_judged_yet_cannot_be_compared(trained: Path) -> None:
+    asked = replace(HAZARD, first_test=pd.Timestamp("2024-07-01"))
+    data = small_market(asked, seed=1, until="2024-07-20", signal=0)
+    folds = usable(quarters(asked.first_test, data.until), data.outcomes)
+    young = Job(asked, data, folds, [], pd.DataFrame({"name": ["breadth"], "block": ["breadth"]}))
+    report = train_on(young, place_in(trained), silent)
+    with pytest.raises(MissingData, match="nothing to compare"):
+        compare(place_in(trained), [report.run_id])
 
 
 def test_promotion_says_every_reason_against_it(first: tuple[Path, TrainReport]) -> None:

@@ -174,6 +174,22 @@ def test_a_bad_day_is_told_and_the_forecast_issued_all_the_same(world: World) ->
     assert (done.forecast["as_of"], done.new_rows) == ("2018-04-03", 0)
 
 
+def test_no_page_tells_other_numbers_than_the_line_of_its_day(world: World) -> None:
+    day = QUARTER + pd.Timedelta(days=2)
+    page, prices = world.home.folder / "reports" / f"{day:%Y-%m-%d}.html", world.drop / "prices.parquet"
+    world.lay(day)
+    whole = pd.read_parquet(prices)
+    whole[whole["date"] < day - pd.Timedelta(days=3)].to_parquet(prices)
+    world.live(day, lay=False)
+    page.unlink()
+    late = world.live(day)
+    assert late.new_rows > 0
+    assert "data or model changed since it was forecast" in " ".join(late.warnings)
+    assert not page.exists()
+    with Ledger.open(world.home.ledger) as ledger:
+        assert [line.kind for line in ledger.lines()].count("score") == 4
+
+
 def test_an_outcome_is_recorded_once_it_is_known(world: World) -> None:
     with Ledger.open(world.home.ledger) as ledger:
         put(ledger, made_score("2018-02-28"))
@@ -197,6 +213,10 @@ def test_levels_crossed_are_told_of_new_lines_only(tmp_path: Path) -> None:
     assert told(0) == [("2024-03-02", 0.5, True), ("2024-03-05", 0.6, True), *down]
     assert told(3) == down
     assert told(4) == []
+    with Ledger.open(tmp_path / "ledger.db") as ledger:
+        put(ledger, made_score("2024-03-07", 0.1, 0.99, 0.99, market="simulated", threshold=0.2))
+        lines = list(ledger.lines())
+    assert told(6) == [], "a rise of 20 % is another event"
     text = crossed(lines, 3, levels)[0]["text"]
     assert text.startswith(
         "Simulated market. P(altcoin rally within 60 days) fell below 0.5: 0.49 on 2024-03-06, 0.70 on 2024-03-05"
@@ -317,8 +337,11 @@ def test_a_score_that_cannot_be_recorded_is_not_told(world: World, altrally: Inv
 
 def test_a_home_without_a_forecast_says_what_to_do(world: World, altrally: Invoke) -> None:
     world.home.ledger.unlink()
-    code, _, err = altrally("--home", world.home.folder, "ledger")
-    assert (code, err.count("\n")) == (1, 1)
-    assert "altrally score" in err
+    for word in ("altrally repair", "altrally score"):
+        code, _, err = altrally("--home", world.home.folder, "ledger")
+        assert (code, err.count("\n")) == (1, 1)
+        assert word in err, "a lost ledger isn't one that never was"
+        for file in world.home.folder.glob("ledger.*"):
+            file.unlink()
     with pytest.raises(StoreUnusable, match="one home holds one market"):
         one_round(Watch(world.home, "simulated"), now=QUARTER, place=world.place, progress=silent)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from models.registry import find_run, list_runs
-from sources.errors import NoChampion, Refused
+from sources.errors import MissingData, NoChampion, Refused
 from sources.target import ALTCOINS, Target, judged_horizon
 from training.bootstrap import difference_interval, skill_interval
 from training.cumulative import cumulative_lead
@@ -64,6 +64,8 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
         require_one_label(chosen)
         candidates = [candidate(tracker, run) for run in chosen]
         table = common_days({one.run_id: one.forecasts for one in candidates})
+        if table.empty:
+            raise MissingData("No day that all of these runs forecast has a known outcome yet: there is nothing to compare.")
         rows = [row for one in candidates for row in scored_beside(table, one, candidates[0])]
         if runs:
             keep_comparison(tracker, table, candidates, rows)

@@ -39,7 +39,7 @@ from models.registry import (
 )
 from models.saving import TRUSTED_TYPES, digest
 from sources.copies import damage, keep_copy, unfinished
-from sources.errors import NoChampion, StoreUnusable
+from sources.errors import InUse, NoChampion, OtherVersion, StoreUnusable
 from sources.progress import Progress
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 WORTH_TWO_PROCESSES = 4
+LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
 ABOUT = (
@@ -158,8 +159,18 @@ def tracking(place: TrackingPlace) -> Iterator[Tracker]:
         sweep(tracker)
         yield tracker
         with alone(place):
-            if place.database is not None and not damaged_figures(place.database):
-                keep_copy(place.database)
+            keep_whole_copy(place)
+
+
+def keep_whole_copy(place: TrackingPlace) -> None:
+    """Keep a second copy of the database, unless a run in it doesn't say what was logged: then the last one stays."""
+    if place.database is None:
+        return
+    changed = damaged_figures(place.database)
+    if changed:
+        LOG.warning("Run %s doesn't say what was logged; no second copy of the runs is kept. Run `altrally repair`.", changed[0])
+        return
+    keep_copy(place.database)
 
 
 @contextmanager
@@ -171,11 +182,12 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     try:
         yield
     except Timeout:
-        raise StoreUnusable(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
+        raise InUse(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first_line = str(getattr(error.__cause__ or error, "orig", error)).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
-            first_line = f"another version of MLflow left them. Copy them, then run `mlflow db upgrade {place.uri}`"
+            way = f"Copy them, then run `mlflow db upgrade {place.uri}`."
+            raise OtherVersion(f"The runs at {place.uri} can't be written: another version of MLflow left them. {way}") from None
         raise StoreUnusable(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
@@ -521,12 +533,15 @@ def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame],
 def log_comparison(
     tracker: Tracker, run_id: str, *, against: str, metrics: Mapping[str, float | None], draw: Callable[[Path], None]
 ) -> None:
-    """What a run gained over another: metrics, a tag that names the other, a picture drawn by `draw`."""
-    log_values(tracker, run_id, {}, metrics)
-    tracker.client.set_tag(run_id, "compared_with", against)
+    """What a run gained over another: metrics, a tag that names the other, a picture drawn by `draw`.
+
+    The picture takes longest and comes first: killed between its figures and their seal, a run doesn't say what was logged.
+    """
     with TemporaryDirectory() as folder:
         draw(Path(folder) / f"against {re.sub(r'[^0-9A-Za-z_.-]+', ' ', against)[:80]}.png")
         tracker.client.log_artifacts(run_id, folder, "comparisons")
+    log_values(tracker, run_id, {}, metrics)
+    tracker.client.set_tag(run_id, "compared_with", against)
     seal(tracker, run_id)
 
 

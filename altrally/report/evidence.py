@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 
 from altrally.audit import audit
-from altrally.ledger import Ledger
+from altrally.ledger import Ledger, canonical
 from altrally.report.facts import Previous
 from altrally.report.words import percent, signed_percent
+from altrally.score import Score
 from altrally.settings import Home
 from features.index import load_index
 from models.card import Card
@@ -22,11 +23,11 @@ from training.settings import TrainSettings
 COLUMNS = ("", "growth a year", "worst fall", "share of days in altcoins", "switches", "lost to dealing")
 
 
-def previous_of(home: Home, day: pd.Timestamp, target: Target) -> Previous | None:
-    """The last live forecast of a target for an earlier day in the ledger; None where there is none."""
+def previous_of(home: Home, score: Score, target: Target) -> Previous | None:
+    """The last live forecast of a target for an earlier day in the ledger; None where there is none, or it was of another event."""
     with Ledger.open(home.ledger) as ledger:
-        line = ledger.last_live(before=day, target=target)
-    return None if line is None else Previous.of(line.body)
+        line = ledger.last_live(before=pd.Timestamp(score.as_of), target=target)
+    return None if line is None or canonical(line.body["outcome"]) != canonical(score.outcome) else Previous.of(line.body)
 
 
 def audited(store: Store, day: pd.Timestamp, target: Target) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ def page_of(home: Home, place: TrackingPlace, store: Store, made: Issued, target
         made.inputs,
         made.score,
         kept,
-        previous=previous_of(home, day, target),
+        previous=previous_of(home, made.score, target),
         audit=audited(store, day, target),
         followed=followed(store, made.champion.card, kept.forecasts, day),
     )
