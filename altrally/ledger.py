@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from altrally.mirror import follow, mirror, mirrored
 from sources.copies import set_aside, unfinished
-from sources.errors import LedgerBroken, StoreUnusable
+from sources.errors import InUse, LedgerBroken, StoreUnusable
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
@@ -406,7 +406,7 @@ def alone(path: Path) -> Iterator[None]:
         with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
             yield
     except Timeout:
-        raise StoreUnusable(f"{path} has been in use by another altrally process for {LOCK_SECONDS} seconds; try again.") from None
+        raise InUse(f"{path} has been in use by another altrally process for {LOCK_SECONDS} seconds; try again.") from None
 
 
 @contextmanager

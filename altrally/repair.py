@@ -44,7 +44,15 @@ class Finding:
 def repair(home: Home) -> list[Finding]:
     """Check every file of a home, and mend what can be mended. No other process of altrally may be at work in it."""
     checks = (stale_files, store, runs, works, ledger, state)
-    return [finding for check in checks for finding in check(home)]
+    return [finding for check in checks for finding in found_by(check, home)]
+
+
+def found_by(check: Callable[[Home], Iterator[Finding]], home: Home) -> list[Finding]:
+    """What a check found; what another process is at work in isn't damaged, and is left to it."""
+    try:
+        return list(check(home))
+    except InUse as error:
+        return [Finding(str(home.folder), str(error).rstrip("."), "left as it is", command(home, "repair"))]
 
 
 def told(findings: Sequence[Finding]) -> str:
@@ -88,6 +96,8 @@ def store(home: Home) -> Iterator[Finding]:
             why = opened.damage()
     except MissingData:
         return
+    except InUse:
+        raise
     except AltrallyError as error:
         why = str(error)
     if why:
@@ -101,9 +111,6 @@ def runs(home: Home) -> Iterator[Finding]:
         return
     try:
         why = damage_of_runs(home)
-    except InUse as error:
-        yield Finding(str(home.database), str(error).rstrip("."), "left as it is", command(home, "repair"))
-        return
     except OtherVersion as error:
         if schema_of(home.database) == schema_of(copy_of(home.database)):
             yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {home.tracking_uri}")
@@ -225,9 +232,11 @@ def state(home: Home) -> Iterator[Finding]:
 
 
 def failure(step: Callable[[], object]) -> str | None:
-    """Why a step fails; None if it doesn't."""
+    """Why a step fails; None if it doesn't. Raises InUse."""
     try:
         step()
+    except InUse:
+        raise
     except AltrallyError as error:
         return str(error)
     return None

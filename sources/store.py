@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from sources.batches import BAR_FIELDS, Batch
 from sources.copies import unfinished
-from sources.errors import BadInput, MissingData, StoreUnusable
+from sources.errors import BadInput, InUse, MissingData, StoreUnusable
 from sources.membership import PREFIX, members_only
 from sources.series import PANELS, SERIES, Panel, Series
 
@@ -447,7 +447,7 @@ def _clear_errors(path: Path) -> Iterator[None]:
     except (duckdb.Error, OSError) as error:
         why = str(error).splitlines()[0]
         if isinstance(error, duckdb.ConnectionException | TimeoutError) or "Could not set lock" in why:
-            raise StoreUnusable(f"{path} is in use by another altrally process; try again when it has finished.") from error
+            raise InUse(f"{path} is in use by another altrally process; try again when it has finished.") from error
         raise _unreadable(path, why) from error
 
 

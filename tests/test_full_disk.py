@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -180,6 +181,19 @@ def test_runs_that_are_in_use_are_left_alone(world: World, tmp_path: Path) -> No
     assert repair(home) == []
 
 
+def test_a_store_that_is_in_use_is_left_alone(world: World, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    shutil.copytree(world.trained.folder, home.folder)
+    words = [sys.executable, "-c", FETCHING, str(home.store)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        findings = repair(home)
+        other.communicate("")
+    assert [finding.next for finding in findings] == [f"altrally --home {home.folder} repair"]
+    assert repair(home) == []
+
+
 def test_what_is_moved_away_is_the_damaged_file_and_not_its_copy(world: World, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     shutil.copytree(world.trained.folder, home.folder)
@@ -193,6 +207,14 @@ def test_what_is_moved_away_is_the_damaged_file_and_not_its_copy(world: World, t
         assert database.execute("SELECT count(*) FROM ours").fetchone() == (0,)
 
 
+FETCHING = """
+import sys
+from pathlib import Path
+from sources.store import Store
+with Store.open(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 HALVES = {
     "amid its first migration": "DELETE FROM alembic_version",
     "before the last one was noted": "UPDATE alembic_version SET version_num = '0584bdc529eb'",
