@@ -1,8 +1,6 @@
 """Go through a home file by file: what is damaged is named, what can be brought back is, and for the rest the command is said."""
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from altrally.ledger import Ledger, head_file, rebuild
 from altrally.mirror import mirror
 from altrally.settings import Home
 from altrally.watch import state_in
-from models.registry import champion_names, champion_place, damaged_figures, damaged_files
+from models.registry import champion_names, champion_place, damaged_figures, damaged_files, rows_of
 from sources.copies import aside_of, bring_back, copy_of, damage, discard, set_aside
 from sources.errors import AltrallyError, InUse, MissingData, OtherVersion, StoreUnusable
 from sources.store import Store
@@ -109,12 +107,17 @@ def runs(home: Home) -> Iterator[Finding]:
     """The database of runs is sound, every run says what was logged, and so do its files."""
     if home.tracking_server or not home.artifacts.parent.exists():
         return
+    why = None
     try:
-        why = damage_of_runs(home)
+        require_runs(home)
+    except InUse:
+        raise
     except OtherVersion as error:
         if schema_of(home.database) == schema_of(copy_of(home.database)):
             yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {home.tracking_uri}")
             return
+        why = str(error)
+    except AltrallyError as error:
         why = str(error)
     if why is not None:
         yield brought_back(home, why)
@@ -134,40 +137,28 @@ def brought_back(home: Home, why: str) -> Finding:
 
 
 def require_runs(home: Home) -> None:
-    """Raises StoreUnusable where the database isn't whole."""
-    why = damage_of_runs(home)
-    if why is not None:
-        raise StoreUnusable(why)
-
-
-def schema_of(database: Path) -> str:
-    """The version of MLflow's tables in a database; '' where it can't be told."""
-    try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
-    except (sqlite3.Error, TypeError):
-        return ""
-
-
-def damage_of_runs(home: Home) -> str | None:
-    """What is wrong with the database; None if nothing is, or there never was one. Raises InUse or OtherVersion."""
+    """Raises StoreUnusable where there was a database and it isn't whole, InUse, or OtherVersion."""
     if not home.database.exists() and not any(home.artifacts.glob("*")):
-        return None
+        return
     why = damage(home.database, MIGRATED)
     if why and "locked" in why:
         raise InUse(f"{home.database} is in use by another process.")
     if why:
-        return why
+        raise StoreUnusable(why)
+    changed = damaged_figures(home.database)
+    require_champion(home)
+    with tracking(place_of(home)):
+        pass
+    if changed:
+        raise StoreUnusable(f"run {changed[0]} doesn't say what was logged")
+
+
+def schema_of(database: Path) -> list[tuple[Any, ...]]:
+    """The version of MLflow's tables in a database; nothing where it can't be told."""
     try:
-        changed = damaged_figures(home.database)
-        require_champion(home)
-        with tracking(place_of(home)):
-            pass
-    except (InUse, OtherVersion):
-        raise
-    except AltrallyError as error:
-        return str(error)
-    return f"run {changed[0]} doesn't say what was logged" if changed else None
+        return rows_of(database, "SELECT version_num FROM alembic_version")
+    except StoreUnusable:
+        return []
 
 
 def require_champion(home: Home) -> None:

@@ -158,9 +158,13 @@ def test_what_was_learnt_outlives_a_database_locked_for_a_minute(world: World, t
     is_as_ever(world, home)
 
 
-def test_runs_that_another_version_of_mlflow_left_are_left_alone(world: World, tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(world.trained.folder, home.folder)
+@pytest.fixture
+def home(world: World, tmp_path: Path) -> Home:
+    """A trained home to do harm to."""
+    return Home(shutil.copytree(world.trained.folder, tmp_path / "home"))
+
+
+def test_runs_that_another_version_of_mlflow_left_are_left_alone(home: Home) -> None:
     for file in (home.database, copy_of(home.database)):
         with closing(sqlite3.connect(file)) as database, database:
             database.execute("UPDATE alembic_version SET version_num = '0584bdc529eb'")
@@ -170,9 +174,7 @@ def test_runs_that_another_version_of_mlflow_left_are_left_alone(world: World, t
     assert home.database.read_bytes() == before
 
 
-def test_runs_that_are_in_use_are_left_alone(world: World, tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(world.trained.folder, home.folder)
+def test_runs_that_are_in_use_are_left_alone(home: Home) -> None:
     with closing(sqlite3.connect(home.database)) as other:
         other.execute("BEGIN EXCLUSIVE")
         (finding,) = repair(home)
@@ -181,9 +183,7 @@ def test_runs_that_are_in_use_are_left_alone(world: World, tmp_path: Path) -> No
     assert repair(home) == []
 
 
-def test_a_store_that_is_in_use_is_left_alone(world: World, tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(world.trained.folder, home.folder)
+def test_a_store_that_is_in_use_is_left_alone(home: Home) -> None:
     words = [sys.executable, "-c", FETCHING, str(home.store)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
@@ -194,9 +194,7 @@ def test_a_store_that_is_in_use_is_left_alone(world: World, tmp_path: Path) -> N
     assert repair(home) == []
 
 
-def test_what_is_moved_away_is_the_damaged_file_and_not_its_copy(world: World, tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(world.trained.folder, home.folder)
+def test_what_is_moved_away_is_the_damaged_file_and_not_its_copy(home: Home) -> None:
     for file, statement in ((home.database, "CREATE TABLE ours (one)"), (copy_of(home.database), "CREATE TABLE older (one)")):
         with closing(sqlite3.connect(file)) as database, database:
             database.execute(statement)
@@ -223,9 +221,7 @@ HALVES = {
 
 
 @pytest.mark.parametrize("statement", HALVES.values(), ids=HALVES)
-def test_a_half_migrated_database_is_said_and_its_copy_brought_back(world: World, tmp_path: Path, statement: str) -> None:
-    home = Home(tmp_path / "home")
-    shutil.copytree(world.trained.folder, home.folder)
+def test_a_half_migrated_database_is_said_and_its_copy_brought_back(world: World, home: Home, statement: str) -> None:
     with closing(sqlite3.connect(home.database)) as database, database:
         database.execute(statement)
     with pytest.raises(StoreUnusable, match=r"altrally repair|mlflow db upgrade"), tracking(place_of(home)):

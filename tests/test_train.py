@@ -237,10 +237,7 @@ def test_a_comparison_that_broke_off_leaves_the_run_saying_what_was_logged(train
 
 
 def test_runs_none_of_whose_forecasts_is_judged_yet_cannot_be_compared(trained: Path) -> None:
-    asked = replace(HAZARD, first_test=pd.Timestamp("2024-07-01"))
-    data = small_market(asked, seed=1, until="2024-07-20", signal=0)
-    folds = usable(quarters(asked.first_test, data.until), data.outcomes)
-    young = Job(asked, data, folds, [], pd.DataFrame({"name": ["breadth"], "block": ["breadth"]}))
+    young = job(replace(HAZARD, first_test=pd.Timestamp("2024-07-01")), until="2024-07-20")
     report = train_on(young, place_in(trained), silent)
     with pytest.raises(MissingData, match="nothing to compare"):
         compare(place_in(trained), [report.run_id])
