@@ -128,6 +128,7 @@ def in_use() -> int:
 @rounds("soak")
 def test_years_of_rounds_leave_everything_consistent_and_cost_no_more_in_the_end(tmp_path: Path, count: int) -> None:
     folder = Path(os.environ.get("ALTRALLY_SOAK", tmp_path)) if count > YEAR else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
     home, out = Home(folder / "home"), folder / "rounds.jsonl"
     child = begun(live, home, count, out)
     child.join()
