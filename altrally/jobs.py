@@ -452,6 +452,12 @@ def champion_facts(home: Home) -> dict[str, Any] | None:
     if champion is None:
         return None
     card = champion.card
-    told = {"label": card.label, "trained_as_of": card.trained_as_of, "trials": card.trials, "sentence": card.skill["sentence"]}
+    told = {
+        "label": card.label,
+        "market": card.market,
+        "trained_as_of": card.trained_as_of,
+        "trials": card.trials,
+        "sentence": card.skill["sentence"],
+    }
     named = {"name": card.model, "version": champion.version, "run_id": champion.run_id}
     return named | told | {"unproven": not card.skill["shown"]}

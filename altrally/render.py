@@ -227,17 +227,19 @@ def status_page(facts: dict[str, Any]) -> Group:
     return Group(
         market_banner(facts["market"]),
         Text.assemble((facts["home"], "bold"), header),
-        champion_line(facts["champion"]),
+        champion_line(facts["champion"], facts["market"]),
         Text(facts["constituents"]),
         table,
     )
 
 
-def champion_line(champion: dict[str, Any] | None) -> Text:
-    """Who scores, and what it is worth."""
+def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
+    """Who scores this market, and what it is worth."""
     if champion is None:
         return Text("No champion yet: run `altrally train`.")
     about = f"v{champion['version']}{' (unproven)' if champion['unproven'] else ''}: {champion['label']}"
+    if champion["market"] != market:
+        about += f" on the {champion['market']} market, so it doesn't score this one"
     return Text(f"champion {champion['name']} {about}, trained on {champion['trained_as_of']}. {champion['sentence']}")
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from faulting import World, make_world, one_picture
 from filelock import FileLock
+from invoking import Invoke, invoker
 from listening import Listener, listening
 
 from sources.progress import silent
@@ -54,6 +55,12 @@ def no_address_left_behind() -> Iterator[None]:
     before = os.environ.get("MLFLOW_TRACKING_URI")
     yield
     assert os.environ.get("MLFLOW_TRACKING_URI") == before
+
+
+@pytest.fixture
+def altrally(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
+    """Runs a command line in this process: `altrally("score", "--json")`."""
+    return invoker(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,9 @@ def test_the_command_prints_what_the_call_returns(home: Home, capsys: pytest.Cap
     assert issued.entry.number == 1
 
 
-def test_a_market_is_not_scored_by_a_model_of_another(home: Home, trained_home: Path) -> None:
+def test_a_market_is_not_scored_by_a_model_of_another(home: Home, trained_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from altrally import jobs
+
     home.store.unlink()
     shutil.copy(trained_home / "store.duckdb", home.store)
     with duckdb.connect(str(home.store)) as store:
@@ -48,6 +50,8 @@ def test_a_market_is_not_scored_by_a_model_of_another(home: Home, trained_home: 
     with pytest.raises(Refused, match=r"trained on the simulated market, and .* holds the live one"):
         api.score(home, pd.Timestamp("2023-06-14"))
     assert not home.ledger.exists()
+    jobs.status(home, as_json=False)
+    assert "on the simulated market, so it doesn't score this one" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_clock_may_be_passed_in(home: Home) -> None:

@@ -4,44 +4,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from invoking import Invoke, Ran
 
-from altrally.cli import app, run
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-Invoke = Callable[..., Ran]
-
-
-@pytest.fixture
-def altrally(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """Runs a command line in this process, as the installed script does."""
-
-    def invoke(*words: object) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["altrally", *map(str, words)])
-        capsys.readouterr()
-        try:
-            run()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return Ran(code, printed.out, printed.err)
-
-    return invoke
+from altrally.cli import app
 
 
 @pytest.fixture

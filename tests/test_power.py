@@ -28,7 +28,7 @@ from sources.store import Store
 from training.power import END, Scenario
 from training.power_report import exact_interval, report
 from training.power_study import Line, Study, line_of, run_study
-from training.usual_tests import auc_p, diebold_mariano_p, newey_west_variance, slope_p_values
+from training.usual_tests import auc_p, newey_west_variance, slope_p_values, smaller_loss_p
 
 STUDY = Study(markets=3, years=(6,), strengths=(0.0,), lag_weeks=8, seed=7)
 PROMISED = ("shift", "best_of_n", "claim", "shown")
@@ -257,7 +257,7 @@ def test_usual_tests_are_those_of_the_textbook() -> None:
     loss, reference = rng.random(200), rng.random(200) + 0.05
     fit = sm.OLS(reference - loss, np.ones(200)).fit(cov_type="HAC", cov_kwds={"maxlags": 8})
     assert newey_west_variance(reference - loss, 8) / 200 == pytest.approx(fit.bse[0] ** 2)
-    assert diebold_mariano_p(loss, reference, 60) == pytest.approx(norm.sf(fit.tvalues[0]))
+    assert smaller_loss_p(loss, reference, 60) == pytest.approx(norm.sf(fit.tvalues[0]))
     probability, outcome = rng.random(200), (rng.random(200) < 0.4).astype(float)
     ranks = mannwhitneyu(
         probability[outcome == 1], probability[outcome == 0], alternative="greater", use_continuity=False, method="asymptotic"

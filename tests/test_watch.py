@@ -4,16 +4,15 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from invoking import Invoke
 from issued import made_score, put
 from listening import Listener
 
-from altrally.cli import run
 from altrally.ledger import Ledger
 from altrally.notices import Crossing, crossed, crossing
 from altrally.settings import Home
@@ -40,9 +39,6 @@ with alone(Home(Path(sys.argv[1]))):
     print("held", flush=True)
     sys.stdin.read()
 """
-
-
-Invoke = Callable[..., tuple[int, str, str]]
 
 
 class Killed(BaseException):
@@ -269,22 +265,6 @@ def test_a_mistyped_wish_is_refused_before_anything_is_done(tmp_path: Path) -> N
         with pytest.raises(BadInput):
             Watch(home, **wish)  # type: ignore[arg-type]
     assert not home.folder.exists()
-
-
-@pytest.fixture
-def altrally(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Invoke:
-    """Runs a command line in this process: exit code, output, errors."""
-
-    def invoke(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["altrally", *map(str, words)])
-        capsys.readouterr()
-        try:
-            run()
-        except SystemExit as stop:
-            return int(stop.code or 0), *capsys.readouterr()
-        return 0, *capsys.readouterr()
-
-    return invoke
 
 
 def test_two_rounds_at_once_are_one_too_many(tmp_path: Path, altrally: Invoke) -> None:

@@ -26,7 +26,7 @@ from training.plain import plain
 from training.scores import Floats, brier_losses
 from training.settings import TrainSettings
 from training.train import skill_shown
-from training.usual_tests import auc_p, diebold_mariano_p, slope_p_values
+from training.usual_tests import auc_p, slope_p_values, smaller_loss_p
 from training.verify import scored, walk, walk_all
 from training.walk_forward import Fold, quarters, usable
 
@@ -122,7 +122,7 @@ def judgement_of(
     shift, claim_p = by_chance(data, settings, folds, claim=claim)
     superior = max(superior_p(loss, reference, settings.seed) for reference in references.values())
     best = best_of_one(shift.p, superior)
-    usual = {"auc": auc_p(hazard, outcome), "diebold_mariano": diebold_mariano_p(loss, references["climatology"], JUDGED_DAYS)}
+    usual = {"auc": auc_p(hazard, outcome), "diebold_mariano": smaller_loss_p(loss, references["climatology"], JUDGED_DAYS)}
     slopes = slope_p_values(data.X[list(COMPOSITES)], data.outcomes.events, settings.horizons)
     return Judgement(
         skill=row["skill_climatology"]["value"],

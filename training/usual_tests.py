@@ -25,7 +25,7 @@ def slope_p_values(X: pd.DataFrame, events: pd.DataFrame, horizons: Sequence[int
     return {str(name): float(found[name]) for name in X.columns}
 
 
-def diebold_mariano_p(loss: Floats, reference: Floats, days: int) -> float:
+def smaller_loss_p(loss: Floats, reference: Floats, days: int) -> float:
     """One-sided p that `loss` (n,) is smaller than `reference` (n,) in the mean, Newey-West over the weeks of the outcome.
 
     Reference: Diebold and Mariano, "Comparing predictive accuracy", Journal of Business & Economic Statistics 13 (1995).
