@@ -39,7 +39,7 @@ def fetch(
     home: Home,
     provider: str = "live",
     *,
-    path: Path | None = None,
+    path: str | Path | None = None,
     target: Target = ALTCOINS,
     progress: Progress = silent,
     now: pd.Timestamp | None = None,
@@ -52,8 +52,9 @@ def fetch(
     from sources.providers import provider_named
 
     provider_named(provider)
+    folder = None if path is None else Path(path).expanduser()
     with opened(home, read_only=False) as store:
-        return into(store, provider, path=path, today=moment(now), progress=progress, target=target)
+        return into(store, provider, path=folder, today=moment(now), progress=progress, target=target)
 
 
 def train(

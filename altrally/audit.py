@@ -12,7 +12,7 @@ from altrally.audits.cascade import Cascade, cascade, cascade_lines
 from altrally.audits.facts import Facts, facts_known
 from altrally.audits.supercycle import Supercycle, supercycle, supercycle_lines
 from altrally.audits.verdicts import LEVEL, Line
-from sources.progress import Progress
+from sources.progress import Progress, silent
 from sources.series import RUT
 from sources.store import Store
 
@@ -49,9 +49,7 @@ class Audit:
         return asdict(self)
 
 
-def audit(
-    store: Store, as_of: pd.Timestamp, *, seed: int = SEED, draws: int = DRAWS, progress: Progress = lambda label, done, total: None
-) -> Audit:
+def audit(store: Store, as_of: pd.Timestamp, *, seed: int = SEED, draws: int = DRAWS, progress: Progress = silent) -> Audit:
     """Measure and judge every line of the claim with what was known at the end of `as_of`; what lacks data says so."""
     progress("reading", 0, 5)
     facts = facts_known(store, as_of)

@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 
 
-THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EEXIST, errno.ENOTDIR)
+THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 """What a full or protected disk answers, or a home that is no folder: for the user, not a fault of the program."""
 
 INTERRUPTED = 130
@@ -136,7 +136,9 @@ def leakcheck(
     ] = None,
     cuts: Annotated[int, typer.Option(metavar="N", help="Random days to cut at, besides every refit date.")] = 200,
     seed: Annotated[int, typer.Option(metavar="K", help="Which days are drawn.")] = 7,
-    whole: Annotated[bool, typer.Option("--whole", help="Read every name of wide panels, not 300 of them: slower.")] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Read every name of wide panels, not 300: slower. Own features always do.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look for the future in every feature and in the score.
@@ -317,7 +319,7 @@ def compare(
     Two or more named runs are paired on the same days."""
     from altrally import jobs
 
-    jobs.compare(home_of(context), run or [], jobs.target_in(target), as_json=as_json)
+    jobs.compare(home_of(context), run or [], target, as_json=as_json)
 
 
 @app.command()
@@ -360,7 +362,7 @@ def power(
     ] = None,
     lag_weeks: Annotated[int, typer.Option(metavar="L", help="Weeks by which coins follow liquidity.")] = 8,
     seed: Annotated[int, typer.Option(metavar="K", help="Which markets are drawn.")] = 7,
-    jobs: Annotated[int | None, typer.Option(metavar="J", min=1, help="Processes at once.  [default: one a core]")] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="J", min=1, help="Local processes.  [default: one a core]")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where markets are kept.  [default: in the home]")] = None,
     engine: Engine = EngineName.LOCAL,
     scheduler: Scheduler = None,
@@ -407,7 +409,7 @@ def meant_for_the_user(error: Exception) -> str | None:
     if isinstance(error, AltrallyError):
         return str(error)
     if isinstance(error, OSError) and error.errno in THE_DISK:
-        return f"{error.filename or 'The disk'} can't be written: {error.strerror}. Nothing recorded before is lost."
+        return f"{error.filename or 'The disk'} can't be read or written: {error.strerror}. Nothing recorded before is lost."
     if hasattr(error, "format_message"):  # typer's own
         return f"{error.format_message().rstrip('.')} (--help says what there is)"
     return None

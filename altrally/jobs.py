@@ -279,18 +279,20 @@ def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
     """Judge out-of-sample forecasts of the store; of this only the number of tries is tracked."""
     span = day(asked.start, "--from"), day(asked.end, "--to")
     settings = settings_of(asked.target, asked.models)
+    if asked.forecasts is not None and not asked.forecasts.parent.is_dir():
+        raise BadInput(f"--forecasts {asked.forecasts} can't be written: there is no folder {asked.forecasts.parent}.")
     with progress_bar() as report:
         verification = api.verify(
             home, settings, start=span[0], end=span[1], full_nulls=asked.full_nulls, panel=asked.panel, progress=report
         )
-    if asked.forecasts is not None:
-        write(verification.forecasts, asked.forecasts)
     if as_json:
         emit(verification.rows)
-        return
-    from altrally.render import market_banner, show, verification_page
+    else:
+        from altrally.render import market_banner, show, verification_page
 
-    show(market_banner(verification.market), verification_page(verification.rows))
+        show(market_banner(verification.market), verification_page(verification.rows))
+    if asked.forecasts is not None:
+        write(verification.forecasts, asked.forecasts)
 
 
 def write(frame: pd.DataFrame, file: Path) -> None:
@@ -349,12 +351,14 @@ def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
         return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
-def compare(home: Home, runs: Sequence[str], target: Target, *, as_json: bool) -> None:
-    """Tracked runs beside each other, on the same days."""
+def compare(home: Home, runs: Sequence[str], target: Path | None, *, as_json: bool) -> None:
+    """Tracked runs beside each other, on the same days: those named, or the last training of a target."""
     from training.compare import compare as paired
 
+    if runs and target is not None:
+        raise BadInput("--target asks for the last training of a target; runs that are named have theirs. Leave one of them out.")
     require_trained(home)
-    rows = paired(place_of(home), runs, target)
+    rows = paired(place_of(home), runs, target_in(target))
     if as_json:
         emit(rows)
         return

@@ -151,6 +151,8 @@ class Check:
         """Refuse what can't be done."""
         if not 0 <= self.cuts <= 5000:
             raise BadInput(f"--cuts {self.cuts} isn't a number of days from 0 to 5000.")
+        if self.seed < 0:
+            raise BadInput(f"--seed {self.seed} is below 0.")
 
 
 def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champion | None", progress: Progress) -> LeakReport:

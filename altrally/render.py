@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -245,13 +246,13 @@ def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
 
 def next_steps(home: Path) -> Text:
     """What to do after the demonstration."""
-    command = f"altrally --home {home}"
+    command, runs = f"altrally --home {quote(str(home))}", quote(f"sqlite:///{home}/mlruns/mlflow.db")
     return Text(
         "\nNext:\n"
         f"  {command} score --as-of 2021-06-01     any past day, answered by a model that had not seen what followed\n"
         f"  {command} verify                       every model against every baseline\n"
         f"  {command} compare                      the runs of this training, paired\n"
-        f"  mlflow ui --backend-store-uri sqlite:///{home}/mlruns/mlflow.db\n"
+        f"  mlflow ui --backend-store-uri {runs}\n"
         "  altrally fetch && altrally train && altrally score     the same on the real market, in ~/.altrally"
     )
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from shutil import rmtree
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from altrally.api import place_of
 from altrally.ledger import Ledger, head_file, rebuild
@@ -17,12 +18,19 @@ from models.registry import champion_names, champion_place, damaged_figures, dam
 from sources.copies import aside_of, bring_back, copy_of, damage, discard, set_aside
 from sources.errors import AltrallyError, InUse, MissingData, OtherVersion, StoreUnusable
 from sources.store import Store
+from sources.target import ALTCOINS
 from training.scratch import clear
 from training.spool import damaged_works, forget
 from training.tracking import MIGRATED, tracking
 
 OLD_SCHEMA = "another version of MLflow left it"
-UNFINISHED = ("*.new", "*.new.wal", "*.new-journal", "*.new-wal", "*.new-shm", "mlruns/*.new*")
+UNFINISHED = {
+    "store.lock": "store.new*",
+    "mlruns/mlflow.lock": "mlruns/*.new*",
+    "ledger.lock": "ledger*.new*",
+    "watch.lock": "watch*.new",
+}
+"""What a kill can leave half written, by the lock that whoever writes it holds."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Finding:
 
 
 def repair(home: Home) -> list[Finding]:
-    """Check every file of a home, and mend what can be mended. No other process of altrally may be at work in it."""
+    """Check every file of a home, and mend what can be mended; what another process is at work in is left to it."""
     checks = (stale_files, store, runs, works, ledger, state)
     return [finding for check in checks for finding in found_by(check, home)]
 
@@ -70,17 +78,23 @@ def fetch_again(home: Home, market: str) -> str:
     return command(home, f"fetch --provider {market}{' --path DIR' if market == 'files' else ''}")
 
 
-def train_again(home: Home) -> str:
-    """What gives a target a champion whose files are whole."""
-    return command(home, "train") + "; if that doesn't refresh the champion, " + command(home, "promote RUN --force --why TEXT")
+def train_again(home: Home, name: str) -> str:
+    """What gives the target registered under a name a champion whose files are whole."""
+    words = "train" if name == ALTCOINS.registered_model else f"train --target FILE (that of {name})"
+    return command(home, words) + "; if that doesn't refresh the champion, " + command(home, "promote RUN --force --why TEXT")
 
 
 def stale_files(home: Home) -> Iterator[Finding]:
-    """What a kill left half written."""
+    """What a kill left half written, and not what another process is writing."""
     clear(home.folder)
-    for file in sorted({file for pattern in UNFINISHED for file in home.folder.glob(pattern)}):
-        rmtree(file) if file.is_dir() else file.unlink()
-        yield Finding(str(file), "it was never finished", "removed", None)
+    for lock, pattern in UNFINISHED.items():
+        for file in sorted(home.folder.glob(pattern)):
+            try:
+                with FileLock(home.folder / lock, timeout=0):
+                    file.unlink(missing_ok=True)
+                yield Finding(str(file), "it was never finished", "removed", None)
+            except Timeout:
+                yield Finding(str(file), "another process is writing it", "left as it is", command(home, "repair"))
 
 
 def store(home: Home) -> Iterator[Finding]:
@@ -114,7 +128,7 @@ def runs(home: Home) -> Iterator[Finding]:
         raise
     except OtherVersion as error:
         if schema_of(home.database) == schema_of(copy_of(home.database)):
-            yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {home.tracking_uri}")
+            yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {quote(home.tracking_uri)}")
             return
         why = str(error)
     except AltrallyError as error:
@@ -171,11 +185,10 @@ def artifacts(home: Home) -> Iterator[Finding]:
     """Every file of a run is the one that was logged. One that isn't matters for champions alone."""
     if not home.database.exists():
         return
-    champions = {champion_place(home.tracking_uri, name).run_id for name in champion_names(home.database)}
+    champions = {champion_place(home.tracking_uri, name).run_id: name for name in champion_names(home.database)}
     for run, file in damaged_files(home.database, home.artifacts):
-        yield Finding(
-            str(file), f"it isn't what run {run} logged", "there is no other copy", train_again(home) if run in champions else None
-        )
+        left = train_again(home, champions[run]) if run in champions else None
+        yield Finding(str(file), f"it isn't what run {run} logged", "there is no other copy", left)
 
 
 def works(home: Home) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ LINES = 12
 
 
 def rewritten_part(found: Sequence[Mapping[str, Any]], remembered: pd.Timedelta) -> RenderableType:
-    """The newest of what was rewritten: silent corrections first in words, published revisions beside them."""
+    """The newest of what was rewritten, silent corrections and published revisions."""
     if not found:
         return Text(f"No source rewrote its past within {remembered.days} days.", style="dim")
     table = Table("rewritten", "on", "by", "days", "from", "to", "largest change", box=None, pad_edge=False)

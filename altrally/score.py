@@ -86,7 +86,7 @@ def last_complete_day(now: pd.Timestamp) -> pd.Timestamp:
 def require_past(as_of: pd.Timestamp, now: pd.Timestamp) -> None:
     """Refuse to stand at the end of a day that hasn't ended."""
     if as_of > last_complete_day(now):
-        raise BadInput(f"--as-of {as_of:%Y-%m-%d} isn't over yet: the last complete UTC day is {last_complete_day(now):%Y-%m-%d}.")
+        raise BadInput(f"{as_of:%Y-%m-%d} isn't over yet: the last complete UTC day is {last_complete_day(now):%Y-%m-%d}.")
 
 
 @dataclass(frozen=True)

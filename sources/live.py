@@ -7,15 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 
 from sources import coins, constituents, fred, yahoo, yahoo_client
 from sources.at_once import answers
 from sources.batches import Deliveries
-from sources.errors import SourceUnreachable
+from sources.errors import BadInput, SourceUnreachable
 from sources.http import Patience, Site, look
 from sources.progress import Progress
+from sources.secrets import redacted
 from sources.store import Store
 
 FUNDS_LABEL = "funds"
@@ -33,8 +35,25 @@ class Endpoints:
 
 def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
     """The defaults, or what ALTRALLY_FRED_URL, ALTRALLY_ALFRED_URL, ALTRALLY_COINS_URL and ALTRALLY_YAHOO_URL say."""
-    given = {name: environment.get(f"ALTRALLY_{name.upper()}_URL", "") for name in ("fred", "alfred", "coins", "yahoo")}
-    return Endpoints(**{name: address.rstrip("/") for name, address in given.items() if address})
+    given = {name: address_in(environment, f"ALTRALLY_{name.upper()}_URL") for name in ("fred", "alfred", "coins", "yahoo")}
+    return Endpoints(**{name: address for name, address in given.items() if address})
+
+
+def address_in(environment: Mapping[str, str], variable: str) -> str:
+    """The address a variable holds, empty where it isn't set. Raises BadInput where it is none."""
+    address = environment.get(variable, "").strip().rstrip("/")
+    if address and not is_address(address):
+        raise BadInput(f"{variable} isn't an address like https://example.org: {redacted(address)!r}.")
+    return address
+
+
+def is_address(text: str) -> bool:
+    """Whether an HTTP client can ask there."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:

@@ -61,4 +61,4 @@ def told(found: list[Rewriting]) -> list[str]:
     """Silent corrections in words, the first few one by one."""
     silent = [one.words for one in found if not one.revision]
     more = len(silent) - LISTED
-    return silent[:LISTED] + ([f"{more} more were rewritten; `altrally status` lists them."] if more > 0 else [])
+    return silent[:LISTED] + ([f"{more} more were rewritten; `altrally status --json` lists them."] if more > 0 else [])

@@ -55,7 +55,7 @@ def draw_coins(plan: Plan, liquidity: Liquidity, coins: int) -> Coins:
     alive = (numbers >= lives.born) & (numbers <= lives.gone)
     price = np.exp(rng.normal(0.0, 1.5, coins + 1) + np.cumsum(np.where(alive, log_return, 0.0), axis=0))
     price[:, 0] *= 10.0 / price[0, 0]
-    cap = price * first_cap(rng, plan, lives) / price[np.maximum(lives.born, 0), np.arange(coins + 1)] * supply(plan)
+    cap = price * first_cap(rng, lives) / price[np.maximum(lives.born, 0), np.arange(coins + 1)] * supply(plan)
     volume = cap * turnover(rng, log_return, unrest)
     symbols = ["BTC", "ETH", *(f"C{number:03d}" for number in range(2, coins + 1))]
     assets = ["bitcoin", "ethereum", *(f"coin-{number:03d}" for number in range(2, coins + 1))]
@@ -95,7 +95,7 @@ def collapse(plan: Plan, lives: Lives) -> Floats:
     return np.where(lives.collapses & (until_gone >= 60) & (until_gone < 70), -0.45, 0.0)
 
 
-def first_cap(rng: np.random.Generator, plan: Plan, lives: Lives) -> Floats:
+def first_cap(rng: np.random.Generator, lives: Lives) -> Floats:
     """Market cap at birth in USD: BTC 200 million, ETH 60 million, others 2 to 50 million, more for those born later."""
     years = lives.born / 365
     cap: Floats = np.exp(rng.uniform(np.log(2e6), np.log(5e7), len(years)) + 0.25 * years)

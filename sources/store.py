@@ -369,7 +369,7 @@ class Store:
         known = dict(self._run("SELECT symbol, id FROM symbols WHERE universe = $universe", universe=batch.universe).fetchall())
         new = [str(name) for name in names if str(name) not in known]
         if new:
-            free = self._first_free_id(batch.universe, known.values())
+            free = self._first_free_id(known.values())
             classes = batch.frame.drop_duplicates("symbol").set_index("symbol").get("asset_class", pd.Series(dtype="str"))
             rows = [(free + n, batch.universe, name, classes.get(name)) for n, name in enumerate(new)]
             self._connection.executemany("INSERT INTO symbols VALUES (?, ?, ?, ?)", rows)
@@ -383,7 +383,7 @@ class Store:
         ).fetchone()
         return -1 if found is None else int(found[0])
 
-    def _first_free_id(self, universe: str | None, taken: Iterable[int]) -> int:
+    def _first_free_id(self, taken: Iterable[int]) -> int:
         universes = self._run("SELECT count(DISTINCT universe) FROM symbols").fetchone()
         return max(taken, default=UNIVERSE_WIDTH * (universes[0] if universes else 0) - 1) + 1
 

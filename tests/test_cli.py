@@ -119,7 +119,12 @@ def test_simulated_says_so_wherever_people_read(altrally: Invoke, trained_home: 
         (("train", "--outcome", "relative", "--model", "hazard"), ("hazard", "relative")),
         (("train", "--threshold", "30"), ("30",)),
         (("verify", "--from", "2023-01-01", "--to", "2022-01-01"), ("2023-01-01",)),
+        (("verify", "--forecasts", "no/such/folder/f.parquet"), ("no/such/folder", "no folder")),
+        (("train", "--until", "2999-01-01"), ("altrally: 2999-01-01 isn't over yet",)),
         (("promote", "no-such-run"), ("no-such-run",)),
+        (("compare", "some-run", "--target", "eth.toml"), ("--target", "named")),
+        (("leakcheck", "--seed", "-1"), ("--seed -1",)),
+        (("power", "--markets", "1", "--out", "."), ("--out .", "folder")),
     ],
     ids=lambda words: " ".join(words),
 )

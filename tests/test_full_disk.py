@@ -26,9 +26,10 @@ from faulting import (
     train_on_the_command_line,
     warm,
 )
+from filelock import FileLock
 
 from altrally.ledger import Ledger
-from altrally.repair import repair
+from altrally.repair import repair, stale_files, train_again
 from altrally.settings import Home
 from sources.copies import aside_of, copy_of
 from sources.errors import StoreUnusable
@@ -192,6 +193,33 @@ def test_a_store_that_is_in_use_is_left_alone(home: Home) -> None:
         other.communicate("")
     assert [finding.next for finding in findings] == [f"altrally --home {home.folder} repair"]
     assert repair(home) == []
+
+
+@pytest.mark.parametrize(
+    ("lock", "name"),
+    [
+        ("store.lock", "store.new.wal"),
+        ("mlruns/mlflow.lock", "mlruns/mlflow.copy.new"),
+        ("ledger.lock", "ledger.head.new"),
+        ("watch.lock", "watch-eth-rally.json.new"),
+    ],
+)
+def test_a_file_that_is_being_written_is_left_alone_and_one_a_kill_left_is_not(tmp_path: Path, lock: str, name: str) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.touch()
+    with FileLock(tmp_path / lock):
+        (finding,) = stale_files(Home(tmp_path))
+    assert (finding.done, finding.next) == ("left as it is", f"altrally --home {tmp_path} repair")
+    assert file.exists()
+    (finding,) = stale_files(Home(tmp_path))
+    assert (finding.file, finding.done, finding.next) == (str(file), "removed", None)
+    assert not file.exists()
+
+
+def test_the_champion_of_a_target_is_trained_again_by_its_file(tmp_path: Path) -> None:
+    assert "train; " in train_again(Home(tmp_path), "altrally")
+    assert "train --target FILE (that of altrally-eth-rally); " in train_again(Home(tmp_path), "altrally-eth-rally")
 
 
 def test_what_is_moved_away_is_the_damaged_file_and_not_its_copy(home: Home) -> None:

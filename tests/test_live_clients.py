@@ -16,7 +16,7 @@ from replay import NO_TICKER, Answer, Market, Params, Replay, Vintages, chart_bo
 from sources import coins, fred, live, yahoo
 from sources.batches import Batch, Skipped
 from sources.coins import COUNTED_STABLECOINS, Coverage, asset_class_of
-from sources.errors import FetchFailed
+from sources.errors import BadInput, FetchFailed
 from sources.http import Passing, Patience, Site, as_json, ask, client_of
 from sources.progress import silent
 from sources.series import BTC, ETH, FED_ASSETS, HY_SPREAD, MONEY_SUPPLY, REVERSE_REPO, SPY, STABLECOIN_SUPPLY
@@ -160,6 +160,12 @@ def test_addresses_come_from_the_environment() -> None:
     assert live.endpoints_of({}) == live.Endpoints()
     chosen = live.endpoints_of({"ALTRALLY_COINS_URL": "http://127.0.0.1:1/v4/", "ALTRALLY_YAHOO_URL": ""})
     assert chosen == replace(live.Endpoints(), coins="http://127.0.0.1:1/v4")
+
+
+@pytest.mark.parametrize("address", ["http://localhost:80a", "localhost:8000", "ftp://example.org", "http://", "http://[::1"])
+def test_what_is_no_address_is_refused_by_the_name_of_its_variable(address: str) -> None:
+    with pytest.raises(BadInput, match="ALTRALLY_FRED_URL"):
+        live.endpoints_of({"ALTRALLY_FRED_URL": address})
 
 
 # HTTP

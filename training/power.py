@@ -17,6 +17,7 @@ from features.builder import COMPOSITE_LOOKBACK, build, matrix
 from models.catalog import COMPOSITES, MODELS
 from sources.layout import batches
 from sources.memory import Memory, hold
+from sources.progress import silent
 from sources.simulated import simulate
 from training.bootstrap import block_length
 from training.dataset import Dataset, prepare
@@ -96,7 +97,7 @@ def judge_market(scenario: Scenario) -> dict[str, Any]:
     settings = scenario.settings
     data = prepare(scenario.drawn(ITSELF), settings, END)
     folds = usable(quarters(settings.first_test, END), data.outcomes)
-    walks = walk_all(data, settings, [REFITTED], folds, lambda label, done, total: None)
+    walks = walk_all(data, settings, [REFITTED], folds, silent)
     forecasts = {name: walked.probabilities for name, walked in walks.items()}
     own = judgement_of(forecasts, data, settings, folds, claim=True)
     if scenario.strength:

@@ -69,8 +69,11 @@ class Study:
 def run_study(study: Study, file: Path, *, processes: int | None, progress: Progress) -> list[Line]:
     """Judge every market of `study` that `file` doesn't hold yet, and return all lines it then holds.
 
-    `processes` at once, None for one a core, change no result. Raises Refused where the file is in use, or another study's.
+    `processes` at once, None for one a core, change no result. Raises Refused where the file is in use, or another study's,
+    BadInput where it is a folder.
     """
+    if file.is_dir():
+        raise BadInput(f"--out {file} is a folder: name a file.")
     file.parent.mkdir(parents=True, exist_ok=True)
     with alone(file):
         lines = finished(file, study)

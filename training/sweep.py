@@ -21,7 +21,7 @@ from models.climatology import Climatology
 from models.engine import spread
 from sources.errors import MissingData
 from sources.gates import last_known
-from sources.progress import Progress
+from sources.progress import Progress, silent
 from sources.store import Store
 from sources.target import Target, judged_horizon
 from training.best_of import spa_p_values
@@ -402,7 +402,7 @@ def judged_winner(data: Dataset, asked: Sweep, winner: Candidate) -> dict[str, A
     settings = TrainSettings(winner.target, first_test=asked.first_test, seed=asked.seed)
     folds = usable(quarters(asked.first_test, data.until), data.outcomes)
     horizon = judged_horizon(winner.target.horizons)
-    walks = walk_all(data, settings, [], folds, lambda label, done, total: None)
+    walks = walk_all(data, settings, [], folds, silent)
     probabilities = {name: one.probabilities for name, one in walks.items()}
     probabilities["winner"] = forecast(winner.make, data.X[list(winner.columns)], data.outcomes, folds).probabilities
     found = judged(probabilities, data.outcomes.events, horizon)

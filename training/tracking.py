@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +187,7 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first_line = str(getattr(error.__cause__ or error, "orig", error)).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
-            way = f"Copy them, then run `mlflow db upgrade {place.uri}`."
+            way = f"Copy them, then run `mlflow db upgrade {quote(place.uri)}`."
             raise OtherVersion(f"The runs at {place.uri} can't be written: another version of MLflow left them. {way}") from None
         raise StoreUnusable(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 

@@ -62,11 +62,12 @@ def verify(
     Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
     """
     names = model_names(settings)
-    first, last = start or settings.first_test, end or last_known(store)
+    known = last_known(store)
+    first, last = start or settings.first_test, min(end or known, known)
     if first > last:
         raise BadInput(f"The first day to forecast ({first:%Y-%m-%d}) is after the last ({last:%Y-%m-%d}).")
     progress("building features", 0, 0)
-    data = prepare(store, settings, last_known(store))
+    data = prepare(store, settings, known)
     return verify_on(data, settings, names, first, last, progress, tried=tried, kept=kept, robust=robust)
 
 

@@ -180,7 +180,7 @@ def day_axis(moments: Sequence[Moment]) -> Markup:
 def history(record: History, event: str) -> Markup:
     """Forecast and climatology week by week; shaded weeks were followed by the event, hatched ones aren't over."""
     shaded = [rest for first, last, came in runs(record) if came is not False for rest in [block(record, first, last, came)]]
-    lines = stretched(path(curve(record, record.climatology), "climatology"), path(curve(record, record.probability), "forecast"))
+    lines = stretched(path(curve(record.climatology), "climatology"), path(curve(record.probability), "forecast"))
     marks = [level_line(tick, "grid") for tick in QUARTERS]
     words = [label("-8", HISTORY_HEIGHT * (1 - tick) + 4, percent(tick), anchor="end") for tick in QUARTERS]
     span = f"{record.as_of[0]} to {record.as_of[-1]}"
@@ -218,7 +218,7 @@ def week_place(record: History, week: int) -> float:
     return week / len(record.as_of)
 
 
-def curve(record: History, values: Sequence[float | None]) -> list[tuple[float, float] | None]:
+def curve(values: Sequence[float | None]) -> list[tuple[float, float] | None]:
     """A line through the middles of the weeks."""
     return [None if value is None else ((week + 0.5) / len(values), 1 - value) for week, value in enumerate(values)]
 
