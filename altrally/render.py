@@ -77,7 +77,7 @@ def driver_table(score: Score) -> Table:
     """Blocks, largest effect first."""
     table = Table("block", "log-odds against its training mean", box=None, pad_edge=False)
     for driver in sorted(score.drivers, key=lambda driver: -abs(driver.contribution)):
-        missing = " (missing: neutral)" if driver.block in score.neutral else ""
+        missing = " (missing: neutral)" if driver.block in score.neutral_blocks else ""
         table.add_row(driver.block, f"{driver.contribution:+.2f}{missing}")
     return table
 
@@ -87,7 +87,7 @@ def notes(score: Score) -> Iterable[Text]:
     if score.in_sample:
         yield Text("In sample: the model has seen what followed this day. This is not a forecast.", style="bold red")
     if score.refit is not None:
-        yield Text(f"Answered by the refit of {score.refit}, which had learnt only what was known by then.", style="dim")
+        yield Text(f"Answered by the refit of {score.refit}, which had learnt from no outcome that was known later.", style="dim")
     stale = [line["series"] for line in score.freshness if not line["fresh"]]
     if stale:
         yield Text(f"Missing or out of date on that day ({len(stale)} of {len(score.freshness)}): {', '.join(stale)}", style="dim")

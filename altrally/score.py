@@ -64,6 +64,11 @@ class Score:
     refit: str | None = None
 
     @property
+    def neutral_blocks(self) -> list[str]:
+        """The blocks of the inputs that are missing and read as neutral."""
+        return list(dict.fromkeys(block_of(name) for name in self.neutral))
+
+    @property
     def target(self) -> Target:
         """The question it answers."""
         return target_of(self.outcome, [row.days for row in self.horizons])
@@ -131,11 +136,16 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False) -> S
         horizons=horizon_forecasts(model, X, card.horizons, learnt.base_rates),
         skill=card.skill,
         drivers=drivers(model, X, learnt.means, card.horizons),
-        neutral=[str(block) for block in BLOCKS if bool(inputs.row.neutral[block].iloc[0])],
+        neutral=neutral_inputs(card.columns, inputs.row),
         in_sample=fold is None and inputs.as_of <= last,
         freshness=inputs.freshness,
         refit=None if fold is None else card.folds[fold].test_start,
     )
+
+
+def neutral_inputs(columns: list[str], row: Matrix) -> list[str]:
+    """Which inputs of a model are missing on the day of a row, and stand there as 0."""
+    return [name for name in columns if name in row.neutral and bool(row.neutral[name].iloc[0])]
 
 
 def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rates: list[float]) -> list[HorizonForecast]:

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.text import Text
 
 from altrally.render import interval, market_banner, number
-from training.train import BASELINE_WORDS
+from training.train import baselines_told
 
 
 def sweep_page(found: dict[str, Any]) -> Group:
@@ -19,7 +19,7 @@ def sweep_page(found: dict[str, Any]) -> Group:
 def lines(found: dict[str, Any]) -> list[str]:
     """One after the other."""
     winner, test, null = found["winner"], found["test"], found["search_null"]
-    skills = ", ".join(f"{interval(test[f'skill_{name}'])} against {words}" for name, words in BASELINE_WORDS.items())
+    skills = ", ".join(f"{interval(test[f'skill_{name}'])} against {words}" for name, words in baselines_told(test).items())
     return [
         f"{found['tried']} of {found['of']} configurations tried on {found['searched_weeks']} weeks before {found['first_test']} "
         f"({found['cut_short']} cut short); {found['trials']} tries counted so far.",
@@ -29,9 +29,14 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"Brier skill {skills}.",
         f"The same search on {null['shifts']} rotations of outcomes, about {null['independent']} of them independent, finds "
         f"{null['mean']:+.3f} on average (5 to 95 %: {null['low']:+.3f} to {null['high']:+.3f}): p {found['search_p']:.3f}. "
-        f"Best of N p {number(found['best_of_n_p'], '.3f')}.",
+        f"Best of N p {number(found['best_of_n_p'], '.3f')}{several(found['sweeps'])}.",
         verdict(found),
     ]
+
+
+def several(sweeps: int) -> str:
+    """What other sweeps cost."""
+    return f", {sweeps} times that of one sweep, as {sweeps} have judged a winner on these days" if sweeps > 1 else ""
 
 
 def verdict(found: dict[str, Any]) -> str:

@@ -78,6 +78,24 @@ def test_what_is_kept_on_the_same_data_is_not_unjudged() -> None:
     assert tried.unjudged(["a"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("last", "rotations", "alike"), [("2020-03-22", 9, True), ("2020-03-15", 9, False), ("2020-03-22", 8, False)]
+)
+def test_what_enters_neither_test_is_unjudged(last: str, rotations: int, alike: bool) -> None:
+    """Kept forecasts that miss a judged day, or other rotations, are left out of the p: then they may not count as in it."""
+    days = pd.date_range("2020-01-05", "2020-03-22", freq="W")
+    kept = pd.DataFrame({60: 0.5}, index=pd.date_range("2020-01-05", last, freq="W"))
+    tried = Tried(60, frozenset({"a", "b"}), forecasts={"b": kept}, skills={"b": np.zeros((9, 1))}).alike({60: days}, rotations)
+    assert tried.unjudged(["a"]) == (0 if alike else 1)
+    assert set(tried.skills) == set(tried.forecasts) == ({"b"} if alike else set())
+
+
+def test_a_model_that_was_never_rotated_stays_in_the_other_test() -> None:
+    days = pd.date_range("2020-01-05", "2020-03-22", freq="W")
+    tried = Tried(60, frozenset({"a"}), forecasts={"a": pd.DataFrame({60: 0.5}, index=days)})
+    assert tried.alike({60: days}, 9).unjudged([]) == 0
+
+
 def test_equal_forecasts_cannot_be_told_apart_and_better_ones_can() -> None:
     noise = np.random.default_rng(8).normal(0, 0.1, N)
     assert np.isnan(diebold_mariano_p(np.zeros(N), 60))

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from altrally.score import neutral_inputs
 from features.breadth import above_mean
 from features.breakout import days_since_breakout, record_breakouts
-from features.builder import COMPOSITE_LOOKBACK, Frames, build, compute, load, matrix
+from features.builder import COMPOSITE_LOOKBACK, Frames, Matrix, build, compute, load, matrix
 from features.catalogue import catalogue
 from features.crypto_state import altcoin_season, altcoin_spread, bitcoin_dominance_change, capitulation_days
 from features.index import load_index
@@ -284,6 +285,12 @@ class TestSimulated:
         assert listed["first_day"].between("2012-01-01", "2014-12-31").all()
         words = ["block", "name", "formula", "unit", "sources", "rationale"]
         assert (listed[words] != "").to_numpy().all()
+
+    def test_what_is_told_as_missing_is_what_a_model_reads(self) -> None:
+        """Of a model on lagged liquidity its lagged liquidity, and nothing that it doesn't read."""
+        flags = {"liquidity": [True], "liquidity_lagged": [True], "breadth": [False]}
+        row = Matrix(X=pd.DataFrame({"liquidity_lagged": [0.0]}), neutral=pd.DataFrame(flags))
+        assert neutral_inputs(["breadth", "liquidity_lagged", "altcoin_return_90"], row) == ["liquidity_lagged"]
 
     def test_the_matrix_counts_what_it_sets_neutral(self, simulated_home: Path) -> None:
         with Store.open(simulated_home / "store.duckdb", read_only=True) as store:

@@ -13,7 +13,7 @@ from sources.errors import BadInput, MissingData
 from sources.progress import silent
 from sources.target import ALTCOINS
 from training.best_of import PRIOR_TRIALS
-from training.chance import configuration_of
+from training.chance import configuration_of, content_of
 from training.dataset import Dataset
 from training.settings import TrainSettings
 from training.sweep import Arena, Candidate, Sweep, arena_on, found_by, opened, search
@@ -91,6 +91,18 @@ def test_a_signal_in_every_input_is_found_by_chance_hardly_ever(tmp_path: Path) 
     found = found_by(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent))
     assert found["search_p"] == 1 / 40
     assert found["test"]["skill_climatology"]["low"] > 0
+    one_of_three = found_by(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent), 3)
+    assert one_of_three["best_of_n_p"] == 3 * found["best_of_n_p"]
+    assert not one_of_three["found"]
+
+
+def test_what_is_kept_of_rotations_is_for_these_inputs_and_outcomes_alone(noise: Dataset) -> None:
+    """A formula may change and leave the snapshot as it is."""
+    touched = noise.X.assign(breadth=noise.X["breadth"] + 1e-9)
+    other = replace(noise.outcomes, events=1 - noise.outcomes.events)
+    named = [content_of("hazard", one) for one in (noise, noise, replace(noise, X=touched), replace(noise, outcomes=other))]
+    assert len(set(named)) == 3
+    assert content_of("momentum", noise) == content_of("momentum", replace(noise, X=touched))
 
 
 def test_each_rotation_is_cut_short_by_its_own_numbers_alone(noise: Dataset) -> None:

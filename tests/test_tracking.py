@@ -17,7 +17,8 @@ from models.registry import EXPERIMENT, figures_of, rows_of
 from sources.copies import copy_of
 from sources.errors import StoreUnusable
 from training.best_of import PRIOR_TRIALS
-from training.tracking import TrackingPlace, count_trials, sweep, tracking, tried_on
+from training.settings import SEARCHED
+from training.tracking import TrackingPlace, count_sweeps, count_trials, sweep, tracking, tried_on
 
 
 def place_in(home: Path) -> TrackingPlace:
@@ -138,6 +139,29 @@ def test_trials_count_distinct_configurations_from_the_prior_tries_on(place: Tra
         assert count_trials(tracker, "family", "label", ["a", "b"]) == {"a": 55, "b": 56}
         assert count_trials(tracker, "family", "label", ["b", "c", "a"]) == {"a": 55, "b": 56, "c": 57}
         assert count_trials(tracker, "another family", "label", ["a"]) == {"a": 55}
+
+
+def test_what_a_sweep_had_searched_counts_as_judged_once_it_is(place: TrackingPlace) -> None:
+    many, search = [f"{number:016x}" for number in range(250)], f"30 %{SEARCHED}2018-01-01"
+    with tracking(place) as tracker:
+        count_trials(tracker, "family", search, many)
+        assert tried_on(tracker, "family", "30 %").configurations == set()
+        assert count_trials(tracker, "family", "30 %", many[:2])[many[1]] == PRIOR_TRIALS + 2
+        count_trials(tracker, "family", search, many)
+        tried = tried_on(tracker, "family", "30 %")
+    assert tried.configurations == set(many[:2])
+    assert tried.trials == PRIOR_TRIALS + 250
+    assert tried.unjudged(many[:1]) == 1
+
+
+def test_sweeps_that_judged_on_the_same_days_are_counted_together(place: TrackingPlace) -> None:
+    early, late = pd.Timestamp("2018-01-01"), pd.Timestamp("2025-01-01")
+    with tracking(place) as tracker:
+        assert count_sweeps(tracker, "family", "one", early, pd.Timestamp("2024-12-31")) == 1
+        assert count_sweeps(tracker, "family", "one", early, pd.Timestamp("2024-12-31")) == 1
+        assert count_sweeps(tracker, "family", "two", early, pd.Timestamp("2024-12-31")) == 2
+        assert count_sweeps(tracker, "family", "three", late, pd.Timestamp("2025-12-31")) == 1
+        assert count_sweeps(tracker, "another family", "one", early, pd.Timestamp("2024-12-31")) == 1
 
 
 def test_what_was_tried_on_another_question_is_counted_but_apart(place: TrackingPlace) -> None:

@@ -384,7 +384,7 @@ def test_nothing_to_compare_in_an_empty_home(tmp_path: Path) -> None:
 
 
 def row(low: float | None = 0.01) -> dict[str, Any]:
-    skills = {name: {"value": 0.05, "low": low, "high": 0.09} for name in COLUMNS}
+    skills = {name: {"value": 0.05, "low": low, "high": 0.09 + place / 100} for place, name in enumerate(COLUMNS)}
     return {"n": 300, "n_effective": 35.2, "horizon": 60, "null": None, "trials": 57, "unjudged": 0, "best_of_n_p": 0.2, **skills}
 
 
@@ -403,19 +403,28 @@ def test_the_sentence_tells_all_three_and_the_rule() -> None:
     told = skill_sentence(row(), "2018-01-07", "2024-10-27", shown=False)
     assert told == (
         "Skill has not been shown: from 2018-01 to 2024-10 the 60-day Brier skill was +0.050 [+0.010, +0.090] against climatology, "
-        "+0.050 [+0.010, +0.090] against the random walk, +0.050 [+0.010, +0.090] against momentum "
-        "(95 % intervals, about 35 independent windows; best of 57 tries: p 0.200)."
+        "+0.050 [+0.010, +0.100] against the random walk, +0.050 [+0.010, +0.110] against momentum "
+        "(95 % intervals, about 35 independent windows; p 0.200 as the best of those judged together, 57 tries counted)."
     )
     null = {"p": 0.0213, "shifts": 448, "independent": 39}
     told = skill_sentence(row() | {"null": null}, "2018-01-07", "2024-10-27", shown=False)
-    assert "windows; null p 0.021 of 448 rotations, about 39 independent; best of 57" in told
+    assert "windows; null p 0.021 of 448 rotations, about 39 independent; p 0.200 as the best of" in told
     assert skill_sentence(row() | {"n": 0}, None, None, shown=False).startswith("Skill has not been shown")
 
 
-@pytest.mark.parametrize(("unjudged", "why"), [(0, "it wasn't refitted"), (3, "3 of them weren't judged on these days")])
+def test_where_an_outcome_has_no_random_walk_none_is_said_to_be_beaten() -> None:
+    same = row() | {"skill_random_walk": row()["skill_climatology"]}
+    told = skill_sentence(same, "2018-01-07", "2024-10-27", shown=False)
+    assert "random walk" not in told
+    assert told.count("against") == 2
+
+
+@pytest.mark.parametrize(
+    ("unjudged", "why"), [(0, "this one not refitted on rotations"), (3, "3 of them not judged on these days")]
+)
 def test_the_sentence_says_why_there_is_no_p_of_the_best(unjudged: int, why: str) -> None:
     told = skill_sentence(row() | {"best_of_n_p": None, "unjudged": unjudged}, "2018-01-07", "2024-10-27", shown=False)
-    assert f"best of 57 tries: p not known, {why})." in told
+    assert f"no p as the best: 57 tries counted, {why})." in told
 
 
 def test_figures_are_drawn_also_before_any_outcome_is_known(tmp_path: Path) -> None:

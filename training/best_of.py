@@ -1,7 +1,7 @@
 """Of many tries one is the best by luck alone: is the best better than that?"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,18 @@ class Tried:
     def unjudged(self, judged: Iterable[str]) -> int:
         """Configurations of the same question that are neither `judged` now nor kept."""
         return len(self.configurations - set(judged) - set(self.forecasts))
+
+    def alike(self, days: Mapping[int, pd.DatetimeIndex], rotations: int) -> "Tried":
+        """Without what was kept and can't be set beside what is judged on these `days` of each horizon, and on so many `rotations`
+        (the true dates counted): left out of a test, it mustn't count as judged. A model that was never rotated may stay, as the
+        null of the maximum is that of models that are."""
+        forecasts = {
+            name: frame
+            for name, frame in self.forecasts.items()
+            if all(frame[horizon].reindex(own).notna().all() for horizon, own in days.items())
+            and len(self.skills.get(name, range(rotations))) == rotations
+        }
+        return replace(self, forecasts=forecasts, skills={name: self.skills[name] for name in forecasts if name in self.skills})
 
 
 def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats], days: int, *, seed: int) -> dict[str, float]:

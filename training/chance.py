@@ -1,13 +1,16 @@
 """What chance does with each model, and with the best of all of them: the null fields of verification rows."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from models.base import BatchedModel
 from models.catalog import MODELS
@@ -88,7 +91,15 @@ def chance_of(name: str, walk: Walk, *, kept: Path | None = None) -> Chance:
 def rotations_key(name: str, walk: Walk) -> str:
     """Names a model, its data and its span: what was refitted for one says nothing of another."""
     span = f"{walk.span[0]:%Y%m%d}-{walk.span[1]:%Y%m%d}"
-    return f"{name}-{configuration_of(name, walk.settings)}-{walk.data.snapshot}-{span}"
+    return f"{name}-{configuration_of(name, walk.settings)}-{content_of(name, walk.data)}-{version('altrally')}-{span}"
+
+
+def content_of(name: str, data: Dataset) -> str:
+    """16 hex digits of what a model reads and learns: a formula may change and leave the snapshot as it is."""
+    read = data.X[list(MODELS[name].columns)]
+    frames = (read, data.outcomes.events, data.outcomes.known)
+    numbers = pd.concat([pd.util.hash_pandas_object(frame) for frame in frames])
+    return hashlib.sha256(numbers.to_numpy().tobytes()).hexdigest()[:16]
 
 
 def configuration_of(name: str, settings: TrainSettings) -> str:
@@ -157,12 +168,16 @@ def best_of_n_p(spa_p: float | None, max_null_p: float | None, unjudged: int) ->
 
 
 def best_on_rotations(found: Mapping[str, Chance], earlier: Mapping[str, Floats], k: int) -> dict[str, float]:
-    """p-value of each model against the best of all on each rotation, of those that were rotated alike."""
+    """p-value of each model against the best of all on each rotation, of those that were rotated alike, as all `earlier` were."""
+    longest = most_rotations(found)
     full = {name: chance.shift for name, chance in found.items() if chance.shift is not None}
-    longest = max((len(one.shifts) for one in full.values()), default=0)
     skills = {name: one.skill[:, k] for name, one in full.items() if len(one.shifts) == longest}
-    before = {name: skill[:, k] for name, skill in earlier.items() if len(skill) == longest}
-    return maximum_null_p_values(before | skills)
+    return maximum_null_p_values({name: skill[:, k] for name, skill in earlier.items()} | skills)
+
+
+def most_rotations(found: Mapping[str, Chance]) -> int:
+    """On how many rotations the models were refitted, the true dates counted; slow ones on fewer."""
+    return max((len(chance.shift.shifts) for chance in found.values() if chance.shift is not None), default=0)
 
 
 def null_fields(chance: Chance, k: int) -> dict[str, Any]:

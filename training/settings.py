@@ -10,6 +10,9 @@ import pandas as pd
 
 from sources.target import ALTCOINS, Target
 
+SEARCHED = ", searched before "
+"""In what a try is counted as: only days before its test were looked at, so it wasn't judged."""
+
 START, FIRST_TEST = pd.Timestamp("2015-01-01"), pd.Timestamp("2018-01-01")
 
 

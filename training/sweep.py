@@ -29,8 +29,8 @@ from training.dataset import Dataset, index_outcomes, prepare
 from training.judged import judged
 from training.nulls import Place, Ring, null_of, place_of, ring_of, rotated, skills, walk
 from training.plain import plain
-from training.settings import FIRST_TEST, TrainSettings, configuration, family
-from training.tracking import Tracker, TrackingPlace, count_trials, log_sweep, tracking
+from training.settings import FIRST_TEST, SEARCHED, TrainSettings, configuration, family
+from training.tracking import Tracker, TrackingPlace, count_sweeps, count_trials, log_sweep, tracking
 from training.train import skill_shown
 from training.verify import scored, walk_all
 from training.walk_forward import forecast, quarters, usable
@@ -94,6 +94,11 @@ class Sweep:
     seed: int
 
     @property
+    def name(self) -> str:
+        """16 hex digits of all that is asked."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @property
     def size(self) -> int:
         """How many configurations there are."""
         return (2 ** len(self.columns) - 1) * len(self.models) * len(self.prior_sd) * len(self.targets)
@@ -114,7 +119,7 @@ class Sweep:
 
     def label(self, target: Target) -> str:
         """What a trial is counted as: the question itself where the search looks at days that `train` judges, else a search."""
-        searched = f"{target.label}, searched before {self.first_test:%Y-%m-%d}"
+        searched = f"{target.label}{SEARCHED}{self.first_test:%Y-%m-%d}"
         return target.label if self.first_test > FIRST_TEST else searched
 
 
@@ -203,11 +208,12 @@ def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, pro
     arena = arena_of(store, asked, last_known(store))
     data, candidates = arena.first.data, asked.candidates()
     with tracking(place) as tracker:
-        counted = count_all(tracker, asked, candidates, data.market)
+        counted, own = count_all(tracker, asked, candidates, data.market), family(data.market, asked.targets[0])
+        sweeps = count_sweeps(tracker, own, asked.name, asked.first_test, data.until)
         tallies = search(arena, asked, candidates, opened(folder, asked, data.snapshot), progress)
         progress("judging the winner", 0, 0)
-        found = found_by(arena, asked, candidates, tallies) | {"trials": counted}
-        tags = {"swept": family(data.market, asked.targets[0]), "market": data.market, "snapshot": data.snapshot}
+        found = found_by(arena, asked, candidates, tallies, sweeps) | {"trials": counted}
+        tags = {"swept": own, "market": data.market, "snapshot": data.snapshot}
         run_id = log_sweep(tracker, found, tags, trial_table(candidates, tallies))
     return found | {"run_id": run_id}
 
@@ -366,15 +372,20 @@ def read_tally(kept: Mapping[str, Any]) -> Tally:
     return Tally(np.array(kept["half"], dtype=np.float64), np.array(kept["whole"], dtype=np.float64))
 
 
-def found_by(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> dict[str, Any]:
-    """The winner judged once after the search, against the winners that the same search finds on rotated outcomes."""
+def found_by(
+    arena: Arena, asked: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally], sweeps: int = 1
+) -> dict[str, Any]:
+    """The winner judged once after the search, against the winners that the same search finds on rotated outcomes.
+
+    Of several `sweeps` whose winners were judged on these days one looks good by luck: p is taken as often (Bonferroni).
+    """
     table = np.array([tally.whole for tally in tallies])
     winners = np.nanargmax(table, axis=0)
     after = np.array([arena.tested(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
     null = null_of(after, len(arena.first.ring.days) // arena.first.ring.longest_weeks)
     winner = candidates[winners[0]]
     row = judged_winner(arena.questions[winner.target].data, asked, winner)
-    best = None if row["spa_p"] is None else max(row["spa_p"], null.p)
+    best = None if row["spa_p"] is None else min(1.0, sweeps * max(row["spa_p"], null.p))
     shown = skill_shown({**row, "best_of_n_p": best})
     return {
         "target": winner.target.name,
@@ -382,6 +393,7 @@ def found_by(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], tallie
         "market": arena.first.data.market,
         "snapshot": arena.first.data.snapshot,
         "tried": len(tallies),
+        "sweeps": sweeps,
         "of": asked.size,
         "cut_short": sum(tally.cut_short for tally in tallies),
         "searched_weeks": int(arena.early.judged.sum() + arena.late.judged.sum()),

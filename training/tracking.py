@@ -48,6 +48,7 @@ from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
 from training.scores import Floats
 from training.scratch import clear, is_left, room
+from training.settings import SEARCHED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +59,7 @@ WORTH_TWO_PROCESSES = 4
 LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
+MANY = "many-"
 ABOUT = (
     "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
     "last training. A version tagged `unproven` has shown no skill."
@@ -329,16 +331,36 @@ def is_alive(pid: int) -> bool:
 def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequence[str]) -> dict[str, int]:
     """The number each configuration was tried as, those of now included; the largest is how many were tried so far.
 
-    Kept as tags of the experiment, so that deleting runs doesn't reset it.
+    Kept as tags of the experiment, so that deleting runs doesn't reset it. What was only searched and is judged now keeps its
+    number and is counted among the judged.
     """
     with alone(tracker.place):
-        tried = {name: number for name, (number, _) in trials_of(tracker, family).items()}
+        counted = trials_of(tracker, family)
+        tried = {name: number for name, (number, _) in counted.items()}
+        judged_now = {} if SEARCHED in label else only_searched(counted, configurations, label)
         new = [one for one in dict.fromkeys(configurations) if one not in tried]
         first = PRIOR_TRIALS + len(tried) + 1
         tried |= {one: first + place for place, one in enumerate(new)}
-        for one, value in trial_tags(new, first, label).items():
+        for one, value in (trial_tags(new, first, label) | judged_now).items():
             tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.{family}.{one}", value)
     return tried
+
+
+def only_searched(counted: Mapping[str, tuple[int, str]], configurations: Sequence[str], label: str) -> dict[str, str]:
+    """Tags by which configurations that a sweep had counted answer the question of a label from now on."""
+    return {one: f"{counted[one][0]} {label}" for one in configurations if one in counted and SEARCHED in counted[one][1]}
+
+
+def count_sweeps(tracker: Tracker, family: str, name: str, first_test: pd.Timestamp, last: pd.Timestamp) -> int:
+    """How many sweeps of a family, the one of that name included, judged a winner on days of this test, `first_test` to `last`.
+
+    Kept as tags of the experiment: the last day that each has judged on.
+    """
+    prefix = f"sweep.{family}."
+    with alone(tracker.place):
+        tracker.client.set_experiment_tag(tracker.experiment_id, f"{prefix}{name}", f"{last:%Y-%m-%d}")
+        tags = tracker.client.get_experiment(tracker.experiment_id).tags
+    return sum(key.startswith(prefix) and pd.Timestamp(value) >= first_test for key, value in tags.items())
 
 
 def trial_tags(configurations: Sequence[str], first: int, label: str) -> dict[str, str]:
@@ -346,7 +368,7 @@ def trial_tags(configurations: Sequence[str], first: int, label: str) -> dict[st
     if len(configurations) <= TOGETHER:
         return {one: f"{first + place} {label}" for place, one in enumerate(configurations)}
     parts = [configurations[at : at + TOGETHER] for at in range(0, len(configurations), TOGETHER)]
-    return {f"many-{first + at * TOGETHER}": f"{' '.join(part)} {label}" for at, part in enumerate(parts)}
+    return {f"{MANY}{first + at * TOGETHER}": f"{' '.join(part)} {label}" for at, part in enumerate(parts)}
 
 
 def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
@@ -354,19 +376,20 @@ def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
     prefix = f"trial.{family}."
     tags = tracker.client.get_experiment(tracker.experiment_id).tags
     told = {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
+    told = dict(sorted(told.items(), key=lambda tag: not tag[0].startswith(MANY)))  # one by one counts over together
     return {name: counted for key, value in told.items() for name, counted in read_trials(key, value)}
 
 
 def read_trials(key: str, value: str) -> Iterator[tuple[str, tuple[int, str]]]:
     """Configurations of one tag of `trial_tags`, each with its number and label."""
-    if not key.startswith("many-"):
+    if not key.startswith(MANY):
         number, _, label = value.partition(" ")
         yield key, (int(number), label)
         return
     words = value.split(" ")
     names = list(takewhile(is_configuration, words))
     label = " ".join(words[len(names) :])
-    yield from ((name, (int(key.removeprefix("many-")) + place, label)) for place, name in enumerate(names))
+    yield from ((name, (int(key.removeprefix(MANY)) + place, label)) for place, name in enumerate(names))
 
 
 def is_configuration(word: str) -> bool:
@@ -381,8 +404,8 @@ def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequ
     skills: dict[str, Floats] = {}
     for name, run in kept_runs(tracker, training, tried.configurations - set(besides)).items():
         with suppress(StoreUnusable):  # what is damaged counts as never judged
-            forecasts[name] = wide(forecasts_of(tracker, run))
-            found = skills_of(tracker, run)
+            found, spoken = skills_of(tracker, run), wide(forecasts_of(tracker, run))
+            forecasts[name] = spoken
             skills |= {} if found is None else {name: found}
     return replace(tried, forecasts=forecasts, skills=skills)
 

@@ -20,7 +20,7 @@ from sources.store import Store
 from sources.target import judged_horizon
 from training.best_of import Tried
 from training.bootstrap import WIDENING
-from training.chance import Chance, Walk, chances, configuration_of, with_chance
+from training.chance import Chance, Walk, chances, configuration_of
 from training.dataset import Dataset, prepare
 from training.judged import LEVEL, Judged, judged_horizons
 from training.promotion import settle
@@ -41,7 +41,7 @@ from training.tracking import (
     tracking,
     tried_before,
 )
-from training.verify import judge, model_names, table, walk_all
+from training.verify import judged_by_chance, model_names, table, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 MOST_MISSING = 0.5
@@ -215,7 +215,7 @@ def learn(job: Job, names: Sequence[str], tried: Tried, progress: Progress) -> l
     walks = walk_all(data, settings, names, job.folds, progress, draws=Draws(settings.draws, settings.seed))
     forecasts = {name: walk.probabilities for name, walk in walks.items()}
     found = chances(list(walks), Walk(data, settings, job.folds, (START_OF_TIME, data.until)), progress)
-    rows = with_chance(judge(forecasts, data, settings, names, tried), found, settings, tried)
+    rows = judged_by_chance(forecasts, data, settings, names, found, tried)
     judged = judged_horizons(forecasts, data.outcomes.events, settings.horizons)
     trained = []
     for done, name in enumerate(names):
@@ -403,7 +403,7 @@ def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, *
     if row["n"] == 0 or start is None or end is None:
         return "Skill has not been shown: no forecast has been judged yet."
     verdict = "Skill has been shown" if shown else "Skill has not been shown"
-    against = ", ".join(f"{worth(row[f'skill_{name}'])} against {words}" for name, words in BASELINE_WORDS.items())
+    against = ", ".join(f"{worth(row[f'skill_{name}'])} against {words}" for name, words in baselines_told(row).items())
     windows = f"about {row['n_effective']:.0f} independent windows{by_chance(row['null'])}"
     return (
         f"{verdict}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
@@ -411,13 +411,19 @@ def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, *
     )
 
 
+def baselines_told(row: Mapping[str, Any]) -> dict[str, str]:
+    """The baselines by name, in words. Of an outcome that has no random walk climatology stands for it, and is told once."""
+    twice = row["skill_random_walk"] == row["skill_climatology"]
+    return {name: words for name, words in BASELINE_WORDS.items() if not (twice and name == "random_walk")}
+
+
 def as_the_best(row: Mapping[str, Any]) -> str:
-    """What the p-value is as the best of all tries, or why there is none."""
-    why = (
-        f"not known, {row['unjudged']} of them weren't judged on these days" if row["unjudged"] else "not known, it wasn't refitted"
-    )
-    best = row["best_of_n_p"]
-    return f"best of {row['trials']} tries: p {why if best is None else f'{best:.3f}'}"
+    """The p-value as the best of all that was judged together, or why there is none. It doesn't pay for other tries."""
+    best, unjudged, tries = row["best_of_n_p"], row["unjudged"], f"{row['trials']} tries counted"
+    if best is not None:
+        return f"p {best:.3f} as the best of those judged together, {tries}"
+    why = f"{unjudged} of them not judged on these days" if unjudged else "this one not refitted on rotations"
+    return f"no p as the best: {tries}, {why}"
 
 
 def by_chance(null: Mapping[str, Any] | None) -> str:

@@ -17,7 +17,7 @@ from sources.store import Store
 from training.ablation import ablation
 from training.best_of import Tried, spa_p_values
 from training.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
-from training.chance import Walk, chances, with_chance
+from training.chance import Chance, Walk, chances, most_rotations, with_chance
 from training.cycles import leave_one_cycle_out
 from training.dataset import Dataset, prepare
 from training.judged import CLIMATOLOGY, MOMENTUM, RANDOM_WALKS, Judged, judged_horizons
@@ -88,7 +88,7 @@ def verify_on(
     walks = walk_all(data, settings, names, folds, progress)
     spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
     found = chances(list(walks), Walk(data, settings, folds, (first, last)), progress, kept=kept)
-    rows = with_chance(judge(spans, data, settings, names, tried), found, settings, tried)
+    rows = judged_by_chance(spans, data, settings, names, found, tried)
     if robust:
         rows = with_robustness(rows, data, settings, names, folds, (first, last), progress)
     return Verification(data.market, rows, table(spans, data, names), describe(folds, data.outcomes))
@@ -164,6 +164,20 @@ def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequenc
     return forecast(make, data.X[list(spec.columns)], data.outcomes, folds, draws=kept)
 
 
+def judged_by_chance(
+    forecasts: Mapping[str, pd.DataFrame],
+    data: Dataset,
+    settings: TrainSettings,
+    names: Sequence[str],
+    found: Mapping[str, Chance],
+    tried: Tried,
+) -> list[dict[str, Any]]:
+    """The rows of `judge` with what chance does, beside all that was `tried` before on the same days and rotations."""
+    days = {horizon: one.days for horizon, one in judged_horizons(forecasts, data.outcomes.events, settings.horizons).items()}
+    alike = tried.alike(days, most_rotations(found))
+    return with_chance(judge(forecasts, data, settings, names, alike), found, settings, alike)
+
+
 def judge(
     forecasts: Mapping[str, pd.DataFrame],
     data: Dataset,
@@ -188,10 +202,10 @@ def judge(
 
 
 def all_losses(found: Judged, earlier: Mapping[str, pd.DataFrame]) -> dict[str, Floats]:
-    """Brier losses of every model, and of the earlier configurations that forecast all of the same days."""
+    """Brier losses of every model, and of earlier configurations, which forecast the same days."""
     before = {name: frame[found.horizon].reindex(found.days).to_numpy() for name, frame in earlier.items()}
-    whole = {name: brier_losses(values, found.outcome) for name, values in before.items() if not np.isnan(values).any()}
-    return whole | {name: found.loss(name) for name in found.probabilities}
+    losses = {name: brier_losses(values, found.outcome) for name, values in before.items()}
+    return losses | {name: found.loss(name) for name in found.probabilities}
 
 
 def scored(

@@ -136,7 +136,7 @@ def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draw
 
 def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | None:
     """Share of rotations of the responses, the true one among them, that differ as much; None where none is far enough."""
-    nearest, n = weeks_of(AHEAD) + LOOKBACK_WEEKS, len(response)
+    nearest, n = weeks_of(AHEAD) + LOOKBACK_WEEKS + weeks_of(QUARTER), len(response)  # a state looks back on a quarter of drawdowns
     shifts = [0, *range(nearest, n - weeks_of(AHEAD) + 1)]
     if len(shifts) < 2:
         return None
