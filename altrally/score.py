@@ -66,7 +66,7 @@ class Score:
     @property
     def neutral_blocks(self) -> list[str]:
         """The blocks of the inputs that are missing and read as neutral."""
-        return list(dict.fromkeys(block_of(name) for name in self.neutral))
+        return list(dict.fromkeys(LAGGED.get(name, name) for name in self.neutral))
 
     @property
     def target(self) -> Target:
