@@ -15,6 +15,7 @@ from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.score import Inputs, Score
+    from models.card import Card
     from models.registry import Champion
 
 
@@ -78,6 +79,21 @@ def champion_of(home: Home, target: Target = ALTCOINS) -> "Champion":
     from models.registry import load_champion
 
     return load_champion(home.tracking_uri, home.folder, target)
+
+
+def card_of(home: Home, target: Target = ALTCOINS) -> "Card":
+    """What is known of the model that scores a target, the model left unread."""
+    from models.registry import champion_card
+
+    return champion_card(home.tracking_uri, home.folder, target)
+
+
+def card_or_none(home: Home, target: Target = ALTCOINS) -> "Card | None":
+    """As `card_of`, where one was trained."""
+    try:
+        return card_of(home, target)
+    except NoChampion:
+        return None
 
 
 def champion_or_none(home: Home, target: Target = ALTCOINS) -> "Champion | None":

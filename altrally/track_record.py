@@ -20,6 +20,9 @@ from training.outcome import Outcomes
 from training.reliability import reliability_bins
 from training.scores import Floats, brier_losses, brier_score, log_score
 
+READ_BEFORE = pd.Timedelta(days=400)
+"""How far before a forecast the index is read: the ranking reaches back 124 days, further where a source failed for months."""
+
 LEAST_WINDOWS = 12
 WIDENING = 2.0
 """Limits of an interval move this much further from the estimate. Measured by `python benchmarks/short_records.py` (seed 3, 400
@@ -108,7 +111,7 @@ def record_outcomes(ledger: Ledger, store: Store, due: pd.DataFrame, until: pd.T
     came: list[dict[str, Any]] = []
     for _, rows in due.drop_duplicates(list(EVENT)).groupby(["target", "outcome", "threshold"]):
         target = target_of(outcome_of(rows.iloc[0].to_dict()), sorted({*rows["horizon"]}))
-        level = load_target_index(store, until, target).level
+        level = load_target_index(store, until, target, rows["as_of"].min() - READ_BEFORE).level
         made = index_outcomes(store, level, pd.DatetimeIndex(rows["as_of"].unique()), target, until)
         came += [{**said, "snapshot": snapshot} for row in rows.to_dict("records") if (said := what_came(made, row))]
     return sum(entry.new for entry in ledger.append_outcomes(came, now))

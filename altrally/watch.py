@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from altrally.issue import champion_of, champion_or_none, issue
+from altrally.issue import card_of, card_or_none, issue
 from altrally.ledger import Ledger, Line, put_whole
 from altrally.notices import Crossing, crossed, stale_notice
 from altrally.score import default_as_of, last_complete_day
@@ -22,7 +22,7 @@ from altrally.settings import Home
 from altrally.track_record import resolve
 from models.card import Card
 from models.catalog import MODELS
-from models.registry import list_runs
+from models.registry import champion_place, list_runs
 from sources.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable
 from sources.fetch import fetch
 from sources.gates import Freshness, freshness
@@ -189,13 +189,14 @@ def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[st
     return sum(line.new for line in report.lines), report.warnings
 
 
-def forecast(at: Standing) -> Line | None:
+def forecast(at: Standing) -> Line:
     """The forecast of the day, issued unless the ledger holds one: one line a day, whatever was trained or fetched since."""
     said = at.ledger.forecast_of(at.as_of, at.target)
-    if said is None:
-        at.progress("forecasting", 0, 0)
-        issue(at.home, at.store, at.as_of, at.now, at.target)
-    return said or at.ledger.forecast_of(at.as_of, at.target)
+    if said is not None:
+        return said
+    at.progress("forecasting", 0, 0)
+    issued = issue(at.home, at.store, at.as_of, at.now, at.target)
+    return next(at.ledger.lines(issued.entry.number))
 
 
 def write_page(at: Standing, line: Line) -> list[str]:
@@ -209,7 +210,7 @@ def write_page(at: Standing, line: Line) -> list[str]:
     if page_path(at.home.reports(at.target), f"{at.as_of:%Y-%m-%d}").exists():
         return []
     said, now = (line.body["snapshot"], line.body["model"]["run_id"]), at.store.snapshot(at.as_of)
-    if said != (now, champion_of(at.home, at.target).run_id):
+    if said != (now, champion_place(at.home.tracking_uri, at.target.registered_model).run_id):
         return [f"No page of {at.as_of:%Y-%m-%d}: data or model changed since it was forecast. `altrally report` issues it anew."]
     at.progress("writing the page", 0, 0)
     page_of(at.home, at.place, at.store, issue(at.home, at.store, at.as_of, at.now, at.target), at.target)
@@ -222,7 +223,7 @@ def learn_when_due(at: Standing) -> list[str]:
     A training that learnt and couldn't be logged is logged first, and counts.
     """
     late = make_good(at.place, at.progress)
-    last = max(champion_of(at.home, at.target).card.trained_as_of, read_state(at.home, at.target).trained_as_of)
+    last = max(card_of(at.home, at.target).trained_as_of, read_state(at.home, at.target).trained_as_of)
     return late + (learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 
 
@@ -233,7 +234,7 @@ def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
 
 def learn_first(at: Standing) -> list[str]:
     """Train where nothing can be forecast yet."""
-    return learn(at) if champion_or_none(at.home, at.target) is None else []
+    return learn(at) if card_or_none(at.home, at.target) is None else []
 
 
 def learn(at: Standing) -> list[str]:
@@ -245,10 +246,9 @@ def learn(at: Standing) -> list[str]:
 
 def settings_of(at: Standing) -> TrainSettings:
     """The champion's outcome, and the models that were trained beside it, so that no new configuration is tried unasked."""
-    champion = champion_or_none(at.home, at.target)
-    if champion is None:
+    card = card_or_none(at.home, at.target)
+    if card is None:
         return TrainSettings(at.target)
-    card = champion.card
     models = tuple(dict.fromkeys([card.model, *(name for name in last_models(at.place.uri, card) if name in MODELS)]))
     return TrainSettings(card.target, models=models, draws=card.draws)
 

@@ -89,6 +89,20 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
     place = champion_place(tracking_uri, target.registered_model)
     with fetched(place.model_folder, MODEL_FILE, home, tracking_uri) as file:
         forecaster = load(file, place.sha256)
+    card = card_at(place, tracking_uri, home, target)
+    return Champion(forecaster, card, target.registered_model, place.version, place.run_id)
+
+
+def champion_card(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Card:
+    """The card of what `load_champion` returns, a hundredth of the work; raises as that does, but of the model's file it only asks
+    whether it is there."""
+    place = champion_place(tracking_uri, target.registered_model)
+    require_there(place.model_folder, MODEL_FILE, home)
+    return card_at(place, tracking_uri, home, target)
+
+
+def card_at(place: "ChampionPlace", tracking_uri: str, home: Path, target: Target) -> Card:
+    """The card of a champion, which must answer what `target` asks."""
     with fetched(place.run_folder, CARD_FILE, home, tracking_uri) as file:
         require_sum(file, place.files)
         card = read_card(file.read_text(encoding="utf-8"))
@@ -97,7 +111,7 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
             f"The champion of {target.name!r} answers {card.label}, not {target.label}. "
             "Run `altrally train` with this file, or bring the former file back."
         )
-    return Champion(forecaster, card, target.registered_model, place.version, place.run_id)
+    return card
 
 
 def require_sum(file: Path, files: str) -> None:
@@ -265,14 +279,19 @@ def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
 @contextmanager
 def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
     """One file of a stored folder; one on a server is downloaded for as long as it is read."""
+    require_there(folder, name, home)
     found = on_disk(folder, name, home)
     if found is not None:
         yield found
         return
-    if folder.startswith("file:") or Path(folder).is_absolute():
-        raise NoChampion(f"The champion's {name} is gone from {folder}. Bring the folder back, or run `altrally train`.")
     with TemporaryDirectory() as place:
         yield downloaded(f"{folder}/{name}", Path(place), tracking_uri)
+
+
+def require_there(folder: str, name: str, home: Path) -> None:
+    """A file of a stored folder is on this machine, or may be on a server."""
+    if (folder.startswith("file:") or Path(folder).is_absolute()) and on_disk(folder, name, home) is None:
+        raise NoChampion(f"The champion's {name} is gone from {folder}. Bring the folder back, or run `altrally train`.")
 
 
 def downloaded(address: str, place: Path, tracking_uri: str) -> Path:

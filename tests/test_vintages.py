@@ -193,7 +193,7 @@ def test_many_rewritings_are_told_in_few_lines(store: Store) -> None:
     lines = told(rewritten(store, TODAY))
     assert len(lines) == 11
     assert "by up to 200.00%" in lines[0]
-    assert lines[-1] == "4 more were rewritten; `altrally status` lists them."
+    assert lines[-1] == "4 more were rewritten; `altrally status --json` lists them."
 
 
 def test_status_lists_what_was_rewritten(
