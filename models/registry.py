@@ -94,8 +94,7 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
 
 
 def champion_card(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Card:
-    """The card of what `load_champion` returns, a hundredth of the work; raises as that does, but of the model's file it only asks
-    whether it is there."""
+    """The card of what `load_champion` returns. Raises as that does, but of the model's file it only asks whether it is there."""
     place = champion_place(tracking_uri, target.registered_model)
     require_there(place.model_folder, MODEL_FILE, home)
     return card_at(place, tracking_uri, home, target)
@@ -279,11 +278,11 @@ def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
 @contextmanager
 def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
     """One file of a stored folder; one on a server is downloaded for as long as it is read."""
-    require_there(folder, name, home)
     found = on_disk(folder, name, home)
     if found is not None:
         yield found
         return
+    require_there(folder, name, home)
     with TemporaryDirectory() as place:
         yield downloaded(f"{folder}/{name}", Path(place), tracking_uri)
 
