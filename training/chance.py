@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from training.dataset import Dataset
 from training.nulls import Kept, Null, Rotated, Span, claim_null, shift_null
 from training.plain import plain
 from training.settings import TrainSettings, configuration
+from training.tracking import code_version
 from training.walk_forward import Fold
 
 SPACED = 39
@@ -91,7 +91,7 @@ def chance_of(name: str, walk: Walk, *, kept: Path | None = None) -> Chance:
 def rotations_key(name: str, walk: Walk) -> str:
     """Names a model, its data and its span: what was refitted for one says nothing of another."""
     span = f"{walk.span[0]:%Y%m%d}-{walk.span[1]:%Y%m%d}"
-    return f"{name}-{configuration_of(name, walk.settings)}-{content_of(name, walk.data)}-{version('altrally')}-{span}"
+    return f"{name}-{configuration_of(name, walk.settings)}-{content_of(name, walk.data)}-{code_version()}-{span}"
 
 
 def content_of(name: str, data: Dataset) -> str:
