@@ -16,6 +16,7 @@ from altrally.clock import now as clock
 from altrally.issue import Issued, day_of, issue
 from altrally.settings import Home, open_home
 from models.engine import engine
+from sources.addresses import expanded
 from sources.progress import Progress, silent
 from sources.store import Store
 from sources.target import ALTCOINS, Target
@@ -52,7 +53,7 @@ def fetch(
     from sources.providers import provider_named
 
     provider_named(provider)
-    folder = None if path is None else Path(path).expanduser()
+    folder = None if path is None else expanded(path)
     with opened(home, read_only=False) as store:
         return into(store, provider, path=folder, today=moment(now), progress=progress, target=target)
 

@@ -85,7 +85,8 @@ def demo(home: Home) -> None:
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
-    show(score_page(issue(home, None).score), next_steps(home.folder))
+    show(score_page(issue(home, None).score))
+    print(next_steps(home.folder, home.tracking_uri))  # noqa: T201  (bare: a path must not be wrapped)
 
 
 def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from altrally.asked import sentence
 from altrally.score import HorizonForecast, Score
+from sources.addresses import command
 from sources.fetch import FetchReport
 from sources.target import Target
 from training.train import TrainReport
@@ -244,16 +245,20 @@ def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
     return Text(f"champion {champion['name']} {about}, trained on {champion['trained_as_of']}. {champion['sentence']}")
 
 
-def next_steps(home: Path) -> Text:
-    """What to do after the demonstration."""
-    command, runs = f"altrally --home {quote(str(home))}", quote(f"sqlite:///{home}/mlruns/mlflow.db")
-    return Text(
-        "\nNext:\n"
-        f"  {command} score --as-of 2021-06-01     any past day, answered by a model that had not seen what followed\n"
-        f"  {command} verify                       every model against every baseline\n"
-        f"  {command} compare                      the runs of this training, paired\n"
-        f"  mlflow ui --backend-store-uri {runs}\n"
-        "  altrally fetch && altrally train && altrally score     the same on the real market, in ~/.altrally"
+def next_steps(home: Path, tracking_uri: str) -> str:
+    """What to do after the demonstration: commands to paste, so they are printed bare and never wrapped."""
+    steps = {
+        "score --as-of 2021-06-01": "any past day, answered by a model that had not seen what followed",
+        "verify": "every model against every baseline",
+        "compare": "the runs of this training, paired",
+    }
+    return "\n".join(
+        [
+            "\nNext:",
+            *(f"  {command(home, words):70} {why}" for words, why in steps.items()),
+            f"  mlflow ui --backend-store-uri {quote(tracking_uri)}",
+            "  altrally fetch && altrally train && altrally score     the same on the real market, in ~/.altrally",
+        ]
     )
 
 

@@ -15,6 +15,7 @@ from altrally.mirror import mirror
 from altrally.settings import Home
 from altrally.watch import state_in
 from models.registry import champion_names, champion_place, damaged_figures, damaged_files, rows_of
+from sources.addresses import command
 from sources.copies import aside_of, bring_back, copy_of, damage, discard, set_aside
 from sources.errors import AltrallyError, InUse, MissingData, OtherVersion, StoreUnusable
 from sources.store import Store
@@ -58,7 +59,7 @@ def found_by(check: Callable[[Home], Iterator[Finding]], home: Home) -> list[Fin
     try:
         return list(check(home))
     except InUse as error:
-        return [Finding(str(home.folder), str(error).rstrip("."), "left as it is", command(home, "repair"))]
+        return [Finding(str(home.folder), str(error).rstrip("."), "left as it is", command(home.folder, "repair"))]
 
 
 def told(findings: Sequence[Finding]) -> str:
@@ -68,20 +69,19 @@ def told(findings: Sequence[Finding]) -> str:
     )
 
 
-def command(home: Home, words: str) -> str:
-    """What to type for this home."""
-    return f"altrally --home {quote(str(home.folder))} {words}"
-
-
 def fetch_again(home: Home, market: str) -> str:
     """What fills a store anew."""
-    return command(home, f"fetch --provider {market}{' --path DIR' if market == 'files' else ''}")
+    return command(home.folder, f"fetch --provider {market}{' --path DIR' if market == 'files' else ''}")
 
 
 def train_again(home: Home, name: str) -> str:
     """What gives the target registered under a name a champion whose files are whole."""
     words = "train" if name == ALTCOINS.registered_model else f"train --target FILE (that of {name})"
-    return command(home, words) + "; if that doesn't refresh the champion, " + command(home, "promote RUN --force --why TEXT")
+    return (
+        command(home.folder, words)
+        + "; if that doesn't refresh the champion, "
+        + command(home.folder, "promote RUN --force --why TEXT")
+    )
 
 
 def stale_files(home: Home) -> Iterator[Finding]:
@@ -94,7 +94,7 @@ def stale_files(home: Home) -> Iterator[Finding]:
                     file.unlink(missing_ok=True)
                 yield Finding(str(file), "it was never finished", "removed", None)
             except Timeout:
-                yield Finding(str(file), "another process is writing it", "left as it is", command(home, "repair"))
+                yield Finding(str(file), "another process is writing it", "left as it is", command(home.folder, "repair"))
 
 
 def store(home: Home) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def brought_back(home: Home, why: str) -> Finding:
         aside = set_aside(home.database)
     else:
         discard(home.database)  # it is the copy by now
-    return Finding(str(home.database), why, f"moved to {aside.name}: its copy is no better", command(home, "train"))
+    return Finding(str(home.database), why, f"moved to {aside.name}: its copy is no better", command(home.folder, "train"))
 
 
 def require_runs(home: Home) -> None:
@@ -195,7 +195,7 @@ def works(home: Home) -> Iterator[Finding]:
     """What was learnt and isn't logged can be read."""
     for folder, why in damaged_works(home.folder):
         forget(folder)
-        yield Finding(str(folder), why, "removed", command(home, "train"))
+        yield Finding(str(folder), why, "removed", command(home.folder, "train"))
 
 
 def ledger(home: Home) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ import pandas as pd
 from models.card import Card, read_card
 from models.forecaster import Forecaster
 from models.saving import digest, load
+from sources.addresses import folder_at, read_only, sqlite_file
 from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
@@ -30,7 +31,6 @@ CARD_FILE = "card.json"
 FORECASTS_FILE = "forecasts.parquet"
 ROTATIONS_FILE = "rotations.parquet"
 VERIFICATION_FILE = "verification.json"
-SQLITE = "sqlite:///"
 SQLITE_HEADER = b"SQLite format 3\0"
 CHAMPION_ROWS = """
 SELECT versions.version, versions.run_id, tags.value, models.artifact_location, runs.artifact_uri, coalesce(files.value, '')
@@ -134,7 +134,8 @@ class ChampionPlace(NamedTuple):
 def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
-    found = champion_rows(Path(tracking_uri.removeprefix(SQLITE)), name) if tracking_uri.startswith(SQLITE) else []
+    database = sqlite_file(tracking_uri)
+    found = [] if database is None else champion_rows(database, name)
     return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri, name)
 
 
@@ -248,9 +249,9 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
 
 def require_database(tracking_uri: str) -> None:
     """NoChampion where the database isn't there (a client would create it), StoreUnusable where the file is something else."""
-    if not tracking_uri.startswith(SQLITE):
+    file = sqlite_file(tracking_uri)
+    if file is None:
         return
-    file = Path(tracking_uri.removeprefix(SQLITE))
     if not file.exists() or file.stat().st_size == 0:
         raise NoChampion(NOT_TRAINED)
     with file.open("rb") as database:
@@ -289,7 +290,7 @@ def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[P
 
 def require_there(folder: str, name: str, home: Path) -> None:
     """A file of a stored folder is on this machine, or may be on a server."""
-    if (folder.startswith("file:") or Path(folder).is_absolute()) and on_disk(folder, name, home) is None:
+    if folder_at(folder) is not None and on_disk(folder, name, home) is None:
         raise NoChampion(f"The champion's {name} is gone from {folder}. Bring the folder back, or run `altrally train`.")
 
 
@@ -307,9 +308,11 @@ def downloaded(address: str, place: Path, tracking_uri: str) -> Path:
 
 def on_disk(folder: str, name: str, home: Path) -> Path | None:
     """Where a file of a stored folder is: below this home's artifacts, else where it was stored."""
-    stored = Path(folder.removeprefix("file://")) / name
-    below_artifacts = str(stored).rpartition("/mlruns/artifacts/")[2]
-    return next((place for place in (home / "mlruns" / "artifacts" / below_artifacts, stored) if place.is_file()), None)
+    stored = folder_at(folder)
+    if stored is None:
+        return None
+    below_artifacts = str(stored / name).rpartition("/mlruns/artifacts/")[2]
+    return next((file for file in (home / "mlruns" / "artifacts" / below_artifacts, stored / name) if file.is_file()), None)
 
 
 def all_runs(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
@@ -355,7 +358,7 @@ def rows_of(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
     from sqlite3 import Error, connect
 
     try:
-        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(connect(read_only(database), uri=True)) as connection:
             return connection.execute(query, values).fetchall()
     except Error as error:
         raise StoreUnusable(f"{database} is damaged ({error}). Run `altrally repair`.") from error

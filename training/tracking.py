@@ -29,7 +29,6 @@ from models.registry import (
     FORECASTS_FILE,
     MODEL_FILE,
     ROTATIONS_FILE,
-    SQLITE,
     VERIFICATION_FILE,
     champion_version,
     damaged_figures,
@@ -39,6 +38,7 @@ from models.registry import (
     table_of,
 )
 from models.saving import TRUSTED_TYPES, digest
+from sources.addresses import folder_address, sqlite_address, sqlite_file
 from sources.copies import damage, keep_copy, unfinished
 from sources.errors import InUse, NoChampion, OtherVersion, StoreUnusable
 from sources.progress import Progress
@@ -87,7 +87,7 @@ class TrackingPlace:
     @property
     def database(self) -> Path | None:
         """The database file, None on a server."""
-        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+        return sqlite_file(self.uri)
 
 
 @dataclass(frozen=True)
@@ -243,7 +243,7 @@ def create_database(place: TrackingPlace) -> None:
     from mlflow import MlflowClient
 
     beside = unfinished(file)
-    MlflowClient(tracking_uri=f"{SQLITE}{beside}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=sqlite_address(beside)).search_experiments(max_results=1)
     beside.replace(file)
 
 
@@ -261,7 +261,7 @@ def connect(place: TrackingPlace) -> Tracker:
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
-    location = None if place.artifacts is None else str(place.artifacts.resolve())
+    location = None if place.artifacts is None else folder_address(place.artifacts)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return Tracker(client, client.create_experiment(EXPERIMENT, artifact_location=location), place)
