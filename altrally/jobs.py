@@ -15,6 +15,7 @@ from altrally.clock import now
 from altrally.issue import champion_or_none, day_of
 from altrally.settings import Home
 from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
+from sources.secrets import redacted
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
@@ -236,6 +237,7 @@ def watch(
     crossings = tuple(crossing(text, target) for text in cross)
     asked = Watch(home, provider, path, retrain_days, webhook, crossings, target, page=True)
     with alone(home), progress_bar() as report:
+        api.move_in(home)
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
     if as_json:
         emit(vars(done))
@@ -434,10 +436,12 @@ def status(home: Home, *, as_json: bool) -> None:
         as_of = last_day(store, None)
         facts: dict[str, Any] = {
             "home": str(home.folder),
+            "runs": redacted(home.tracking_uri),
             "market": store.market,
             "as_of": f"{as_of:%Y-%m-%d}",
             "snapshot": store.snapshot(as_of),
             "champion": champion_facts(home),
+            "warnings": [warning for warning in (api.move_in(home),) if warning],
             "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],

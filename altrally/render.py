@@ -230,7 +230,9 @@ def status_page(facts: dict[str, Any]) -> Group:
         market_banner(facts["market"]),
         Text.assemble((facts["home"], "bold"), header),
         champion_line(facts["champion"], facts["market"]),
+        *(Text(warning, style="yellow") for warning in facts["warnings"]),
         Text(facts["constituents"]),
+        Text(f"runs at {facts['runs']}", style="dim"),
         table,
     )
 

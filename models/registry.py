@@ -14,6 +14,7 @@ import pandas as pd
 
 from models.card import Card, read_card
 from models.forecaster import Forecaster
+from models.location import EXPERIMENT
 from models.saving import digest, load
 from sources.addresses import folder_at, read_only, sqlite_file
 from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-EXPERIMENT = "altrally"
 CHAMPION = "champion"
 MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"

@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,9 @@ from numpy.typing import NDArray
 
 from models.card import Card
 from models.forecaster import Forecaster
+from models.location import EXPERIMENT, stored_elsewhere
 from models.registry import (
     CARD_FILE,
-    EXPERIMENT,
     FORECASTS_FILE,
     MODEL_FILE,
     ROTATIONS_FILE,
@@ -47,7 +48,7 @@ from sources.target import ALTCOINS, Target
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
 from training.scores import Floats
-from training.scratch import clear, is_left, room
+from training.scratch import clear, is_left, is_occupied, room
 from training.settings import SEARCHED
 
 if TYPE_CHECKING:
@@ -267,20 +268,37 @@ def connect(place: TrackingPlace) -> Tracker:
         return Tracker(client, client.create_experiment(EXPERIMENT, artifact_location=location), place)
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    if location is not None and experiment.artifact_location != location:
-        relocate(place, experiment.artifact_location, location)
+    if location is not None and place.database is not None and experiment.artifact_location != location:
+        relocate(place.database, experiment.artifact_location, location)
     return Tracker(client, experiment.experiment_id, place)
 
 
-def relocate(place: TrackingPlace, old: str, new: str) -> None:
-    """Rewrite the absolute paths MLflow stored, after a home was moved."""
-    import sqlite3
+def move_in(place: TrackingPlace) -> None:
+    """Make the runs of a home that was moved or copied name its own files.
 
+    Raises InUse where another process is at work in the home, StoreUnusable where its runs can't be written.
+    """
+    if place.database is None or place.artifacts is None:
+        return
+    with clear_errors(place), alone(place):
+        old = stored_elsewhere(place.database, place.artifacts)
+        if old is not None and is_occupied(place.home):
+            raise InUse(f"Another process is at work in {place.home}.")
+        if old is not None:
+            relocate(place.database, old, folder_address(place.artifacts))
+
+
+def relocate(database: Path, old: str, new: str) -> None:
+    """Rewrite the absolute addresses MLflow stored below `old`. Raises StoreUnusable where that can't be done."""
     columns = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
-    with closing(sqlite3.connect(str(place.database))) as database, database:
-        for table, column in (*columns, ("model_versions", "storage_location")):
-            moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
-            database.execute(moved, (new, len(old) + 1, len(old), old))
+    try:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            for table, column in (*columns, ("model_versions", "storage_location")):
+                below = f"{column} = ? OR substr({column}, 1, ?) = ?"
+                moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {below}"
+                connection.execute(moved, (new, len(old) + 1, old, len(old) + 1, f"{old}/"))
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{database} can't be written ({error}).") from error
 
 
 def sweep(tracker: Tracker) -> int:
