@@ -12,15 +12,16 @@ import pandas as pd
 from altrally import api
 from altrally.api import opened, place_of
 from altrally.clock import now
-from altrally.issue import champion_or_none, day_of
+from altrally.issue import champion_of, champion_or_none, day_of
 from altrally.settings import Home
-from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
+from sources.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoChampion, StoreUnusable
 from sources.secrets import redacted
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from altrally.issue import Issued
+    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.train import TrainReport
@@ -433,6 +434,7 @@ def status(home: Home, *, as_json: bool) -> None:
     from sources.rewritten import rewritten
 
     with opened(home) as store:
+        champion, lost = champion_or_lost(home)
         as_of = last_day(store, None)
         facts: dict[str, Any] = {
             "home": str(home.folder),
@@ -440,8 +442,8 @@ def status(home: Home, *, as_json: bool) -> None:
             "market": store.market,
             "as_of": f"{as_of:%Y-%m-%d}",
             "snapshot": store.snapshot(as_of),
-            "champion": champion_facts(home),
-            "warnings": [warning for warning in (api.move_in(home),) if warning],
+            "champion": champion_facts(champion),
+            "warnings": [warning for warning in (lost, api.move_in(home)) if warning],
             "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
@@ -455,9 +457,18 @@ def status(home: Home, *, as_json: bool) -> None:
     show(age_note(facts["as_of"], now()), status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
 
 
-def champion_facts(home: Home) -> dict[str, Any] | None:
-    """The champion in brief, None where nothing was trained yet."""
-    champion = champion_or_none(home)
+def champion_or_lost(home: Home) -> "tuple[Champion | None, str | None]":
+    """The champion, or what became of it where it was lost; neither where nothing was trained yet."""
+    try:
+        return champion_of(home), None
+    except Lost as error:
+        return None, str(error)
+    except NoChampion:
+        return None, None
+
+
+def champion_facts(champion: "Champion | None") -> dict[str, Any] | None:
+    """The champion in brief, None where there is none."""
     if champion is None:
         return None
     card = champion.card

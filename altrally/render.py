@@ -240,7 +240,7 @@ def status_page(facts: dict[str, Any]) -> Group:
 def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
     """Who scores this market, and what it is worth."""
     if champion is None:
-        return Text("No champion yet: run `altrally train`.")
+        return Text("No champion: run `altrally train`.")
     about = f"v{champion['version']}{' (unproven)' if champion['unproven'] else ''}: {champion['label']}"
     if champion["market"] != market:
         about += f" on the {champion['market']} market, so it doesn't score this one"

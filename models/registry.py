@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +17,7 @@ from models.forecaster import Forecaster
 from models.location import EXPERIMENT
 from models.saving import digest, load
 from sources.addresses import folder_at, read_only, sqlite_file
-from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
+from sources.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
 
@@ -63,9 +63,12 @@ FIGURES = (
 )
 """What of a run must stay as it was logged."""
 
-NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+DELETED = "RESOURCE_DOES_NOT_EXIST"
+NOT_THERE = (DELETED, "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
 NO_SUCH_CHAMPION = "No {name} has been trained in this home yet. Run `altrally train --target FILE` first."
+TRAIN = "run `altrally train` (with --target FILE for a target of your own)"
+ANEW = f"{TRAIN}; if that doesn't refresh the champion, `altrally promote RUN --force --why TEXT`."
 
 
 @dataclass(frozen=True)
@@ -159,15 +162,40 @@ def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model)
     """Where the champion is kept, as MLflow says."""
     with connected(tracking_uri) as client:
         version = champion_version(client, name)
-        run = client.get_run(version.run_id)
+        run = run_kept(client, version.run_id)
+        model = unless_deleted(client.get_logged_model, version.source.removeprefix("models:/"))
+        if model is None:
+            raise Lost(f"The model of {name} v{version.version} was deleted from MLflow for good. To have a champion again, {ANEW}")
         return ChampionPlace(
             version=str(version.version),
             run_id=version.run_id,
             sha256=version.tags.get("sha256", ""),
-            model_folder=client.get_logged_model(version.source.removeprefix("models:/")).artifact_location,
+            model_folder=model.artifact_location,
             run_folder=run.info.artifact_uri,
             files=run.data.tags.get("files", ""),
         )
+
+
+def unless_deleted(ask: Callable[[str], Any], name: str) -> Any:
+    """What MLflow holds under a name; None where it was deleted for good."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(name)
+    except MlflowException as error:
+        if error.error_code != DELETED:
+            raise
+        return None
+
+
+def run_kept(client: "MlflowClient", run_id: str) -> "Run":
+    """A run. Raises Lost where it was deleted for good."""
+    run = unless_deleted(client.get_run, run_id)
+    if run is None:
+        raise Lost(
+            f"Run {run_id} was deleted from MLflow for good. To have a champion again, {TRAIN}. What was tried stays counted."
+        )
+    return run
 
 
 def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
@@ -201,15 +229,18 @@ def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_
 
 def table_of(client: "MlflowClient", home: Path, tracking_uri: str, run_id: str, name: str) -> pd.DataFrame:
     """A Parquet file kept with a run, asked for by a client that is open. NoChampion where it is gone."""
-    with fetched(client.get_run(run_id).info.artifact_uri, name, home, tracking_uri) as file:
+    with fetched(run_kept(client, run_id).info.artifact_uri, name, home, tracking_uri) as file:
         return read_table(file)
 
 
 def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict[str, Any]]:
-    """Verification rows of every model of the training a run belongs to, as `altrally verify --json` prints them."""
+    """Verification rows of every model of the training a run belongs to, as `altrally verify --json` prints them.
+
+    Raises Lost where that training was deleted.
+    """
     with connected(tracking_uri) as client:
-        run = client.get_run(run_id)
-        parent = client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
+        run = run_kept(client, run_id)
+        parent = run_kept(client, run.data.tags.get("mlflow.parentRunId", run_id))
         with fetched(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
             rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
             return rows
@@ -291,7 +322,7 @@ def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[P
 def require_there(folder: str, name: str, home: Path) -> None:
     """A file of a stored folder is on this machine, or may be on a server."""
     if folder_at(folder) is not None and on_disk(folder, name, home) is None:
-        raise NoChampion(f"The champion's {name} is gone from {folder}. Bring the folder back, or run `altrally train`.")
+        raise Lost(f"{name} is gone from {folder}. Bring the folder back. If that can't be done, {ANEW}")
 
 
 def downloaded(address: str, place: Path, tracking_uri: str) -> Path:

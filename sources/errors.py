@@ -46,6 +46,10 @@ class StoreUnusable(AltrallyError):
     """The store is locked, damaged or holds another market."""
 
 
+class Damaged(StoreUnusable):
+    """SQLite, or a hash kept with what was written, says that a file isn't what was written."""
+
+
 class InUse(StoreUnusable):
     """Another process is at work in it: sound, and for the moment not ours."""
 
@@ -56,6 +60,10 @@ class OtherVersion(StoreUnusable):
 
 class NoChampion(AltrallyError):
     """Nothing has been trained in this home yet."""
+
+
+class Lost(NoChampion):
+    """A run was deleted from MLflow for good, or a file of one is gone; what is left is sound."""
 
 
 class Refused(AltrallyError):

@@ -37,14 +37,16 @@ from models.registry import (
     figures_of,
     require_database,
     table_of,
+    unless_deleted,
 )
 from models.saving import TRUSTED_TYPES, digest
 from sources.addresses import folder_address, sqlite_address, sqlite_file
-from sources.copies import damage, keep_copy, unfinished
-from sources.errors import InUse, NoChampion, OtherVersion, StoreUnusable
+from sources.copies import damage, is_passing, keep_copy, unfinished
+from sources.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable
 from sources.progress import Progress
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
+from training import trial_record
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
 from training.scores import Floats
@@ -61,6 +63,9 @@ LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
 MANY = "many-"
+COUNTED = ("trial.", "sweep.")
+"""How the tags begin by which tries are counted."""
+
 ABOUT = (
     "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
     "last training. A version tagged `unproven` has shown no skill."
@@ -188,11 +193,13 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     except Timeout:
         raise InUse(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = str(getattr(error.__cause__ or error, "orig", error)).strip().splitlines()[0].rstrip(".")
+        said = getattr(error.__cause__ or error, "orig", error)
+        first_line = str(said).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
             way = f"Copy them, then run `mlflow db upgrade {quote(place.uri)}`."
             raise OtherVersion(f"The runs at {place.uri} can't be written: another version of MLflow left them. {way}") from None
-        raise StoreUnusable(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
+        kind = Damaged if isinstance(said, sqlite3.Error) and not is_passing(said) else StoreUnusable
+        raise kind(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
 @contextmanager
@@ -254,7 +261,7 @@ def require_whole(place: TrackingPlace) -> None:
         return
     found = damage(place.database, MIGRATED)
     if found:
-        raise StoreUnusable(f"{place.database} is damaged or half migrated ({found}). Run `altrally repair`.")
+        raise Damaged(f"{place.database} is damaged or half migrated ({found}). Run `altrally repair`.")
 
 
 def connect(place: TrackingPlace) -> Tracker:
@@ -262,15 +269,44 @@ def connect(place: TrackingPlace) -> Tracker:
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+    tracker = Tracker(client, open_experiment(client, place), place)
+    remember_trials(tracker)
+    return tracker
+
+
+def open_experiment(client: "MlflowClient", place: TrackingPlace) -> str:
+    """The id of our experiment, whose files are this home's."""
     location = None if place.artifacts is None else folder_address(place.artifacts)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        return Tracker(client, client.create_experiment(EXPERIMENT, artifact_location=location), place)
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if location is not None and place.database is not None and experiment.artifact_location != location:
         relocate(place.database, experiment.artifact_location, location)
-    return Tracker(client, experiment.experiment_id, place)
+    return str(experiment.experiment_id)
+
+
+def remember_trials(tracker: Tracker) -> None:
+    """Make the experiment and the record in the home each hold every try that the other does.
+
+    So none is forgotten when the experiment is deleted, its database moved away, or an older copy of it brought back.
+    """
+    tags = tracker.client.get_experiment(tracker.experiment_id).tags
+    held = [{tag: value for tag, value in tags.items() if tag.startswith(COUNTED)}, trial_record.read(tracker.place.home)]
+    furthest = {
+        tag: max((known[tag] for known in held if tag in known), key=lambda value: (SEARCHED not in value, value))
+        for tag in {**held[0], **held[1]}
+    }
+    trial_record.add(tracker.place.home, furthest)
+    count(tracker, {tag: value for tag, value in furthest.items() if held[0].get(tag) != value})
+
+
+def count(tracker: Tracker, tags: Mapping[str, str]) -> None:
+    """Count tries: in the record of the home first, then in the experiment."""
+    trial_record.add(tracker.place.home, tags)
+    for tag, value in tags.items():
+        tracker.client.set_experiment_tag(tracker.experiment_id, tag, value)
 
 
 def move_in(place: TrackingPlace) -> None:
@@ -349,8 +385,8 @@ def is_alive(pid: int) -> bool:
 def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequence[str]) -> dict[str, int]:
     """The number each configuration was tried as, those of now included; the largest is how many were tried so far.
 
-    Kept as tags of the experiment, so that deleting runs doesn't reset it. What was only searched and is judged now keeps its
-    number and is counted among the judged.
+    Kept as tags of the experiment and in the home, so that deleting runs doesn't reset it. What was only searched and is judged
+    now keeps its number and is counted among the judged.
     """
     with alone(tracker.place):
         counted = trials_of(tracker, family)
@@ -359,8 +395,8 @@ def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequ
         new = [one for one in dict.fromkeys(configurations) if one not in tried]
         first = PRIOR_TRIALS + len(tried) + 1
         tried |= {one: first + place for place, one in enumerate(new)}
-        for one, value in (trial_tags(new, first, label) | judged_now).items():
-            tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.{family}.{one}", value)
+        tags = trial_tags(new, first, label) | judged_now
+        count(tracker, {f"trial.{family}.{one}": value for one, value in tags.items()})
     return tried
 
 
@@ -372,11 +408,11 @@ def only_searched(counted: Mapping[str, tuple[int, str]], configurations: Sequen
 def count_sweeps(tracker: Tracker, family: str, name: str, first_test: pd.Timestamp, last: pd.Timestamp) -> int:
     """How many sweeps of a family, the one of that name included, judged a winner on days of this test, `first_test` to `last`.
 
-    Kept as tags of the experiment: the last day that each has judged on.
+    Kept as tags of the experiment and in the home: the last day that each has judged on.
     """
     prefix = f"sweep.{family}."
     with alone(tracker.place):
-        tracker.client.set_experiment_tag(tracker.experiment_id, f"{prefix}{name}", f"{last:%Y-%m-%d}")
+        count(tracker, {f"{prefix}{name}": f"{last:%Y-%m-%d}"})
         tags = tracker.client.get_experiment(tracker.experiment_id).tags
     return sum(key.startswith(prefix) and pd.Timestamp(value) >= first_test for key, value in tags.items())
 
@@ -612,9 +648,10 @@ def log_sweep(tracker: Tracker, found: Mapping[str, Any], tags: Mapping[str, str
 
 
 def log_page(tracker: Tracker, run_id: str, as_of: str, html: str) -> None:
-    """Keep the page of a day with the training the champion came from."""
+    """Keep the page of a day with the training the champion came from; with its own run where that training was deleted."""
     training = tracker.client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
-    tracker.client.log_text(training, html, f"reports/{as_of}.html")
+    kept = training if unless_deleted(tracker.client.get_run, training) else run_id
+    tracker.client.log_text(kept, html, f"reports/{as_of}.html")
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
@@ -691,7 +728,13 @@ def champion(tracker: Tracker, target: Target) -> Registered | None:
 
 
 def champion_named(tracker: Tracker, name: str) -> Registered | None:
-    """The version of a registered model that has the alias, None where there is none."""
+    """The version of a registered model that has the alias; None where there is none, or its run was deleted for good."""
+    current = aliased(tracker, name)
+    return current if current is None or unless_deleted(tracker.client.get_run, current.run_id) else None
+
+
+def aliased(tracker: Tracker, name: str) -> Registered | None:
+    """The version of a registered model that has the alias, whatever became of its run; None where there is none."""
     try:
         return registered(champion_version(tracker.client, name))
     except NoChampion:
