@@ -406,6 +406,9 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
 def run() -> None:
     """Entry point: errors meant for the user become one line and exit code 1."""
+    from altrally.terminal import plain_signs
+
+    plain_signs()
     gc.set_threshold(100_000)  # what is imported stays: looking through it for rubbish costs a score a fifth of a second
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
