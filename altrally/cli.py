@@ -407,8 +407,11 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 def run() -> None:
     """Entry point: errors meant for the user become one line and exit code 1."""
     from altrally.terminal import plain_signs
+    from sources.errors import NO_DOCSTRINGS
 
     plain_signs()
+    if sys.flags.optimize > 1:
+        fail(NO_DOCSTRINGS)
     gc.set_threshold(100_000)  # what is imported stays: looking through it for rubbish costs a score a fifth of a second
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)

@@ -18,6 +18,7 @@ from models.location import EXPERIMENT
 from models.saving import digest, load
 from sources.addresses import folder_at, read_only, sqlite_file
 from sources.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName
+from sources.reach import require_reachable
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
 
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 CHAMPION = "champion"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""How MLflow behaves here unless the user has said otherwise."""
+
 MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"
 FORECASTS_FILE = "forecasts.parquet"
@@ -267,7 +277,9 @@ def find_run(runs: pd.DataFrame, wanted: str) -> pd.Series:
 def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
     """A client of an existing database or server; its failures become StoreUnusable."""
     require_database(tracking_uri)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    require_reachable(tracking_uri)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

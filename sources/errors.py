@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+NO_DOCSTRINGS = "Python leaves docstrings out (PYTHONOPTIMIZE=2 or -OO), and formulas stand in them: run it without that setting."
+
 
 class AltrallyError(Exception):
     """Base of every error whose text is meant for the user."""

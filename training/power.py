@@ -24,6 +24,7 @@ from training.dataset import Dataset, prepare
 from training.judged import JUDGED_DAYS, judged
 from training.nulls import Null, claim_null, shift_null
 from training.plain import plain
+from training.plotting import import_matplotlib
 from training.scores import Floats, brier_losses
 from training.settings import TrainSettings
 from training.train import skill_shown
@@ -165,6 +166,7 @@ def superior_p(loss: Floats, reference: Floats, seed: int) -> float:
 
     Reference: Hansen, "A test for superior predictive ability", Journal of Business & Economic Statistics 23 (2005).
     """
+    import_matplotlib()  # arch imports it
     from arch.bootstrap import SPA
 
     block = block_length(reference - loss, JUDGED_DAYS)

@@ -27,6 +27,7 @@ from models.forecaster import Forecaster
 from models.location import EXPERIMENT, stored_elsewhere
 from models.registry import (
     CARD_FILE,
+    ENVIRONMENT,
     FORECASTS_FILE,
     MODEL_FILE,
     ROTATIONS_FILE,
@@ -44,6 +45,7 @@ from sources.addresses import folder_address, sqlite_address, sqlite_file
 from sources.copies import damage, is_passing, keep_copy, unfinished
 from sources.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable
 from sources.progress import Progress
+from sources.reach import require_reachable
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
 from training import trial_record
@@ -73,13 +75,15 @@ ABOUT = (
 SEED = 7
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
 URI_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "GIT_PYTHON_REFRESH": "quiet",
+OVERRULED = {
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+    "MLFLOW_RUN_ID": None,
+    "MLFLOW_ACTIVE_MODEL_ID": None,
+    "MLFLOW_EXPERIMENT_ID": None,
+    "MLFLOW_EXPERIMENT_NAME": None,
 }
+"""What would change what our runs say, or need a package we don't: left aside for as long as they are written."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ class Registered:
 @contextmanager
 def tracking(place: TrackingPlace) -> Iterator[Tracker]:
     """Open a place, creating what isn't there and clearing up after trainings that died. Its failures become StoreUnusable."""
+    require_reachable(place.uri)
     quieten()
     with clear_errors(place), pointed_at(place.uri), room(place.home) as name:
         with alone(place):
@@ -204,10 +209,15 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
 
 @contextmanager
 def pointed_at(uri: str) -> Iterator[None]:
-    """MLflow's own globals name `uri` only for as long as needed: left behind, they would send the next home to this one."""
+    """MLflow's own globals name `uri` only for as long as needed: left behind, they would send the next home to this one.
+
+    What the caller has told MLflow meanwhile counts again afterwards: its experiment, its run, its settings.
+    """
     import mlflow
 
-    before = {name: os.environ.get(name) for name in URI_VARIABLES}
+    before = {name: os.environ.get(name) for name in (*URI_VARIABLES, *OVERRULED)}
+    experiment, mlflow.tracking.fluent._active_experiment_id = mlflow.tracking.fluent._active_experiment_id, None
+    put(OVERRULED)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
@@ -215,8 +225,17 @@ def pointed_at(uri: str) -> Iterator[None]:
     finally:
         mlflow.set_tracking_uri(before["MLFLOW_TRACKING_URI"])
         mlflow.set_registry_uri(before["MLFLOW_REGISTRY_URI"] or "")
-        for name in (name for name, value in before.items() if value is None):
+        mlflow.tracking.fluent._active_experiment_id = experiment
+        put(before)
+
+
+def put(variables: Mapping[str, str | None]) -> None:
+    """Set variables of the environment, and take away those without a value."""
+    for name, value in variables.items():
+        if value is None:
             os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def quieten() -> None:
@@ -683,7 +702,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
     """
     import mlflow
 
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id, nested=True, log_system_metrics=False):
         info = mlflow.sklearn.log_model(
             record.forecaster,
             name="model",

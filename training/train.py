@@ -15,6 +15,7 @@ from models.forecaster import assemble
 from models.hazard_table import hazard_table
 from sources.gates import freshness
 from sources.progress import Progress
+from sources.reach import require_reachable
 from sources.series import COIN_PRICE
 from sources.store import Store
 from sources.target import judged_horizon
@@ -121,6 +122,7 @@ def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: 
     or name a challenger. Raises MissingData, UnknownName, BadInput, Refused or StoreUnusable; then no alias has moved.
     """
     model_names(settings)
+    require_reachable(place.uri)
     progress("building features", 0, 0)
     data = prepare(store, settings, until)
     folds = usable(quarters(settings.first_test, until), data.outcomes)
