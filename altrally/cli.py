@@ -11,6 +11,7 @@ import os
 import sys
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,7 +87,13 @@ def main(
     ] = None,
 ) -> None:
     """Remember where things live; nothing is created yet."""
+    from altrally.settings import DEFAULT_HOME, DEMO_HOME
+    from altrally.stopping import farewell, stoppable
+
     context.obj = (home, tracking_server)
+    command = context.invoked_subcommand
+    folder = home or (DEMO_HOME if command == "demo" else DEFAULT_HOME)
+    context.with_resource(stoppable(partial(farewell, command, folder)))
 
 
 def spread_by(engine: EngineName, scheduler: str | None) -> AbstractContextManager[None]:
@@ -423,7 +430,7 @@ def run() -> None:
             raise
         fail(reason)
     if code == INTERRUPTED:
-        fail("Interrupted. What was stored stays stored; the same command goes on from what is kept.")
+        fail("Stopped. What was recorded before stays.")
     raise SystemExit(1 if code else 0)
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from models.card import Card
 from models.forecaster import Forecaster
 from models.location import EXPERIMENT, stored_elsewhere
+from models.processes import shielded
 from models.registry import (
     CARD_FILE,
     ENVIRONMENT,
@@ -570,7 +571,8 @@ def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]
     """The pictures of every model, each in a folder of its own; many are drawn by two processes, which see the same disk."""
     places = {name: folder / str(number) for number, name in enumerate(models)}
     jobs = (delayed(write_figures)(replace(record, forecaster=Forecaster()), places[name]) for name, record in models.items())
-    Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
+    with shielded():
+        Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
     return places
 
 
