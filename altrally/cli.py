@@ -340,23 +340,26 @@ def compare(
 ) -> None:
     """Set tracked runs beside each other.
 
-    Two or more named runs are paired on the same days."""
+    Two or more named runs are paired on the same days. A name is looked for among the runs of one target, an id among all."""
     from altrally import jobs
 
-    jobs.compare(home_of(context), run or [], target, as_json=as_json)
+    jobs.compare(home_of(context), run or [], jobs.target_in(target), as_json=as_json)
 
 
 @app.command()
 def promote(
     context: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run to make champion.")],
+    target: Asked = None,
     force: Annotated[bool, typer.Option("--force", help="Make it champion though it hasn't earned it; leaves a tag.")] = False,
     why: Annotated[str | None, typer.Option(metavar="TEXT", help="Why the rules shouldn't hold this once; for --force.")] = None,
 ) -> None:
-    """Make a run champion, if it has earned it."""
+    """Make a run champion, if it has earned it.
+
+    A name is looked for among the runs of one target, an id among all."""
     from altrally import jobs
 
-    jobs.promote(home_of(context), run, force=force, why=why)
+    jobs.promote(home_of(context), run, jobs.target_in(target), force=force, why=why)
 
 
 @app.command()

@@ -294,7 +294,11 @@ def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
     else:
         from altrally.render import market_banner, show, verification_page
 
-        show(market_banner(verification.market), verification_page(verification.rows))
+        show(
+            market_banner(verification.market),
+            f"{settings.label} on the {verification.market} market",
+            verification_page(verification.rows),
+        )
     if asked.forecasts is not None:
         write(verification.forecasts, asked.forecasts)
 
@@ -355,14 +359,12 @@ def audit_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
         return min(pd.Timestamp(known), now().normalize() - pd.Timedelta(days=1))
 
 
-def compare(home: Home, runs: Sequence[str], target: Path | None, *, as_json: bool) -> None:
-    """Tracked runs beside each other, on the same days: those named, or the last training of a target."""
+def compare(home: Home, runs: Sequence[str], target: Target, *, as_json: bool) -> None:
+    """Tracked runs of a target beside each other, on the same days: those named, or its last training."""
     from training.compare import compare as paired
 
-    if runs and target is not None:
-        raise BadInput("--target asks for the last training of a target; runs that are named have theirs. Leave one of them out.")
     require_trained(home)
-    rows = paired(place_of(home), runs, target_in(target))
+    rows = paired(place_of(home), runs, target)
     if as_json:
         emit(rows)
         return
@@ -371,13 +373,13 @@ def compare(home: Home, runs: Sequence[str], target: Path | None, *, as_json: bo
     show(comparison_page(rows))
 
 
-def promote(home: Home, run: str, *, force: bool, why: str | None) -> None:
-    """Make a run champion, if it has earned it or is forced to."""
+def promote(home: Home, run: str, target: Target, *, force: bool, why: str | None) -> None:
+    """Make a run champion of its target, if it has earned it or is forced to."""
     from altrally.render import show
     from training.promotion import promote as promoted
 
     require_trained(home)
-    show(promoted(place_of(home), run, force=force, why=why))
+    show(promoted(place_of(home), run, target, force=force, why=why))
 
 
 def require_trained(home: Home) -> None:

@@ -20,7 +20,7 @@ from sources.addresses import folder_at, read_only, sqlite_file
 from sources.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName
 from sources.reach import require_reachable
 from sources.secrets import redacted
-from sources.target import ALTCOINS, Target
+from sources.target import ALTCOINS, Target, whose
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,6 +77,7 @@ DELETED = "RESOURCE_DOES_NOT_EXIST"
 NOT_THERE = (DELETED, "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
 NO_SUCH_CHAMPION = "No {name} has been trained in this home yet. Run `altrally train --target FILE` first."
+ALTCOINS_TOO = f" of {ALTCOINS.name!r}"
 TRAIN = "run `altrally train` (with --target FILE for a target of your own)"
 ANEW = f"{TRAIN}; if that doesn't refresh the champion, `altrally promote RUN --force --why TEXT`."
 
@@ -264,13 +265,30 @@ def read_table(file: Path) -> pd.DataFrame:
         raise StoreUnusable(f"{file} is damaged ({str(error).splitlines()[0]}). Run `altrally repair`.") from error
 
 
-def find_run(runs: pd.DataFrame, wanted: str) -> pd.Series:
-    """The run of that id, beginning of an id, or name (the newest of that name); UnknownName where none or several begin so."""
-    exact = runs[(runs["run_id"] == wanted) | (runs["name"] == wanted)]
+def find_run(runs: pd.DataFrame, wanted: str, target: Target = ALTCOINS) -> pd.Series:
+    """The run of that id or beginning of an id, of whatever target; or of that name, the newest of it within `target`.
+
+    Raises UnknownName where there is none or several begin so, Refused where only another target has one of that name.
+    """
+    theirs = targets_of(runs)
+    own = runs[theirs.isna() | (theirs == target.whose)]
+    exact = pd.concat([runs[runs["run_id"] == wanted], own[own["name"] == wanted]])
     matching = exact.iloc[:1] if len(exact) else runs[runs["run_id"].str.startswith(wanted)]
-    if len(matching) != 1:
-        raise UnknownName("run", wanted, [*runs["name"], *runs["run_id"].str[:8]])
-    return matching.iloc[0]
+    if len(matching) == 1:
+        return matching.iloc[0]
+    others = sorted({other or ALTCOINS_TOO for other in theirs[runs["name"] == wanted].dropna()})
+    if others:
+        raise Refused(
+            f"No run{target.whose or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(others)} is. "
+            "Say which target with --target FILE (without: the altcoin rally), or give the run's id."
+        )
+    raise UnknownName("run", wanted, [*own["name"], *own["run_id"].str[:8]])
+
+
+def targets_of(runs: pd.DataFrame) -> pd.Series:
+    """`Target.whose` of each run; missing where it belongs to no target."""
+    labels = runs["tags.label"] if "tags.label" in runs else pd.Series(None, runs.index, dtype="object")
+    return labels.map(whose, na_action="ignore")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ KINDS: Mapping[str, float] = {"first_passage": 0.30, "terminal": 0.20, "relative
 """Kinds of outcome and the move each asks for by default."""
 
 TOP_ALTCOINS, NAMED_COINS, DOMINANCE = UNIVERSES = ("altcoins", "coins", "bitcoin dominance")
+LABEL = re.compile(r"(?P<name>.*) \([0-9a-f]{6}\): .*")
 LARGEST_RISE = 5.0
 ALREADY_RISEN = 0.30
 
@@ -99,6 +101,11 @@ class Target:
         return "altrally" if self.is_default else f"altrally-{self.slug}"
 
     @property
+    def whose(self) -> str:
+        """What a line that names a model says after it: of which target it is; nothing of the default one."""
+        return "" if self.is_default else f" of {self.name!r}"
+
+    @property
     def label(self) -> str:
         """Names what is forecast: only forecasts of the same label can be compared."""
         asked = f"{self.outcome} {self.threshold:g} within {'/'.join(map(str, self.horizons))} days"
@@ -127,6 +134,12 @@ def target_of(told: Mapping[str, Any], horizons: Sequence[int]) -> Target:
     if about:
         about |= {"coins": tuple(about["coins"]), "leader": Leader(**about["leader"])}
     return Target(**about, outcome=told["kind"], move=told["threshold"], horizons=tuple(horizons))
+
+
+def whose(label: str) -> str:
+    """`Target.whose` of the target that a label is of."""
+    named = LABEL.fullmatch(label)
+    return f" of {named['name']!r}" if named else ""
 
 
 def judged_horizon(horizons: Iterable[int]) -> int:

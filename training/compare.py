@@ -51,8 +51,8 @@ class Candidate:
 def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS) -> list[dict[str, Any]]:
     """One row a run and horizon, all on the same days, each paired with the first.
 
-    runs: ids, beginnings of ids or names; a training stands for all its models. None named: the last training of `target`, paired
-    with its champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
+    runs: ids, beginnings of ids, or names of runs of `target`; a training stands for all its models. None named: the last training
+    of `target`, paired with its champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
     Each row: run_id, model, version, trained_as_of, label, market, horizon, n, left_out (days of its own that the others lack),
     brier, log_score, auc, skill_climatology, and paired with the run it is `against` (None for that run itself): brier_difference
     and log_difference (positive where this run is the better), diebold_mariano_p, shift_null_p (None where rotations differ).
@@ -60,7 +60,7 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
     """
     listed = list_runs(place.uri)
     with tracking(place) as tracker:
-        chosen = named(listed, runs) if runs else last_training(tracker, listed, target)
+        chosen = named(listed, runs, target) if runs else last_training(tracker, listed, target)
         require_one_label(chosen)
         candidates = [candidate(tracker, run) for run in chosen]
         table = common_days({one.run_id: one.forecasts for one in candidates})
@@ -115,9 +115,9 @@ def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Pat
     draw_cumulative([cumulative_lead(found, me, other, seed=SEED)], me, path)
 
 
-def named(listed: pd.DataFrame, runs: Sequence[str]) -> list[pd.Series]:
-    """The runs named, a training replaced by its models, each once."""
-    found = [child for run in runs for child in models_of(listed, find_run(listed, run))]
+def named(listed: pd.DataFrame, runs: Sequence[str], target: Target) -> list[pd.Series]:
+    """The runs named within a target, a training replaced by its models, each once."""
+    found = [child for run in runs for child in models_of(listed, find_run(listed, run, target))]
     return list({str(run["run_id"]): run for run in found}.values())
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from models.catalog import MODELS
 from models.registry import find_run, list_runs
 from sources.errors import AltrallyError, BadInput, Refused
-from sources.target import judged_horizon
+from sources.target import ALTCOINS, Target, judged_horizon, whose
 from training.bootstrap import Interval, difference_interval
 from training.judged import JUDGED_DAYS, LEVEL
 from training.scores import brier_losses
@@ -48,7 +48,7 @@ def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], recor
     if current is None:
         return first_champion(tracker, default, made, records, aliased(tracker, target.registered_model))
     if not all(comparable(current.tags, record) for record in records.values()):
-        return [f"Champion v{current.version} forecasts {described(current.tags)}; nothing here was compared with it."]
+        return [f"{told('Champion', current)} forecasts {described(current.tags)}; nothing here was compared with it."]
     return refresh(tracker, current, made, records)
 
 
@@ -63,9 +63,20 @@ def first_champion(
     if default not in made:
         return [f"There is no champion, and {default}, which would become it, wasn't trained this time: run `altrally train`."]
     set_alias(tracker, "champion", made[default])
-    why = "the first model of this home" if former is None else f"the run of the former v{former.version} was deleted"
-    decision = f"{default} v{made[default].version} is champion: {why}, {standing(records[default])}."
+    first = "the first of its target" if whose_is(made[default]) else "the first model of this home"
+    why = first if former is None else f"the run of the former v{former.version} was deleted"
+    decision = f"{told(default, made[default])} is champion: {why}, {standing(records[default])}."
     return [decision, *challenge(tracker, made[default], made, records)]
+
+
+def told(name: str, version: Registered) -> str:
+    """A model as every line names it: with its version, and its target where that isn't the default one."""
+    return f"{name} v{version.version}{whose_is(version)}"
+
+
+def whose_is(version: Registered) -> str:
+    """Of which target a version is, as lines say it; nothing of the default one."""
+    return whose(version.tags.get("label", "")) or (f" of {version.name}" if version.name != ALTCOINS.registered_model else "")
 
 
 def standing(record: ModelRecord) -> str:
@@ -87,14 +98,14 @@ def refresh(tracker: Tracker, current: Registered, made: Mapping[str, Registered
     """Refresh the champion where it can be, and name the challenger."""
     name = next((name for name, record in records.items() if record.card.configuration == current.tags.get("configuration")), None)
     if name is None:
-        kept = [f"Champion v{current.version} stays: its configuration wasn't trained this time."]
+        kept = [f"{told('Champion', current)} stays: its configuration wasn't trained this time."]
         return kept + challenge(tracker, current, made, records)
     reasons = refresh_refusals(tracker, current, records[name])
     if reasons:
-        kept = [f"Champion v{current.version} isn't refreshed by {name} v{made[name].version}: {'; '.join(reasons)}."]
+        kept = [f"{told('Champion', current)} isn't refreshed by {name} v{made[name].version}: {'; '.join(reasons)}."]
         return kept + challenge(tracker, current, made, records)
     set_alias(tracker, "champion", made[name])
-    moved = f"{name} v{made[name].version} is champion: a refresh of v{current.version}, {standing(records[name])}."
+    moved = f"{told(name, made[name])} is champion: a refresh of v{current.version}, {standing(records[name])}."
     return [moved, *challenge(tracker, made[name], made, records)]
 
 
@@ -140,11 +151,13 @@ def challenge(
     best = min(scores, key=lambda name: scores[name])
     set_alias(tracker, "challenger", made[best])
     days = judged_horizon(records[best].card.horizons)
-    return [f"{best} v{made[best].version} is challenger ({days}-day Brier score {scores[best]:.4f})."]
+    return [f"{told(best, made[best])} is challenger ({days}-day Brier score {scores[best]:.4f})."]
 
 
-def promote(place: TrackingPlace, run: str, *, force: bool = False, why: str | None = None) -> str:
-    """Make the model of a run champion if it has earned it; says what was done.
+def promote(place: TrackingPlace, run: str, target: Target = ALTCOINS, *, force: bool = False, why: str | None = None) -> str:
+    """Make the model of a run champion of its target if it has earned it; says what was done.
+
+    run: an id or the beginning of one, or the name of a run of `target`.
 
     With `force` it becomes champion all the same; what it lacked and `why` stay with the version as tags.
     Raises Refused with every reason, UnknownName, BadInput where `force` and `why` don't come together, or NoChampion where nothing
@@ -152,22 +165,22 @@ def promote(place: TrackingPlace, run: str, *, force: bool = False, why: str | N
     """
     if force != bool(why and why.strip()):
         raise BadInput("--force needs --why TEXT, and --why is for --force: say why the rules shouldn't hold this once.")
-    found = find_run(list_runs(place.uri), run)
+    found = find_run(list_runs(place.uri), run, target)
     with tracking(place) as tracker:
         candidate = version_of(tracker, str(found["run_id"]))
         if candidate is None:
             raise Refused(f"Run {run} holds no model; name a run of one model. `altrally compare` lists them.")
-        current = champion_named(tracker, candidate.name)
+        name, current = told(str(found["name"]), candidate), champion_named(tracker, candidate.name)
         if current is not None and current.run_id == candidate.run_id:
-            raise Refused(f"{found['name']} v{candidate.version} is champion already.")
+            raise Refused(f"{name} is champion already.")
         reasons = promotion_refusals(tracker, current, candidate)
         if reasons and not force:
-            raise Refused(f"{found['name']} v{candidate.version} isn't promoted: {'; '.join(reasons)}.")
+            raise Refused(f"{name} isn't promoted: {'; '.join(reasons)}.")
         if force:
             tag_version(tracker, candidate, {"forced": str(why).strip(), "lacked": "; ".join(reasons) or "nothing"})
         set_alias(tracker, "champion", candidate)
     by_force = f", by force: {str(why).strip()}. It lacked: {'; '.join(reasons) or 'nothing'}" if force else ""
-    return f"{found['name']} v{candidate.version} is champion{by_force}."
+    return f"{name} is champion{by_force}."
 
 
 def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: Registered) -> list[str]:
