@@ -44,8 +44,10 @@ def mlflow(uri: str, *words: str) -> None:
 
 def delete_for_good(uri: str, *runs: str) -> None:
     """Delete runs and collect the garbage."""
+    from mlflow import MlflowClient
+
     for run in runs:
-        mlflow(uri, "runs", "delete", "--run-id", run)
+        MlflowClient(uri).delete_run(run)
     mlflow(uri, "gc", "--backend-store-uri", uri)
 
 
@@ -182,7 +184,9 @@ def test_what_was_kept_without_the_default_model_makes_no_champion_and_is_logged
 
 def test_a_run_deleted_and_not_yet_collected_still_scores(world: World, tmp_path: Path) -> None:
     home = Home(shutil.copytree(world.trained.folder, tmp_path / "home"))
-    mlflow(home.tracking_uri, "runs", "delete", "--run-id", champion_place(home.tracking_uri).run_id)
+    from mlflow import MlflowClient
+
+    MlflowClient(home.tracking_uri).delete_run(champion_place(home.tracking_uri).run_id)
     assert (spoken(home) == spoken(world.trained)).all()
 
 
@@ -210,7 +214,7 @@ def empty_experiment(place: TrackingPlace) -> None:
     """Delete the experiment with all its runs, and collect the garbage."""
     with tracking(place) as tracker:
         experiment = tracker.experiment_id
-    mlflow(place.uri, "experiments", "delete", "--experiment-id", experiment)
+        tracker.client.delete_experiment(experiment)
     mlflow(place.uri, "gc", "--backend-store-uri", place.uri)
 
 
