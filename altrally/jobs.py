@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,13 @@ from altrally.api import opened, place_of
 from altrally.clock import now
 from altrally.issue import champion_or_none, day_of
 from altrally.settings import Home
+from evaluation.evidence import Grade
 from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
-    from altrally.issue import Issued
+    from models.card import Card
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.train import TrainReport
@@ -85,7 +87,7 @@ def demo(home: Home) -> None:
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
-    show(score_page(issue(home, None).score), next_steps(home.folder))
+    show(score_page(api.score(home, now=now()).score), next_steps(home.folder))
 
 
 def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
@@ -170,9 +172,29 @@ def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> 
         return api.train(home, settings, until=until, progress=report, now=now())
 
 
-def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_json: bool) -> None:
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What `score` was asked, as typed."""
+
+    as_of: str | None
+    target: Target
+    rise: float | None
+    days: int | None
+    in_sample: bool
+
+
+def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
     """Issue a forecast."""
-    issued = issue(home, day(as_of, "--as-of"), target, in_sample=in_sample)
+    as_of = request.as_of
+    issued = api.score(
+        home,
+        day(as_of, "--as-of"),
+        request.target,
+        rise=request.rise,
+        days=request.days,
+        in_sample=request.in_sample,
+        now=now(),
+    )
     if as_json:
         emit(issued.score.to_json())
         return
@@ -181,11 +203,6 @@ def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_
 
     old = age_note(issued.score.as_of, now()) if as_of is None else ""
     show(score_page(issued.score), old, entry_note(issued.entry))
-
-
-def issue(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS, *, in_sample: bool = False) -> "Issued":
-    """The forecast of a target's champion at the end of a day, recorded in the ledger."""
-    return api.score(home, as_of, target, in_sample=in_sample, now=now())
 
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
@@ -203,6 +220,7 @@ def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
 def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
     """The track record as of now; `export` is written once the chain was found whole."""
     from altrally.ledger import Ledger, head_file
+    from altrally.live_evidence import record_weeks
     from altrally.track_record import publish, resolve, told
 
     with opened(home) as store:
@@ -212,9 +230,10 @@ def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
             book.verify()
             until = last_day(store, None)
             resolved = resolve(book, store, until=until, now=now()).new
+            record_weeks(book, store, ALTCOINS, until=until, now=now())
             if export is not None:
                 publish(book, export)
-            return told(book, until) | {"market": store.market, "resolved_now": resolved}
+            return told(book, store.market or "", until) | {"market": store.market, "resolved_now": resolved}
 
 
 def watch(
@@ -373,7 +392,18 @@ def promote(home: Home, run: str, *, force: bool, why: str | None) -> None:
     from training.promotion import promote as promoted
 
     require_trained(home)
-    show(promoted(place_of(home), run, force=force, why=why))
+    show(promoted(place_of(home), run, force=force, why=why, live_lead=partial(live_lead, home)))
+
+
+def live_lead(home: Home, challenger: str, current: str) -> float:
+    """Live evidence in this home's ledger that a challenger's Brier score is better than the champion's."""
+    from altrally.ledger import Ledger
+    from altrally.live_evidence import lead
+
+    if not home.ledger.exists():
+        return 1.0
+    with Ledger.open(home.ledger) as book:
+        return lead(book, challenger, current)
 
 
 def require_trained(home: Home) -> None:
@@ -464,4 +494,9 @@ def champion_facts(home: Home) -> dict[str, Any] | None:
         "sentence": card.skill["sentence"],
     }
     named = {"name": card.model, "version": champion.version, "run_id": champion.run_id}
-    return named | told | {"unproven": not card.skill["shown"]}
+    return named | told | {"grade": grade_in(card), "unproven": grade_in(card) == Grade.NOT_SHOWN}
+
+
+def grade_in(card: "Card") -> str:
+    """The grade that history allowed at training; a card of an earlier version has none."""
+    return str(card.skill.get("evidence", {}).get("grade", Grade.NOT_SHOWN))

@@ -4,18 +4,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from models.combination import Combination
+from models.probit import Probit
+from models.random_walk_fitted import RandomWalkFitted
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from models.boosted import Boosted
 from models.climatology import Climatology
-from models.combination import Combination
 from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
-from models.probit import Probit
 from models.random_walk import RandomWalk
-from models.random_walk_fitted import RandomWalkFitted
 
 
 class AnyLabel:

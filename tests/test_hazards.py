@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from models.hazard_beyond_volatility import HazardBeyondVolatility
+from models.hazard_signed import SignedHazard
 from scipy.special import expit, logit
 
 from models.hazard import Hazard
-from models.hazard_beyond_volatility import HazardBeyondVolatility
-from models.hazard_signed import SignedHazard
 from models.random_walk import RandomWalk
 
 RNG = np.random.default_rng(3)

@@ -7,6 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models.combination import Combination
+from models.probit import Probit
+from models.random_walk_fitted import RandomWalkFitted
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -17,14 +20,11 @@ from models.base import HorizonModel
 from models.boosted import Boosted
 from models.catalog import COMPOSITES, KINDS, MODELS, default_model
 from models.climatology import Climatology
-from models.combination import Combination
 from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
 from models.newton import INTERCEPT_PENALTY
-from models.probit import Probit
 from models.random_walk import RandomWalk, passage_probability
-from models.random_walk_fitted import RandomWalkFitted
 from sources.errors import Refused, UnknownName
 
 WEEKS = 400

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from models.card import Card
 from models.forecaster import Forecaster
@@ -28,7 +27,8 @@ from models.registry import (
     EXPERIMENT,
     FORECASTS_FILE,
     MODEL_FILE,
-    ROTATIONS_FILE,
+    SHADOW_MODELS_FILE,
+    SHADOWS_FILE,
     SQLITE,
     VERIFICATION_FILE,
     champion_version,
@@ -38,7 +38,7 @@ from models.registry import (
     require_database,
     table_of,
 )
-from models.saving import TRUSTED_TYPES, digest
+from models.saving import TRUSTED_TYPES, digest, save_models
 from sources.copies import damage, keep_copy, unfinished
 from sources.errors import InUse, NoChampion, OtherVersion, StoreUnusable
 from sources.progress import Progress
@@ -46,7 +46,6 @@ from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
-from training.scores import Floats
 from training.scratch import clear, is_left, room
 from training.settings import SEARCHED
 
@@ -397,19 +396,6 @@ def is_configuration(word: str) -> bool:
     return len(word) == CONFIGURATION_DIGITS and all(digit in "0123456789abcdef" for digit in word)
 
 
-def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
-    """What was tried on the question of a training (its tags) so far, with what was kept of it on the same data."""
-    tried = tried_on(tracker, training["family"], training["label"])
-    forecasts: dict[str, pd.DataFrame] = {}
-    skills: dict[str, Floats] = {}
-    for name, run in kept_runs(tracker, training, tried.configurations - set(besides)).items():
-        with suppress(StoreUnusable):  # what is damaged counts as never judged
-            found, spoken = skills_of(tracker, run), wide(forecasts_of(tracker, run))
-            forecasts[name] = spoken
-            skills |= {} if found is None else {name: found}
-    return replace(tried, forecasts=forecasts, skills=skills)
-
-
 def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
     """How much was tried in a family, and what of it asked the question of this label.
 
@@ -420,33 +406,6 @@ def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
         trials=max([PRIOR_TRIALS + len(counted), *(number for number, _ in counted.values())]),
         configurations=frozenset(name for name, (_, asked) in counted.items() if asked == label),
     )
-
-
-def kept_runs(tracker: Tracker, training: Mapping[str, str], wanted: frozenset[str]) -> dict[str, str]:
-    """The newest finished run of each configuration wanted that answered the same question on the same data."""
-    if not wanted:
-        return {}
-    same = " and ".join(f"tags.{name} = '{training[name]}'" for name in ("family", "label", "snapshot"))
-    runs = tracker.client.search_runs([tracker.experiment_id], f"{same} and attributes.status = 'FINISHED'", max_results=1000)
-    found = {run.data.tags.get("configuration", ""): run.info.run_id for run in reversed(list(runs))}
-    return {name: run for name, run in found.items() if name in wanted}
-
-
-def wide(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Probabilities as days × horizons."""
-    return forecasts.pivot_table(index="as_of", columns="horizon", values="probability")
-
-
-def rotations_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
-    """What a run scored on every rotation: null, shift, horizon, skill, auc, brier; empty where it was never rotated."""
-    return table_of(tracker.client, tracker.place.home, tracker.place.uri, run_id, ROTATIONS_FILE)
-
-
-def skills_of(tracker: Tracker, run_id: str) -> NDArray[np.float64] | None:
-    """Skill (S, K) of a run on every rotation of outcomes, the true dates first; None where it was never rotated."""
-    rotations = rotations_of(tracker, run_id)
-    shifts = rotations[rotations["null"] == "shift"]
-    return None if shifts.empty else shifts.pivot_table(index="shift", columns="horizon", values="skill").sort_index().to_numpy()
 
 
 def log_training(
@@ -468,8 +427,24 @@ def log_training(
             for done, (name, record) in enumerate(models.items()):
                 progress(f"tracking: {name}", done, len(models))
                 made[name] = log_model_run(tracker, parent, name, training, record, pictures[name])
+        log_shadows(tracker, parent, models, made)
         seal(tracker, parent)
     return parent, made
+
+
+def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord], made: Mapping[str, Registered]) -> None:
+    """Keep the final fits of all models in one small file, so that each can forecast beside the champion every day."""
+    told = [
+        {"name": name, "version": made[name].version, "configuration": record.card.configuration, "columns": record.card.columns}
+        for name, record in models.items()
+    ]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / SHADOW_MODELS_FILE
+        save_models({name: record.forecaster.model_.without_draws() for name, record in models.items()}, file)
+        sha = digest(file)
+        tracker.client.log_artifact(parent, str(file))
+    tracker.client.log_dict(parent, told, SHADOWS_FILE)
+    tracker.client.set_tag(parent, "shadows", sha)
 
 
 @contextmanager
@@ -508,7 +483,7 @@ def log_model_run(
     with running(tracker, name, {**training.tags, **record.tags}, record.description, parent) as run_id:
         log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
-        log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
+        log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts}, record)
         tracker.client.log_artifacts(run_id, str(pictures))
         registered = register(tracker, run_id, record)
         seal(tracker, run_id)
