@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 
 from models.card import Card
+from models.catalog import MODELS
 from models.forecaster import Forecaster
 from models.registry import (
     CARD_FILE,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
-WORTH_TWO_PROCESSES = 4
+WORTH_TWO_PROCESSES = 3
 LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
@@ -426,7 +427,7 @@ def log_training(
             pictures = draw_all(models, Path(folder))
             for done, (name, record) in enumerate(models.items()):
                 progress(f"tracking: {name}", done, len(models))
-                made[name] = log_model_run(tracker, parent, name, training, record, pictures[name])
+                made[name] = log_model_run(tracker, parent, name, training, record, pictures.get(name))
         log_shadows(tracker, parent, models, made)
         seal(tracker, parent)
     return parent, made
@@ -469,22 +470,24 @@ def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description:
 
 
 def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]:
-    """The pictures of every model, each in a folder of its own; many are drawn by two processes, which see the same disk."""
-    places = {name: folder / str(number) for number, name in enumerate(models)}
-    jobs = (delayed(write_figures)(replace(record, forecaster=Forecaster()), places[name]) for name, record in models.items())
-    Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
+    """The pictures of every model but the baselines, each in a folder of its own; many are drawn by two processes."""
+    drawn = [name for name in models if not MODELS[name].baseline]
+    places = {name: folder / str(number) for number, name in enumerate(drawn)}
+    jobs = [delayed(write_figures)(replace(models[name], forecaster=Forecaster()), places[name]) for name in drawn]
+    Parallel(n_jobs=2 if len(drawn) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
     return places
 
 
 def log_model_run(
-    tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord, pictures: Path
+    tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord, pictures: Path | None
 ) -> Registered:
     """The child run of one model."""
     with running(tracker, name, {**training.tags, **record.tags}, record.description, parent) as run_id:
         log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts}, record)
-        tracker.client.log_artifacts(run_id, str(pictures))
+        if pictures is not None:
+            tracker.client.log_artifacts(run_id, str(pictures))
         registered = register(tracker, run_id, record)
         seal(tracker, run_id)
     return registered

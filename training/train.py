@@ -47,6 +47,9 @@ from training.verify import judged_by_chance, model_names, table, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 MOST_MISSING = 0.5
+MOST_SLOW_DRAWS = 60
+"""Refits behind an interval of a model whose refits take a tenth of a second each."""
+
 START_OF_TIME = pd.Timestamp("1900-01-01")
 VERDICTS = {
     str(Grade.SHOWN): "Skill has been shown live",
@@ -241,7 +244,9 @@ def final_fit(name: str, data: Dataset, settings: TrainSettings, walk: WalkForwa
     """The model fitted on every outcome known, with the refits that give its interval; a pool with the record of its experts."""
     events = data.outcomes.events.dropna(how="all")
     inputs = data.X.loc[events.index, list(MODELS[name].columns)]
-    model = fitted(MODELS[name].asked(settings.target), inputs, events, Draws(settings.draws, settings.seed))
+    model = MODELS[name].asked(settings.target)
+    draws = min(settings.draws, MOST_SLOW_DRAWS) if model.slow else settings.draws
+    model = fitted(model, inputs, events, Draws(draws, settings.seed))
     newest = walk.models[-1].model
     if isinstance(model, Pool) and isinstance(newest, Pool):
         return model.with_record(pd.DatetimeIndex([data.until]), newest.weights_[None])
