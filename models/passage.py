@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.base import OVERLAP, Floats, linear
 from models.law import SIGMA_UNCERTAINTY, Question, probability
@@ -18,9 +19,6 @@ LARGEST_STEP = 0.5
 """No step moves a slope further, in annual Sharpe units."""
 
 MOST_STEPS = 100
-NULL_TOLERANCE = 1e-6
-"""Of fits on many rotations that begin near their answer, in annual Sharpe units: a thousandth of what p-values could notice."""
-
 CELLS_AT_ONCE = 64_000
 """So many cells (problems × rows) are worked on together: they stay in the processor's caches."""
 
@@ -71,11 +69,8 @@ class Passage(Volatility):
         with one_thread():
             for part in (slice(begin, begin + some) for begin in range(0, len(weights), some)):
                 cells = cells_of(outcomes[part], weights[part] / self.overlap, terminal=self.terminal)
-                sample = Sample(rows.of(part), sigma[part], self.question, cells)
-                if start is None:
-                    solved[part] = posterior(sample, prior, np.full((len(weights[part]), p), prior.mean))
-                else:
-                    solved[part] = posterior(sample, prior, start[part, :p], tolerance=NULL_TOLERANCE)
+                near = np.full((len(weights[part]), p), prior.mean) if start is None else start[part, :p]
+                solved[part] = posterior(Sample(rows.of(part), sigma[part], self.question, cells), prior, near)
         return solved
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
@@ -120,6 +115,11 @@ class Sample:
     question: Question
     cells: Cells
 
+    def of(self, problems: NDArray[np.intp]) -> "Sample":
+        """What some of the problems learn from."""
+        event, weight = ([part[problems] for part in parts] for parts in (self.cells.event, self.cells.weight))
+        return Sample(self.rows.of(problems), self.sigma[problems], self.question, Cells(event, weight, self.cells.nested))
+
 
 def own_rows(columns: Floats) -> OwnRows:
     """Columns (B, n, p) that each problem has for itself."""
@@ -136,13 +136,14 @@ def cells_of(outcomes: Floats, weights: Floats, *, terminal: bool) -> Cells:
     return Cells(event, [weights * (there & still) for there, still in zip(known, waiting, strict=True)], nested=True)
 
 
-def posterior(sample: Sample, prior: Prior, beta: Floats, tolerance: float = CERTAIN) -> Floats:
+def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
     """Mode (p,) and covariance, upper triangle, of the slopes of each of b problems, by Fisher scoring: (b, p + p(p+1)/2).
 
-    beta (b, p): where the search begins; it ends with a step smaller than `tolerance`, in annual Sharpe units.
+    start (b, p): where the search begins. A problem that has arrived waits no longer for the others.
     """
-    p = beta.shape[1]
+    p, left = start.shape[1], np.arange(len(start))
     upper = np.triu_indices(p)
+    beta, solved = start.copy(), np.empty((len(start), p + len(upper[0])))
     for _ in range(MOST_STEPS):
         score, information = likelihood(sample, beta)
         score -= prior.precision * (beta - prior.mean)
@@ -150,9 +151,13 @@ def posterior(sample: Sample, prior: Prior, beta: Floats, tolerance: float = CER
         step = np.linalg.solve(information, score[..., None])[..., 0]
         size = np.abs(step).max(axis=1, initial=0.0) * np.sqrt(YEAR_DAYS)
         beta = beta + step * np.minimum(1.0, LARGEST_STEP / np.maximum(size, CERTAIN))[:, None]
-        if (size < tolerance).all():
-            break
-    return np.hstack([beta, np.linalg.inv(information)[:, upper[0], upper[1]]])
+        done = size < CERTAIN
+        solved[left[done]] = np.hstack([beta[done], np.linalg.inv(information[done])[:, upper[0], upper[1]]])
+        if done.all():
+            return solved
+        on = np.flatnonzero(~done)
+        left, beta, sample = left[on], beta[on], sample.of(on) if done.any() else sample
+    raise ArithmeticError("The slopes of the tilt have no finite maximum: give them a prior.")
 
 
 def likelihood(sample: Sample, beta: Floats) -> tuple[Floats, Floats]:

@@ -20,6 +20,7 @@ EXPERTS: Mapping[str, float] = {"passage": 0.40, "volatility": 0.30, "random_wal
 """The experts and their weights before anything is known of their forecasts."""
 
 HALF_LIFE_YEARS = 4.0
+LEAST_COLUMNS = 2
 LEAST_PROBABILITY = 1e-3
 """The log loss reads a probability nearer to 0 or 1 than this as this far away, so that no expert is lost by one miss."""
 
@@ -55,6 +56,12 @@ class Pool(LawModel):
         self._set_record(np.zeros(1, dtype=np.int64), np.array([list(EXPERTS.values())]))
         return super().fit(X, y, sample_weight)
 
+    def _training_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[Floats, Floats]:
+        inputs, outcomes = super()._training_rows(X, y)
+        if inputs.shape[1] < LEAST_COLUMNS:
+            raise ValueError(f"Pool reads two volatilities after the composites, but X has n_features={inputs.shape[1]}.")
+        return inputs, outcomes
+
     def with_record(self, days: pd.DatetimeIndex, weights: Floats) -> Self:
         """This model with the weights (n, M) its experts had earned by the end of each of the rising `days` (n,)."""
         other = copy(self)
@@ -74,6 +81,14 @@ class Pool(LawModel):
         """The newest weights (M,) of the experts, in the order of `EXPERTS`."""
         check_is_fitted(self, "weight_table_")
         return np.asarray(self.weight_table_[-1])
+
+    @property
+    def passage_(self) -> Passage:
+        """The expert that learns, fitted."""
+        passage = self._passage()
+        passage.n_features_in_ = self.n_features_in_ - 1
+        passage.n_outputs_, passage.base_rates_, passage.parameters_ = self.n_outputs_, self.base_rates_, self.parameters_
+        return passage
 
     def experts(self, X: ArrayLike) -> Floats:
         """Probabilities (M, n, K) of each expert, in the order of `EXPERTS`."""

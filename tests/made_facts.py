@@ -20,6 +20,8 @@ def made_score(name: str, *, market: str, shown: bool = False) -> Score:
     sentence = f"Skill has {'' if shown else 'not '}been shown: {name}."
     skill = {"brier_skill_score": 0.1, "low": -0.1, "high": 0.2, "null_p": None, "shown": shown, "sentence": sentence}
     line = {"series": name, "observed": None, "known": None, "age_days": None, "limit_days": 7, "coverage": 0.0, "fresh": False}
+    grade = "shown live" if shown else "not shown"
+    evidence = {"grade": grade, "drift_p": 0.2, "ahead_of_all": True, "e_value": 1.5, "registered": None, "weeks": 0}
     return Score(
         as_of="2024-12-31",
         market=market,
@@ -27,7 +29,7 @@ def made_score(name: str, *, market: str, shown: bool = False) -> Score:
         model={"name": name, "version": name, "run_id": name},
         outcome={"kind": "first_passage", "threshold": 0.3},
         horizons=[HorizonForecast(days, 0.2 + days / 300, 0.1 + days / 400, 0.4 + days / 300, 0.3) for days in (30, 60, 90)],
-        skill=skill | {"start": "2018-01-07", "end": "2024-10-27"},
+        skill=skill | {"start": "2018-01-07", "end": "2024-10-27", "evidence": evidence | {"sentence": f"{grade}: {name}."}},
         drivers=[Driver(name, 0.3)],
         neutral=[name],
         in_sample=False,
@@ -40,7 +42,7 @@ def made_row(model: str, days: int) -> dict[str, Any]:
     skill = {"value": 0.05, "low": -0.05, "high": 0.15}
     unknown = dict.fromkeys(("null_p", "claim_null_p", "claim_null", "best_of_n_p", "trials"))
     scores = {"n": 300, "n_effective": 40.0, "brier": 0.22, "log_score": 0.64, "auc": None}
-    skills = {f"skill_{name}": skill for name in ("climatology", "random_walk", "momentum")}
+    skills = {f"skill_{name}": skill for name in ("volatility", "climatology", "random_walk", "momentum")}
     return {"model": model, "horizon": days} | scores | skills | unknown
 
 

@@ -14,7 +14,9 @@ from models.card import Card, FoldCard
 from models.catalog import COMPOSITES, MODELS, default_model
 from models.forecaster import assemble
 from models.hazard_table import hazard_table
+from models.passage import Passage
 from models.pool import Pool
+from models.slope_table import slope_text
 from sources.gates import freshness
 from sources.progress import Progress
 from sources.series import COIN_PRICE
@@ -275,7 +277,7 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         params={"model": model.name, "columns": ", ".join(model.columns), "draws": job.settings.draws, **model.final.get_params()},
         metrics={name: value for row in model.rows for name, value in row_metrics(row).items()},
         tags=tags,
-        texts={"coefficients.txt": coefficients(job, model)} if model.name == "hazard" else {},
+        texts=coefficients(job, model),
         description=description(job, model, card),
         rotations=rotation_table(model.chance, job.settings.horizons),
         independent=0 if model.chance is None or model.chance.shift is None else model.chance.shift.independent,
@@ -304,14 +306,18 @@ def rotation_table(chance: Chance | None, horizons: Sequence[int]) -> pd.DataFra
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def coefficients(job: Job, model: Trained) -> str:
-    """The hazard in statsmodels form, a table with standard errors; or why there is none."""
+def coefficients(job: Job, model: Trained) -> dict[str, str]:
+    """The table of coefficients with standard errors, by file name: of a hazard, a passage or a pool; or why there is none."""
+    if isinstance(model.final, Passage | Pool) and model.final.parameters_ is not None:
+        return {"coefficients.txt": slope_text(model.final, [name for name in model.columns if name in COMPOSITES])}
+    if model.name != "hazard":
+        return {}
     events = job.data.outcomes.events.dropna(how="all")
     inputs = job.data.X.loc[events.index, model.columns]
     try:
-        return hazard_table(inputs, events.to_numpy(), horizons=job.settings.horizons).text
+        return {"coefficients.txt": hazard_table(inputs, events.to_numpy(), horizons=job.settings.horizons).text}
     except ValueError as error:
-        return str(error)
+        return {"coefficients.txt": str(error)}
 
 
 def training_record(job: Job, tried: int, trained: Sequence[Trained]) -> TrainingRecord:
