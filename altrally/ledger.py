@@ -152,6 +152,7 @@ class Ledger:
             "horizons": [asdict(horizon) for horizon in score.horizons],
             "drivers": [asdict(driver) for driver in score.drivers],
             **{name: getattr(score, name) for name in ("as_of", "market", "snapshot", "model", "outcome", "neutral", "in_sample")},
+            **({"configuration": score.configuration} if score.configuration else {}),
             **({"edge": asdict(score.edge)} if score.edge else {}),
             **({"question": True} if score.question else {}),
         }

@@ -82,7 +82,7 @@ def bets_of(line: Line) -> Iterator[Bet]:
     if line.record != LIVE or line.body.get("question"):
         return
     start = max(line.as_of + DAY, pd.Timestamp(line.body["issued_at"]).tz_localize(None).normalize())
-    models = line.body["models"] if line.kind == SHADOW else [{**line.body["model"], "edge": line.body.get("edge")}]
+    models = line.body["models"] if line.kind == SHADOW else [{**line.body, "name": line.body["model"]["name"]}]
     for model in models:
         if model.get("edge") and model.get("configuration"):
             edge = model["edge"]
@@ -248,6 +248,6 @@ def rows_of(line: Line) -> Iterator[dict[str, object]]:
             about = {"configuration": model["configuration"], "model": model["name"], "champion": False}
             each = zip(line.body["horizons"], model["probabilities"], strict=True)
             yield from (about | {"days": days, "probability": probability} for days, probability in each)
-    elif line.body["model"].get("configuration"):
-        about = {"configuration": line.body["model"]["configuration"], "model": line.body["model"]["name"], "champion": True}
+    elif line.body.get("configuration"):
+        about = {"configuration": line.body["configuration"], "model": line.body["model"]["name"], "champion": True}
         yield from (about | {"days": row["days"], "probability": row["probability"]} for row in line.body["horizons"])

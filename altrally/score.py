@@ -74,7 +74,8 @@ class Score:
     """A forecast as issued; `to_json` is the contract other programs read.
 
     `refit` is the first day that the refit of the walk-forward answers for which answered here; None for the final model. `edge`
-    and `curve` are None where the model has no law; `question`: another rise or horizon was asked than the champion's own.
+    and `curve` are None where the model has no law; `question`: another rise or horizon was asked than the champion's own;
+    `configuration` names all that decides the model's forecasts but data and code.
     """
 
     as_of: str
@@ -92,6 +93,7 @@ class Score:
     edge: Edge | None = None
     curve: Curve | None = None
     question: bool = False
+    configuration: str = ""
 
     @property
     def neutral_blocks(self) -> list[str]:
@@ -189,12 +191,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
         as_of=f"{inputs.as_of:%Y-%m-%d}",
         market=card.market,
         snapshot=inputs.snapshot,
-        model={
-            "name": card.model,
-            "version": champion.version,
-            "run_id": champion.run_id,
-            "configuration": card.configuration,
-        },
+        model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
         outcome=target.told,
         horizons=horizon_forecasts(model, X, horizons, base_rates),
         skill=card.skill,
@@ -206,6 +203,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
         edge=edge_of(model, X),
         curve=curve_of(model, X),
         question=target != card.target,
+        configuration=card.configuration,
     )
 
 

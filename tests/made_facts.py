@@ -4,12 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from altrally.live_evidence import LiveRow
 from altrally.report.cascade import Rung
 from altrally.report.contributions import Effects, Part, Sensitivity
 from altrally.report.facts import Facts, FeatureState, IndexState, Movement
 from altrally.report.moments import Likeness, Moment
 from altrally.report.record import Record, record
-from altrally.score import Driver, HorizonForecast, Score
+from altrally.score import Curve, Driver, HighestClose, HorizonForecast, Score
 
 HOSTILE = """</script><script>alert("1")</script><img src=x onerror='alert(2)'>"q' & {{ 7 * 7 }} ${8 * 8}"""
 WEEKS = 40
@@ -34,7 +35,14 @@ def made_score(name: str, *, market: str, shown: bool = False) -> Score:
         neutral=[name],
         in_sample=False,
         freshness=[line | {"message": f"{name}: missing"}],
+        curve=made_curve(),
     )
+
+
+def made_curve() -> Curve:
+    """A curve of three rises, half as likely each time."""
+    quantiles = {"0.1": 0.0, "0.25": 0.05, "0.5": 0.2, "0.75": 0.5, "0.9": 0.9}
+    return Curve([0.0, 0.3, 1.0], [HighestClose(days, [0.9, 0.4, 0.1], quantiles) for days in (30, 60, 90)])
 
 
 def made_row(model: str, days: int) -> dict[str, Any]:
@@ -116,6 +124,7 @@ def made_facts(
         features={name: state},
         index=IndexState(50, [(name, 0.25)], [(name, "2024-07-08")]),
         constituents=name,
+        live=[LiveRow(name, name, "2024-06-02", 3, 1.2, 60, 2, 0.2, 0.21, {"volatility": 1.1})],
         audit=made_audit(name) if audit else None,
         followed={"sentence": name, "columns": [name, name], "rows": [[name, name]], "notes": [name]} if audit else None,
     )

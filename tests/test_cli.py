@@ -70,12 +70,12 @@ def test_a_day_before_the_first_fold_is_refused_unless_asked_for_in_sample(altra
 
 def test_verify_json_is_the_contract(altrally: Invoke, trained_home: Path, tmp_path: Path) -> None:
     file = tmp_path / "forecasts.parquet"
-    words = ("--home", trained_home, "verify", "--from", "2022-01-01", "--to", "2023-12-31", "--model", "hazard")
+    words = ("--home", trained_home, "verify", "--from", "2022-01-01", "--to", "2023-12-31", "--model", "pool")
     ran = altrally(*words, "--forecasts", file, "--json")
     assert ran.code == 0, ran.err
     rows = json.loads(ran.out)
-    assert {(row["model"], row["horizon"]) for row in rows} == {("hazard", 30), ("hazard", 60), ("hazard", 90)}
-    skills = ("skill_climatology", "skill_random_walk", "skill_momentum")
+    assert {(row["model"], row["horizon"]) for row in rows} == {("pool", 30), ("pool", 60), ("pool", 90)}
+    skills = ("skill_volatility", "skill_climatology", "skill_random_walk", "skill_momentum")
     keys = {"model", "horizon", "n", "n_effective", "base_rate", "brier", "log_score", "auc", *skills}
     for row in rows:
         assert keys <= row.keys()
@@ -92,7 +92,7 @@ def test_compare_and_status_answer_in_json(altrally: Invoke, trained_home: Path)
     assert runs
     status = json.loads(altrally("--home", trained_home, "status", "--json").out)
     assert status["market"] == "simulated"
-    assert status["champion"]["name"] == "hazard"
+    assert status["champion"]["name"] == "pool"
     assert status["champion"]["unproven"] is True
 
 

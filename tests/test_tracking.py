@@ -137,7 +137,9 @@ def test_opening_sweeps(place: TrackingPlace) -> None:
 def test_trials_count_distinct_configurations_from_the_prior_tries_on(place: TrackingPlace) -> None:
     with tracking(place) as tracker:
         assert count_trials(tracker, "family", "label", ["a", "b"]) == {"a": PRIOR_TRIALS + 1, "b": PRIOR_TRIALS + 2}
-        assert count_trials(tracker, "family", "label", ["b", "c", "a"]) == {name: PRIOR_TRIALS + place for place, name in enumerate("abc", 1)}
+        assert count_trials(tracker, "family", "label", ["b", "c", "a"]) == {
+            name: PRIOR_TRIALS + place for place, name in enumerate("abc", 1)
+        }
         assert count_trials(tracker, "another family", "label", ["a"]) == {"a": 55}
 
 
@@ -162,6 +164,11 @@ def test_sweeps_that_judged_on_the_same_days_are_counted_together(place: Trackin
         assert count_sweeps(tracker, "family", "two", early, pd.Timestamp("2024-12-31")) == 2
         assert count_sweeps(tracker, "family", "three", late, pd.Timestamp("2025-12-31")) == 1
         assert count_sweeps(tracker, "another family", "one", early, pd.Timestamp("2024-12-31")) == 1
+
+
+def numbered(names: str) -> dict[str, int]:
+    """The numbers of so many tries, the first after those from before."""
+    return {name: PRIOR_TRIALS + place for place, name in enumerate(names, 1)}
 
 
 def test_what_was_tried_on_another_question_is_counted_but_apart(place: TrackingPlace) -> None:
