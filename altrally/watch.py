@@ -268,8 +268,10 @@ def settings_of(at: Standing) -> TrainSettings:
     card = card_or_none(at.home, at.target)
     if card is None:
         return TrainSettings(at.target)
-    models = tuple(dict.fromkeys([card.model, *(name for name in last_models(at.place.uri, card) if name in MODELS)]))
-    return TrainSettings(card.target, models=models, draws=card.draws)
+    names = [card.model, *last_models(at.place.uri, card)]
+    if not set(names) <= set(MODELS):  # a home of an earlier version: train what there is now
+        return TrainSettings(card.target, draws=card.draws)
+    return TrainSettings(card.target, models=tuple(dict.fromkeys(names)), draws=card.draws)
 
 
 def last_models(tracking_uri: str, card: Card) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 from faulting import one_picture
 from small_market import small_market
 
+from models.catalog import COMPOSITES
 from models.registry import aliases, damaged_figures, list_runs, load_champion
 from sources.errors import BadInput, MissingData, NoChampion, Refused, StoreUnusable, UnknownName
 from sources.progress import silent
@@ -26,7 +27,7 @@ from training.judged import Judged
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
 from training.run_figures import draw_panel, draw_reliability
 from training.settings import TrainSettings
-from training.tracking import TrackingPlace, log_comparison, tracking
+from training.tracking import TrackingPlace, log_comparison, pointed_at, tracking
 from training.train import Job, TrainReport, skill_sentence, train_on
 from training.walk_forward import quarters, usable
 
@@ -96,6 +97,7 @@ LOAD = """
 import json, sys
 from pathlib import Path
 import numpy as np, pandas as pd
+from models.catalog import COMPOSITES
 from models.registry import load_champion
 champion = load_champion(sys.argv[1], Path(sys.argv[2]))
 X = pd.read_parquet(sys.argv[3])
@@ -117,6 +119,27 @@ def test_the_champion_gives_the_same_numbers_in_a_fresh_process(first: tuple[Pat
     for model, (point, limits) in zip(models, fresh, strict=True):
         np.testing.assert_allclose(model.predict(X), point, rtol=0, atol=1e-12)
         np.testing.assert_allclose(model.interval(X), limits, rtol=0, atol=1e-12)
+
+
+def test_the_served_model_reads_what_score_reads_and_answers_any_question(first: tuple[Path, TrainReport]) -> None:
+    import mlflow
+
+    home, report = first
+    with pointed_at(place_in(home).uri):
+        served = mlflow.pyfunc.load_model(f"models:/altrally/{report.models[0]['version']}")
+    X = job().data.X[champion_card(home).columns].tail(3)
+    model = load_champion(place_in(home).uri, home).forecaster.model_
+    np.testing.assert_allclose(served.predict(X), model.predict(X))
+    for blank in (["breadth"], ["breadth", "crypto_state"], ["altcoin_volatility"], ["blended_volatility"], list(X.columns)):
+        missing = X.assign(**dict.fromkeys(blank, np.nan))
+        read = missing.fillna(dict.fromkeys(COMPOSITES, 0.0))
+        np.testing.assert_allclose(served.predict(missing), model.predict(read))
+    asked = X.assign(rise=[0.5, 0.3, np.nan], days=[45.0, 60.0, 30.0])
+    answers = [
+        model.asking(rise, (days,)).predict(X.iloc[[row]])[0] for row, (rise, days) in enumerate([(0.5, 45), (0.3, 60), (None, 30)])
+    ]
+    np.testing.assert_allclose(served.predict(asked), answers)
+    np.testing.assert_allclose(served.predict(X.assign(rise=0.5)), model.asking(0.5, None).predict(X))
 
 
 def test_past_days_are_answered_by_the_fold_that_forecast_them(first: tuple[Path, TrainReport]) -> None:

@@ -51,7 +51,18 @@ def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], recor
         return decisions + challenge(tracker, made[default], made, records)
     if not all(comparable(current.tags, record) for record in records.values()):
         return [f"Champion v{current.version} forecasts {described(current.tags)}; nothing here was compared with it."]
-    return refresh(tracker, current, made, records)
+    return refresh(tracker, current, made, records) + new_default(current, default, made)
+
+
+def new_default(current: Registered, default: str, made: Mapping[str, Registered]) -> list[str]:
+    """That the default model is another now, where the champion was made by a version that graded no evidence."""
+    if "grade" in current.tags or default not in made:
+        return []
+    name = current.tags.get("model", "the champion")
+    return [
+        f"The default model is {default} now; {name} v{current.version} stays champion until you decide: "
+        f'`altrally promote {default} --force --why "the new default"`.'
+    ]
 
 
 def standing(record: ModelRecord) -> str:

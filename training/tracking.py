@@ -22,7 +22,8 @@ from joblib import Parallel, delayed
 
 from models.card import Card
 from models.catalog import MODELS
-from models.forecaster import Forecaster
+from models.forecaster import QUESTION_COLUMNS, Forecaster
+from models.law_model import LawModel
 from models.registry import (
     CARD_FILE,
     EXPERIMENT,
@@ -613,7 +614,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
             serialization_format="skops",
             skops_trusted_types=TRUSTED_TYPES,
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-            signature=mlflow.models.infer_signature(record.inputs, record.forecaster.predict(record.inputs)),
+            signature=signature_of(record),
             input_example=record.inputs.head(2),
         )
     log_values(tracker, run_id, {}, record.metrics, info.model_id)
@@ -631,6 +632,18 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
         model_id=info.model_id,
     )
     return Registered(str(made.version), run_id, tags, made.name)
+
+
+def signature_of(record: ModelRecord) -> Any:
+    """What a served model takes and gives; one with a law also takes another `rise` or number of `days`, row by row."""
+    from mlflow.models import infer_signature
+    from mlflow.types import ColSpec, Schema
+
+    signature = infer_signature(record.inputs, record.forecaster.predict(record.inputs))
+    if isinstance(record.forecaster.model_, LawModel):
+        asked = [ColSpec("double", name, required=False) for name in QUESTION_COLUMNS]
+        signature.inputs = Schema([*signature.inputs.inputs, *asked])
+    return signature
 
 
 def require_registered_model(tracker: Tracker, target: Target) -> None:
