@@ -426,6 +426,7 @@ def power(
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
     from sources.gates import freshness
+    from sources.late import late_arrivals
     from sources.membership import sentence
     from sources.rewritten import rewritten
 
@@ -440,14 +441,16 @@ def status(home: Home, *, as_json: bool) -> None:
             "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
+            "late": [found.to_json() for found in late_arrivals(store, as_of - REMEMBERED)],
         }
     if as_json:
         emit(facts)
         return
     from altrally.render import age_note, show, status_page
-    from altrally.rewritten_page import rewritten_part
+    from altrally.rewritten_page import late_part, rewritten_part
 
-    show(age_note(facts["as_of"], now()), status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
+    past = rewritten_part(facts["rewritten"], REMEMBERED), late_part(facts["late"])
+    show(age_note(facts["as_of"], now()), status_page(facts), *past)
 
 
 def champion_facts(home: Home) -> dict[str, Any] | None:

@@ -172,7 +172,7 @@ def coin_bars(
             lately = store.read_panel(EVERY_CLOSE, today + FAR_AHEAD, min(since.values()))
             held = yield from odd_days(frame, lately, {asset_of(code): first for code, first in since.items()})
             dropped |= {"held back": int(held.sum())} if held.any() else {}
-            yield Batch(LABEL, "bars", frame[~held], "coinmetrics", "coin", dropped, len(groups))
+            yield Batch(LABEL, "bars", frame[~held], "coinmetrics", "coin", dropped, len(groups), daily=True)
         except SourceUnreachable:
             raise
         except FetchFailed as error:
@@ -283,9 +283,8 @@ def stablecoin_supply(store: Store, client: httpx.Client, site: Site, today: pd.
     total, missing = summed_supply(rows[rows["observed"] < today.normalize()], born)
     frame = pd.DataFrame({"series": STABLECOIN_SUPPLY.code, "observed": total.index, "value": total.to_numpy()})
     frame["known"] = frame["observed"] + STABLECOIN_SUPPLY.release_lag
-    yield Batch(
-        SUPPLY_LABEL, "observations", frame, "coinmetrics", dropped={"a stablecoin is absent": missing} if missing else {}, of=1
-    )
+    dropped = {"a stablecoin is absent": missing} if missing else {}
+    yield Batch(SUPPLY_LABEL, "observations", frame, "coinmetrics", dropped=dropped, of=1, daily=True)
 
 
 def summed_supply(rows: pd.DataFrame, born: dict[str, pd.Timestamp]) -> tuple[pd.Series, int]:

@@ -1,7 +1,7 @@
 """Bring a provider's batches into the store. It may be repeated and interrupted without harm."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import pandas as pd
 
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import BadInput, FetchFailed
+from sources.late import late_arrivals
 from sources.progress import Progress
 from sources.providers import provider_named
 from sources.rewritten import rewritten, told
@@ -54,11 +55,27 @@ def fetch(
     if path is not None and provider != "files":
         raise BadInput(f"--path names the folder of --provider files; {provider!r} reads none.")
     store.refuse_other_market(provider)
+    asked = deliver(store, path=path, today=today, progress=progress)
+    try:
+        report = _stored(store, provider, chain(asked, leader_bars(store, provider, target, today, progress)), today, progress)
+    finally:
+        if store.market is not None:
+            store.note_fetch(today)
+    if not any(line.received for line in report.lines):
+        raise FetchFailed(
+            f"{provider!r} delivered nothing. " + (" ".join(report.warnings[:3]) or "Check the network and try again.")
+        )
+    news = told(rewritten(store, today.normalize(), fetched_at=today))
+    news += [late.words for late in late_arrivals(store, today.normalize(), fetched_at=today)]
+    return replace(report, warnings=report.warnings + news)
+
+
+def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Timestamp, progress: Progress) -> FetchReport:
+    """What came, each batch stored as it came."""
     lines: dict[str, FetchLine] = {}
     warnings: list[str] = []
     done: Counter[str] = Counter()
-    asked = deliver(store, path=path, today=today, progress=progress)
-    for delivery in chain(asked, leader_bars(store, provider, target, today, progress)):
+    for delivery in deliveries:
         if isinstance(delivery, Skipped):
             warnings.append(f"{delivery.label}: {delivery.reason}")
             continue
@@ -67,9 +84,6 @@ def fetch(
         warnings += reclassified
         done[delivery.label] += 1
         progress(delivery.label, done[delivery.label], delivery.of)
-    if not any(line.received for line in lines.values()):
-        raise FetchFailed(f"{provider!r} delivered nothing. " + (" ".join(warnings[:3]) or "Check the network and try again."))
-    warnings += told(rewritten(store, today.normalize(), fetched_at=today))
     return FetchReport(list(lines.values()), warnings)
 
 

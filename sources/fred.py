@@ -82,7 +82,7 @@ def _latest(client: httpx.Client, site: Site, series: Series, stored: pd.Series,
         yield Skipped(series.code, words)
     frame = kept[~held.to_numpy()].assign(series=series.code, known=lambda kept: kept["observed"] + series.release_lag)
     dropped = _counted(**{"missing": int(missing.sum()), "running day": int(running.sum()), "held back": int(held.sum())})
-    yield Batch(LABEL, "observations", frame, "fred", dropped=dropped, of=of)
+    yield Batch(LABEL, "observations", frame, "fred", dropped=dropped, of=of, daily=True)
 
 
 def _held(values: pd.Series, stored: pd.Series, since: pd.Timestamp | None) -> pd.Series:

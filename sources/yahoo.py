@@ -209,7 +209,7 @@ def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd
     dropped |= {"held back": int(held.sum())} if held.any() else {}
     frame = spliced.bars[~held].rename_axis("observed").reset_index()
     frame = frame.assign(symbol=one.symbol, known=frame["observed"] + LAGS[shelf.universe])
-    yield Batch(shelf.label, "bars", frame, "yahoo", shelf.universe, dropped, of)
+    yield Batch(shelf.label, "bars", frame, "yahoo", shelf.universe, dropped, of, daily=True)
 
 
 def _kind(shelf: Shelf, one: Asked) -> str:
