@@ -33,10 +33,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Skipped:
-    """One series a provider could not deliver; the others go on."""
+    """One series a provider could not deliver; the others go on. `gone`: a whole service, which delivered nothing."""
 
     label: str
     reason: str
+    gone: bool = False
 
 
 Deliveries = Iterator[Batch | Skipped]

@@ -102,7 +102,7 @@ def deliveries(store: Store, *, metrics: Site, yahoo: Site, today: pd.Timestamp,
             yield from coin_bars(store, client, metrics, chosen, stored, today, progress)
             yield from stablecoin_supply(store, client, metrics, today)
         except FetchFailed as error:
-            yield Skipped(LABEL, str(error))
+            yield Skipped(LABEL, str(error), gone=isinstance(error, SourceUnreachable) and not metrics.health.sound)
 
 
 def asset_of(code: str) -> str:

@@ -1,7 +1,7 @@
 """Bring a provider's batches into the store. It may be repeated and interrupted without harm."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from sources.progress import Progress
 from sources.providers import provider_named
 from sources.rewritten import rewritten, told
 from sources.schemas import check_batch
-from sources.store import Store
+from sources.store import LAST_FETCH, Store
 from sources.target import ALTCOINS, Leader, Target
 
 
@@ -30,10 +30,14 @@ class FetchLine(NamedTuple):
 
 @dataclass(frozen=True)
 class FetchReport:
-    """Everything one fetch did; `warnings` tell what it could not do, in words for the user."""
+    """Everything one fetch did; `warnings` tell what it could not do, in words for the user.
+
+    `gone`: those of them that say that a whole service gave nothing.
+    """
 
     lines: list[FetchLine]
     warnings: list[str]
+    gone: list[str] = field(default_factory=list)
 
 
 def fetch(
@@ -60,7 +64,7 @@ def fetch(
         report = _stored(store, provider, chain(asked, leader_bars(store, provider, target, today, progress)), today, progress)
     finally:
         if store.market is not None:
-            store.note_fetch(today)
+            store.note(LAST_FETCH, str(today))
     if not any(line.received for line in report.lines):
         raise FetchFailed(
             f"{provider!r} delivered nothing. " + (" ".join(report.warnings[:3]) or "Check the network and try again.")
@@ -74,17 +78,19 @@ def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Times
     """What came, each batch stored as it came."""
     lines: dict[str, FetchLine] = {}
     warnings: list[str] = []
+    gone: list[str] = []
     done: Counter[str] = Counter()
     for delivery in deliveries:
         if isinstance(delivery, Skipped):
             warnings.append(f"{delivery.label}: {delivery.reason}")
+            gone += warnings[-1:] if delivery.gone else []
             continue
         line, reclassified = _store(store, provider, delivery, today)
         lines[delivery.label] = _added(lines.get(delivery.label), line)
         warnings += reclassified
         done[delivery.label] += 1
         progress(delivery.label, done[delivery.label], delivery.of)
-    return FetchReport(list(lines.values()), warnings)
+    return FetchReport(list(lines.values()), warnings, gone)
 
 
 def leader_bars(store: Store, provider: str, target: Target, today: pd.Timestamp, progress: Progress) -> Deliveries:

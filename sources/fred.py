@@ -60,7 +60,8 @@ def latest_values(store: Store, wanted: list[Series], site: Site, today: pd.Time
             try:
                 yield from _latest(client, site, series, stored, today, len(wanted))
             except SourceUnreachable as error:
-                yield Skipped(LABEL, f"{error} {len(wanted) - number} series were not asked for.")
+                why = f"{error} {len(wanted) - number} series were not asked for."
+                yield Skipped(LABEL, why, gone=not site.health.sound)
                 return
             except FetchFailed as error:
                 yield Skipped(series.code, str(error))
@@ -131,7 +132,8 @@ def all_vintages(store: Store, wanted: list[Series], site: Site, today: pd.Times
             try:
                 yield _vintages(client, site, series, stored, len(wanted))
             except SourceUnreachable as error:
-                yield Skipped(VINTAGE_LABEL, f"{error} {len(wanted) - number} series were not asked for.")
+                why = f"{error} {len(wanted) - number} series were not asked for."
+                yield Skipped(VINTAGE_LABEL, why, gone=not site.health.sound)
                 return
             except FetchFailed as error:
                 yield Skipped(series.code, str(error))

@@ -15,7 +15,7 @@ from sources import coins, constituents, fred, yahoo, yahoo_client
 from sources.at_once import answers
 from sources.batches import Deliveries
 from sources.errors import BadInput, SourceUnreachable
-from sources.http import Patience, Site, look
+from sources.http import Health, Patience, Site, look
 from sources.progress import Progress
 from sources.secrets import redacted
 from sources.store import Store
@@ -79,8 +79,12 @@ def deliveries(
     patience: Patience,
 ) -> Deliveries:
     """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
-    graph, vintages = Site("FRED", endpoints.fred, patience), Site("ALFRED", endpoints.alfred, patience, secret=key)
-    metrics, bars = Site("Coin Metrics", endpoints.coins, patience), Site("Yahoo", endpoints.yahoo, patience)
+
+    def site(name: str, address: str, secret: str = "") -> Site:
+        return Site(name, address, patience, secret, Health(tell=lambda words: progress(words, 0, 0)))
+
+    graph, vintages = site("FRED", endpoints.fred), site("ALFRED", endpoints.alfred, key)
+    metrics, bars = site("Coin Metrics", endpoints.coins), site("Yahoo", endpoints.yahoo)
     names = constituents.listed(store.path.parent)
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
@@ -93,8 +97,7 @@ def deliveries(
 
 
 def refuse_without_network(sites: Sequence[Site]) -> None:
-    """Raise `SourceUnreachable` where none of `sites` answers: patience is for a source that is down, not for a network that is."""
-    for _, found in answers(look, sites, replace(sites[0].patience, pause=0.0)):
-        if not isinstance(found, SourceUnreachable):
-            return
-    raise SourceUnreachable(f"No source answers. {found}")
+    """Look which of `sites` answer; those that don't are asked no more. Raises `SourceUnreachable` where none does."""
+    found = [found for _, found in answers(look, sites, replace(sites[0].patience, pause=0.0))]
+    if all(isinstance(one, SourceUnreachable) for one in found):
+        raise SourceUnreachable(f"No source answers. {found[-1]}")

@@ -87,6 +87,7 @@ def fred(code: str, unit: str, frequency: str, release_lag: pd.Timedelta, *, rev
 RUT = raw_close("^RUT")
 VIX = raw_close("^VIX")
 DOLLAR = raw_close("DX-Y.NYB")
+PAST_MIDNIGHT = ("DX-Y.NYB",)  # trades until New York's midnight: Yahoo's bar of a day is final some hours into the next UTC day
 SPY, QQQ, IWM, KRE, XBI, HYG, LQD, TLT, IEF = (fund(t) for t in ("SPY", "QQQ", "IWM", "KRE", "XBI", "HYG", "LQD", "TLT", "IEF"))
 IWM_CLOSE, IWM_VOLUME = raw_close("IWM"), share_volume("IWM")
 IWM_HIGH, IWM_LOW = fund("IWM", "high", "USD"), fund("IWM", "low", "USD")

@@ -18,7 +18,7 @@ from sources.batches import BAR_FIELDS, Batch
 from sources.copies import unfinished
 from sources.errors import BadInput, InUse, MissingData, StoreUnusable
 from sources.membership import PREFIX, members_only
-from sources.series import PANELS, SERIES, Panel, Series
+from sources.series import PANELS, PAST_MIDNIGHT, SERIES, Panel, Series
 
 MARKETS = ("live", "files", "simulated")
 VINTAGES = "alfred"
@@ -125,7 +125,8 @@ WITH fetches AS (
 ), firsts AS (SELECT symbol_id, min(fetched_at) AS first_at FROM bars GROUP BY symbol_id
 ), beginnings AS (SELECT series, min(fetched_at) AS first_at FROM observations GROUP BY series
 ), brought AS (
-    SELECT universe, symbol AS code, observed, known, source, fetched_at, {_lag_of("universe", LAG_DAYS)} AS lag
+    SELECT universe, symbol AS code, observed, known, source, fetched_at, {_lag_of("universe", LAG_DAYS)}
+        + CASE WHEN symbol IN ('{"', '".join(PAST_MIDNIGHT)}') THEN 1 ELSE 0 END AS lag
     FROM bars JOIN firsts USING (symbol_id) JOIN symbols ON symbols.id = symbol_id
     WHERE version = 0 AND fetched_at >= $since AND fetched_at > first_at
     UNION ALL
@@ -306,9 +307,14 @@ class Store:
         ).fetchone()
         return None if found is None or found[0] is None else pd.Timestamp(found[0])
 
-    def note_fetch(self, fetched_at: pd.Timestamp) -> None:
-        """Keep when the home was fetched, whatever came."""
-        self._run("INSERT OR REPLACE INTO meta VALUES ($key, $value)", key=LAST_FETCH, value=str(fetched_at))
+    def noted(self, key: str) -> str | None:
+        """What was noted last under a key; None where nothing was."""
+        found = self._read("SELECT value FROM meta WHERE key = $key", key=key).fetchone()
+        return None if found is None else str(found[0])
+
+    def note(self, key: str, value: str) -> None:
+        """Note something about fetching itself, in place of what was noted before under that key."""
+        self._run("INSERT OR REPLACE INTO meta VALUES ($key, $value)", key=key, value=value)
 
     def asset_classes(self, universe: str) -> dict[str, str]:
         """Class of every symbol of `universe` that has one, as said when the symbol was first stored."""
