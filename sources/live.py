@@ -31,11 +31,18 @@ class Endpoints:
     alfred: str = "https://api.stlouisfed.org"
     coins: str = "https://community-api.coinmetrics.io/v4"
     yahoo: str = yahoo_client.ADDRESS
+    llama: str = "https://stablecoins.llama.fi"
+
+    @property
+    def asks_llama(self) -> bool:
+        """Whether DefiLlama is asked: not where coins are fetched from another place than usual and nobody said so of DefiLlama."""
+        return self.coins == Endpoints.coins or self.llama != Endpoints.llama
 
 
 def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
-    """The defaults, or what ALTRALLY_FRED_URL, ALTRALLY_ALFRED_URL, ALTRALLY_COINS_URL and ALTRALLY_YAHOO_URL say."""
-    given = {name: address_in(environment, f"ALTRALLY_{name.upper()}_URL") for name in ("fred", "alfred", "coins", "yahoo")}
+    """The defaults, or what ALTRALLY_FRED_URL, _ALFRED_, _COINS_, _YAHOO_ and ALTRALLY_LLAMA_URL say."""
+    names = ("fred", "alfred", "coins", "yahoo", "llama")
+    given = {name: address_in(environment, f"ALTRALLY_{name.upper()}_URL") for name in names}
     return Endpoints(**{name: address for name, address in given.items() if address})
 
 
@@ -91,7 +98,8 @@ def deliveries(
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
-    yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress)
+    llama = site("DefiLlama", endpoints.llama) if endpoints.asks_llama else None
+    yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress, llama=llama)
     if names:
         yield from constituents.deliveries(yahoo.Shelf(store, "stock", constituents.LABEL, today), names, bars, progress)
 

@@ -324,6 +324,18 @@ class Store:
         )
         return dict(rows.fetchall())
 
+    def sources(self, universe: str) -> pd.DataFrame:
+        """Where closes of `universe` came from: symbol, source, first, last (observed), one row a symbol and source.
+
+        By symbol, in order of their last day.
+        """
+        rows = self._read(
+            """SELECT symbol, source, min(observed) AS first, max(observed) AS last FROM bars JOIN symbols ON id = symbol_id
+               WHERE universe = $universe AND close IS NOT NULL GROUP BY symbol, source ORDER BY symbol, last""",
+            universe=universe,
+        ).df()
+        return rows.astype({"first": DAY, "last": DAY})
+
     def has_vintages(self, series: Series) -> bool:
         """True if values of `series` were stored with the days on which each revision was published."""
         if series.universe is not None:

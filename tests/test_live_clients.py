@@ -13,9 +13,10 @@ import pytest
 from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_funds, fetch_live, panel, said, stored_as_they_come
 from replay import NO_TICKER, Answer, Market, Params, Replay, Vintages, chart_body, serving
 
-from sources import coins, fred, live, yahoo
+from sources import coins, fred, live, stablecoins, yahoo
+from sources.assets import class_of
 from sources.batches import Batch, Skipped
-from sources.coins import COUNTED_STABLECOINS, Coverage, asset_class_of
+from sources.coin_metrics import Coverage
 from sources.errors import BadInput, FetchFailed
 from sources.http import Passing, Patience, Site, as_json, ask, client_of
 from sources.progress import silent
@@ -620,7 +621,7 @@ def test_supply_stops_where_a_counted_stablecoin_is_no_longer_followed(
 
 
 def test_only_coins_can_be_in_an_index_of_altcoins() -> None:
-    said_of = {code: asset_class_of(code) for code in ("btc", "eth", *COUNTED_STABLECOINS, "wbtc", "steth", "paxg", "ftt")}
+    said_of = {code: class_of(code) for code in ("btc", "eth", *stablecoins.COUNTED, "wbtc", "steth", "paxg", "ftt")}
     assert {code for code, name in said_of.items() if name == "coin"} == {"eth", "ftt"}
     declared = [coin.asset for coin in coins.LARGE_COINS]
     assert len(set(declared)) == len(declared)
