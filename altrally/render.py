@@ -88,6 +88,8 @@ def notes(score: Score) -> Iterable[Text]:
         yield Text("In sample: the model has seen what followed this day. This is not a forecast.", style="bold red")
     if score.refit is not None:
         yield Text(f"Answered by the refit of {score.refit}, which had learnt from no outcome that was known later.", style="dim")
+    if score.coverage_warning:
+        yield Text(score.coverage_warning, style="bold yellow")
     stale = [line["series"] for line in score.freshness if not line["fresh"]]
     if stale:
         yield Text(f"Missing or out of date on that day ({len(stale)} of {len(score.freshness)}): {', '.join(stale)}", style="dim")

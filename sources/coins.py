@@ -117,7 +117,7 @@ def deliveries(
             waiting = {coin.code for coin in LARGE_COINS if coin.ticker in again and coin.asset not in stored.last}
             yield from _waiting(waiting & {one.code for one in wanted})
             yield from coin_bars(client, metrics, [one for one in wanted if one.code not in waiting], stored, progress)
-            yield from unpriced(client, metrics, known, stored, progress)
+            yield from unpriced(client, metrics, known, Stored.of(store, today), progress)
             yield from stablecoins.supply(store, client, metrics, llama, today)
         except FetchFailed as error:
             yield Skipped(LABEL, str(error), gone=isinstance(error, SourceUnreachable) and not metrics.health.sound)
@@ -204,8 +204,11 @@ def judged(
     """The batch of `frame`, bars of universe 'coin', without what can't be believed or spliced, which is told coin by coin."""
     lately = stored.closes(min(since.values()))
     fitting = yield from bridged(stored, frame, source, lately)
-    far, confirmed = (estimated.FAR, False) if source == estimated.SOURCE else (FAR, True)
-    held = yield from odd_days(fitting, lately, since, far, confirmed=confirmed)
+    if source == estimated.SOURCE:  # a step of an estimate is no news about the coin: counted, not told one by one
+        held, _ = odd_days(fitting, lately, since, estimated.FAR, confirmed=False)
+    else:
+        held, lines = odd_days(fitting, lately, since)
+        yield from lines
     dropped |= {"held back": int(held.sum())} if held.any() else {}
     yield Batch(LABEL, "bars", fitting[~held], source, "coin", dropped, of, daily=True)
 
@@ -249,7 +252,7 @@ def unpriced(client: httpx.Client, site: Site, known: list[Coverage], stored: St
         listed = {}
         if _is_news(stored, "no list of estimated market caps"):
             words = "only coins with a free price are known, and the coverage of the index can't be told"
-            yield Skipped(LABEL, f"{error} Without estimated market caps {words}.")
+            yield Skipped(LABEL, f"no list of estimated market caps came ({str(error).rstrip('.')}). Without it {words}.")
     sized = [coin for coin in of_yahoo if coin.code in listed]
     since = min((stored.since(coin.asset, listed[coin.code].first) for coin in sized), default=FIRST_DAY)
     caps = estimated.caps(client, site, [listed[coin.code] for coin in sized], stored.today, since)
@@ -257,7 +260,8 @@ def unpriced(client: httpx.Client, site: Site, known: list[Coverage], stored: St
     yield from yahoo_closes(of_yahoo, caps, stored)
     priced = living | {coin.code for coin in of_yahoo if coin.asset in Stored.of(stored.store, stored.today).last}
     others = estimated.ever_large(stored.store, client, site, listed, stored.today)
-    chosen = [one for one in others if one.code not in priced and class_of(one.code) == "coin"]
+    priced |= {coin_of(one.code) for one in known}
+    chosen = [one for one in others if one.code not in priced]
     yield from estimated_bars(client, site, chosen, stored, progress)
     priced |= {one.code for one in chosen}
     without = sorted(coin.code for coin in of_yahoo if coin.code not in priced)
@@ -288,12 +292,13 @@ def yahoo_closes(wanted: list[Coin], caps: pd.DataFrame, stored: Stored) -> Deli
 
 def estimated_bars(client: httpx.Client, site: Site, wanted: list[Coverage], stored: Stored, progress: Progress) -> Deliveries:
     """Batches of coins that have no price anywhere: an index of their estimated market cap stands for the close."""
-    groups = [wanted[first : first + ASSETS_A_REQUEST] for first in range(0, len(wanted), ASSETS_A_REQUEST)]
+    size = estimated.ASSETS_A_REQUEST
+    outdated = [one for one in wanted if _outdated(one, stored)]
+    groups = [outdated[first : first + size] for first in range(0, len(outdated), size)]
     for number, group in enumerate(groups):
         progress(LABEL, number, len(groups))
-        outdated = [one for one in group if _outdated(one, stored)]
-        since = {asset_of(one.code): stored.since(asset_of(one.code), one.first) for one in outdated}
-        caps = estimated.caps(client, site, outdated, stored.today, min(since.values(), default=FIRST_DAY))
+        since = {asset_of(one.code): stored.since(asset_of(one.code), one.first) for one in group}
+        caps = estimated.caps(client, site, group, stored.today, min(since.values()))
         frame = estimated.as_bars(caps.rename(columns=asset_of), since)
         if len(frame):
             yield from judged(stored, frame, estimated.SOURCE, since, {}, len(groups))
@@ -301,18 +306,18 @@ def estimated_bars(client: httpx.Client, site: Site, wanted: list[Coverage], sto
 
 def odd_days(
     frame: pd.DataFrame, stored: pd.DataFrame, since: dict[str, pd.Timestamp], far: Far = FAR, *, confirmed: bool = True
-) -> Generator[Skipped, None, npt.NDArray[np.bool_]]:
-    """Flags of the rows of `frame` that can't be believed beside the closes `stored` (days × symbols), told coin by coin."""
-    flags = np.zeros(len(frame), dtype=bool)
+) -> tuple[npt.NDArray[np.bool_], list[Skipped]]:
+    """Flags of the rows of `frame` that can't be believed beside the closes `stored` (days × symbols), and a line each coin."""
+    flags, lines = np.zeros(len(frame), dtype=bool), list[Skipped]()
     places = frame.assign(place=np.arange(len(frame))).sort_values("observed").groupby("symbol")
     known = {symbol: stored[symbol].dropna().loc[first:] for symbol, first in since.items() if symbol in stored}
     for symbol, rows in places:
         closes, before = rows.set_index("observed")["close"], known.get(str(symbol), NO_VALUES)
         held = held_back(closes, before, far, confirmed=confirmed)
         flags[rows["place"][held.to_numpy()]] = True
-        for words in (*gone_words(closes.index, before.index, since[str(symbol)]), *held_words(closes, before, held)):
-            yield Skipped(str(symbol), words)
-    return flags
+        words = *gone_words(closes.index, before.index, since[str(symbol)]), *held_words(closes, before, held)
+        lines += [Skipped(str(symbol), line) for line in words]
+    return flags, lines
 
 
 def as_bars(

@@ -10,6 +10,7 @@ from dataclasses import replace
 import httpx
 import pandas as pd
 
+from sources.assets import COIN, class_of
 from sources.coin_metrics import ESTIMATED_CAP, Coverage, asset_metrics, catalogue
 from sources.errors import FetchFailed
 from sources.http import Health, Site
@@ -19,10 +20,10 @@ from sources.store import Store
 
 SOURCE = "coinmetrics estimate"
 FAR = beyond(2.5)  # a larger step in a day is a new estimate of the supply, not a return
-LARGE = 100
+LARGE = 60
 FIRST_SAMPLE = "2013-12-31"
-ASSETS_A_SAMPLE = 300
-ASSETS_A_REQUEST = 20
+ASSETS_A_SAMPLE = 600
+ASSETS_A_REQUEST = 100
 BILLION = 1e9
 SEEN, SAMPLED = "coins ever large by estimated market cap", "estimated market caps ranked up to"
 
@@ -77,7 +78,7 @@ def ever_large(store: Store, client: httpx.Client, site: Site, known: dict[str, 
 
 
 def _ranked(client: httpx.Client, site: Site, known: dict[str, Coverage], day: pd.Timestamp) -> list[str]:
-    living = [one for one in known.values() if one.first <= day <= one.last]
+    living = [one for one in known.values() if one.first <= day <= one.last and class_of(one.code) == COIN]
     coins = {one.asked[0]: one.code for one in living}
     codes = list(coins)
     groups = [codes[first : first + ASSETS_A_SAMPLE] for first in range(0, len(codes), ASSETS_A_SAMPLE)]

@@ -5,12 +5,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
+import pandas as pd
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
@@ -21,6 +23,7 @@ LONGEST_QUOTE = 200
 LOOKS, LONGEST_LOOK = 3, 5.0
 REFUSALS = 16
 LEAST_WAIT = 1.0
+AGENT = "altrally (daily statistical forecasts, one home; python-httpx)"
 
 Read = TypeVar("Read")
 
@@ -50,13 +53,15 @@ class Health:
     """How a site does during one fetch, seen by all that is asked of it, from several threads too.
 
     `sound`: whole answers so far; `troubled`: the moment from which nothing sound came, None while all is well; `refused`: refusals
-    in a row; `given_up`: the line that says why it is asked no more. `tell` hears what the user should know while waiting.
+    in a row; `given_up`: the line that says why it is asked no more; `date`: the moment its own clock said, UTC. `tell` hears what
+    the user should know while waiting.
     """
 
     sound: int = 0
     troubled: float | None = None
     refused: int = 0
     given_up: str = ""
+    date: pd.Timestamp | None = None
     tell: Callable[[str], None] = field(default=lambda words: None, repr=False)
 
 
@@ -142,7 +147,8 @@ _HIDER = _QueryHider()
 def client_of(site: Site) -> httpx.Client:
     """An HTTP client of `site`, to be used as a context manager."""
     logging.getLogger("httpx").addFilter(_HIDER)
-    return httpx.Client(base_url=site.address.rstrip("/") + "/", timeout=site.patience.timeout, follow_redirects=True)
+    who = {"User-Agent": AGENT}
+    return httpx.Client(base_url=site.address.rstrip("/") + "/", timeout=site.patience.timeout, follow_redirects=True, headers=who)
 
 
 def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, what: str, read: Callable[[str], Read]) -> Read:
@@ -166,7 +172,7 @@ def look(site: Site) -> None:
     try:
         for attempt in retries(hurried):
             with attempt, client_of(replace(site, patience=hurried)) as client:
-                _heard(client)
+                _heard(client, site)
     except Passing as passing:
         failure = passing
     else:
@@ -235,11 +241,13 @@ def given_up(site: Site, failure: Passing, what: str) -> FetchFailed:
     return FetchFailed(f"{site.name} gave no {what}: {site.hidden(str(failure))}. {advice}")
 
 
-def _heard(client: httpx.Client) -> None:
+def _heard(client: httpx.Client, site: Site) -> None:
     try:
-        client.head("", follow_redirects=False)
+        said = client.head("", follow_redirects=False).headers.get("Date", "")
     except httpx.HTTPError as error:
         raise Passing(str(error) or type(error).__name__, reached=False) from None
+    with suppress(ValueError):
+        site.health.date = pd.Timestamp(parsedate_to_datetime(said)).tz_localize(None)
 
 
 def _once(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> str:

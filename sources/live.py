@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from sources import coins, constituents, fred, yahoo, yahoo_client
+from sources import coins, constituents, fred, sane_clock, yahoo, yahoo_client
 from sources.at_once import answers
 from sources.batches import Deliveries
 from sources.errors import BadInput, SourceUnreachable
@@ -95,6 +95,7 @@ def deliveries(
     names = constituents.listed(store.path.parent)
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
+    yield from sane_clock.beside_services(store, [graph, metrics, bars], today)
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)

@@ -112,6 +112,17 @@ GROUP BY universe, code, source, fetched_at, known ORDER BY known DESC, universe
 """
 
 
+REDATE = """
+UPDATE {table} SET known = mended.known, fetched_at = $now, digest = mended.digest FROM (
+    SELECT rows.place, rows.known, {digest} AS digest FROM (
+        SELECT *, rowid AS place FROM {table} WHERE fetched_at > $now
+    ) AS original, LATERAL (
+        SELECT original.* REPLACE (greatest(original.observed, least(original.known, $today)) AS known)
+    ) AS rows {join}
+) AS mended WHERE {table}.rowid = mended.place
+"""
+
+
 def _lag_of(name: str, lags: dict[str, int]) -> str:
     """SQL that says the release lag in days of what `name` holds."""
     cases = " ".join(f"WHEN '{code}' THEN {days}" for code, days in lags.items())
@@ -306,6 +317,31 @@ class Store:
             limit=limit,
         ).fetchone()
         return None if found is None or found[0] is None else pd.Timestamp(found[0])
+
+    def from_the_future(self, now: pd.Timestamp) -> int:
+        """How many rows say that they were fetched after `now`: a clock was wrong."""
+        found = self._read(
+            """SELECT (SELECT count(*) FROM bars WHERE fetched_at > $now)
+                + (SELECT count(*) FROM observations WHERE fetched_at > $now)""",
+            now=now.to_pydatetime(),
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def redate(self, now: pd.Timestamp) -> int:
+        """Date rows that were fetched after `now` as if they had been fetched at `now`; how many. For `altrally repair` alone.
+
+        They are here, so they are known by the end of this day; nothing else of them is changed.
+        """
+        count = self.from_the_future(now)
+        stamp = {"now": now.to_pydatetime(), "today": _day(now)}
+        with self._transaction():
+            for table, join, digest in (
+                ("bars", "JOIN symbols ON symbols.id = rows.symbol_id", BAR_DIGEST),
+                ("observations", "", OBSERVATION_DIGEST.format(source="rows.source")),
+            ):
+                self._run(REDATE.format(table=table, join=join, digest=digest), **stamp).fetchall()
+            self._run(f"DELETE FROM meta WHERE key = '{LAST_FETCH}' AND value::TIMESTAMP > $now", now=stamp["now"]).fetchall()
+        return count
 
     def noted(self, key: str) -> str | None:
         """What was noted last under a key; None where nothing was."""
@@ -546,6 +582,11 @@ def _unreadable(path: Path, why: str) -> StoreUnusable:
 def _day(moment: pd.Timestamp | None) -> date:
     """The UTC day of `moment`; the first there is for None."""
     return date.min if moment is None else pd.Timestamp(moment).date()
+
+
+def refuse_duplicates(batch: Batch) -> None:
+    """Raise `BadInput` where `batch` has two rows for a day of one symbol or series."""
+    _refuse_duplicates(batch, batch.frame[["symbol" if batch.table == "bars" else "series", "observed"]])
 
 
 def _refuse_duplicates(batch: Batch, keys: pd.DataFrame) -> None:

@@ -170,6 +170,17 @@ class Market:
         lines = [f"{day:%Y-%m-%d},{value:g}" for day, value in zip(rows.date, rows.value, strict=True)]
         return Answer("\n".join([f"observation_date,{params['id']}", *lines, "2024-12-25,", ""]))
 
+    def observations(self, path: str, params: Params) -> Answer:
+        """A series as FRED's API gives it."""
+        rows = self.frames["fred"].query("series == @params['series_id']")
+        rows = rows[rows.date >= params.get("observation_start", "1900-01-01")]
+        said = [
+            {"realtime_start": f"{self.today:%Y-%m-%d}", "date": f"{day:%Y-%m-%d}", "value": f"{value:g}"}
+            for day, value in zip(rows.date, rows.value, strict=True)
+        ]
+        missing = {"realtime_start": f"{self.today:%Y-%m-%d}", "date": "2024-12-25", "value": "."}
+        return Answer(json.dumps({"count": len(said) + 1, "observations": [*said, missing]}))
+
     def catalogue(self, path: str, params: Params) -> Answer:
         spans = {code: (rows.date.min(), rows.date.max()) for code, rows in self.coins.items()}
         if params["metrics"] == "SplyCur":
