@@ -29,6 +29,9 @@ OVERLAP = pd.Timedelta(days=10)
 LATELY = pd.Timedelta(days=40)
 FAR_AHEAD = pd.Timedelta(days=90)
 FIRST_DAY = pd.Timestamp("1987-01-01")  # ^RUT begins in September of that year
+FAR_OFF = pd.Timestamp("2200-01-01")
+A_SESSION = 0.1
+NONE_LOST: dict[str, pd.Series] = {}
 GONE_AFTER = A_MONTH = pd.Timedelta(days=30)
 NEW_YORK = "America/New_York"
 PRICES = ["open", "high", "low", "close"]
@@ -79,12 +82,17 @@ class Overlap:
 
     shelf: Shelf
     lately: dict[str, pd.DataFrame]
+    lost: dict[str, pd.Timestamp]
+
+    def since(self, symbol: str, last: pd.Timestamp | None) -> pd.Timestamp:
+        """From when bars of a symbol are asked for: a little before its last day, or before the first session it lacks of late."""
+        return min(_since(last), self.lost.get(symbol, FAR_OFF) - OVERLAP)
 
     def bars(self, symbol: str, last: pd.Timestamp | None) -> pd.DataFrame:
-        """Stored bars of one symbol from a little before its last day on: observed days × fields."""
+        """Stored bars of one symbol from `since` on: observed days × fields."""
         if last is None:
             return NOTHING
-        since = _since(last)
+        since = self.since(symbol, last)
         if since < self.shelf.today - LATELY:
             return self.shelf.bars(symbol, since)
         return _bars(symbol, self.lately).loc[since:]
@@ -134,11 +142,14 @@ def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progr
 
     Returns the tickers that may well come another time.
     """
-    last, overlap = shelf.last_days(), Overlap(shelf, shelf.stored(shelf.today - LATELY))
+    last, lately = shelf.last_days(), shelf.stored(shelf.today - LATELY)
+    lost = lost_sessions(lately["close"], asked) if shelf.universe == "fund" else NONE_LOST
+    overlap = Overlap(shelf, lately, {str(symbol): days.index[0] for symbol, days in lost.items()})
+    yield from _lost_words(shelf, lost)
     missed = Missed(shelf, last)
     wanted = [one for one in asked if not missed.is_resting(one)]
     left, again = dict.fromkeys(wanted), set[str]()
-    with quiet(), closing(_histories(shelf, wanted, last, site)) as coming:
+    with quiet(), closing(_histories(overlap, wanted, last, site)) as coming:
         for one, bars in coming:
             progress(shelf.label, len(wanted) - len(left), len(wanted))
             del left[one]
@@ -206,14 +217,43 @@ def _looked_for(shelf: Shelf, one: Asked) -> str:
     return f"looked for {shelf.universe} {one.ticker}"
 
 
+def lost_sessions(closes: pd.DataFrame, asked: Sequence[Asked]) -> dict[str, pd.Series]:
+    """The sessions of late that a symbol has no bar of, though it has bars before and after: an entry a day, by symbol.
+
+    `closes`: stored days × symbols. A session is a day on which more than `A_SESSION` of the symbols have bars: a closing day
+    of the exchange has next to none, whatever the calendar says.
+    """
+    open_days = pd.DatetimeIndex(closes.index[closes.notna().mean(axis=1) > A_SESSION])
+    lost = {}
+    for symbol in {one.symbol for one in asked} & set(closes.columns):
+        close = closes[symbol].dropna()
+        missing = open_days[(open_days > close.index[0]) & (open_days < close.index[-1])].difference(close.index)
+        if len(missing):
+            lost[symbol] = pd.Series(True, missing)
+    return lost
+
+
+def _lost_words(shelf: Shelf, lost: dict[str, pd.Series]) -> Iterator[Skipped]:
+    """Each lost session, told once."""
+    by_day = pd.DataFrame(lost).sort_index() if lost else pd.DataFrame()
+    for day, row in by_day.iterrows():
+        names, key = sorted(row.dropna().index), f"lost session {day:%Y-%m-%d}"
+        if shelf.store.noted(key) is None:
+            shelf.store.note(key, f"{shelf.today:%Y-%m-%d}")
+            named = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+            yield Skipped(
+                shelf.label, f"Yahoo sent no bar of {day:%Y-%m-%d} for {len(names)} tickers ({named}); it is asked for again."
+            )
+
+
 def _histories(
-    shelf: Shelf, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
+    overlap: Overlap, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
 ) -> Generator[tuple[Asked, pd.DataFrame | FetchFailed], None, None]:
     """As they come, until all came or the site is given up."""
     session = session_of(site)
 
     def bars_of(one: Asked) -> pd.DataFrame:
-        return history(one.ticker, _since(last.get(one.symbol)), shelf.today, site, session)
+        return history(one.ticker, overlap.since(one.symbol, last.get(one.symbol)), overlap.shelf.today, site, session)
 
     return answers(bars_of, takewhile(lambda one: not site.health.given_up, asked), site.patience)
 
@@ -240,7 +280,11 @@ def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd
         return
     level, closes = spliced.bars["close"], stored["close"].dropna()
     held = held_back(level, closes, **BELIEVED[_kind(shelf, one)]._asdict())
-    for words in (*spliced.words, *gone_words(history.index, closes.index, _since(last)), *held_words(level, closes, held)):
+    for words in (
+        *spliced.words,
+        *gone_words(history.index, closes.index, overlap.since(one.symbol, last)),
+        *held_words(level, closes, held),
+    ):
         yield Skipped(one.ticker, words)
     dropped |= {"held back": int(held.sum())} if held.any() else {}
     frame = spliced.bars[~held].rename_axis("observed").reset_index()

@@ -1,7 +1,6 @@
 """A service that doesn't answer, or refuses, costs its own time; the others deliver, and it is told in few lines."""
 
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from altrally.settings import Home
 from altrally.watch import Watch, bring
 from sources import live
 from sources.progress import silent
-from sources.series import FED_ASSETS, HY_SPREAD
+from sources.series import FED_ASSETS, HY_SPREAD, SPY
 from sources.simulated import simulate
 from sources.store import Store
 
@@ -57,15 +56,15 @@ def silence(path: str, params: Params) -> Answer:
 
 @pytest.mark.parametrize(
     ("path", "label", "kept"),
-    [(CHART, "funds", "coins"), (GRAPH, "FRED", "funds"), ("/catalog-v2/asset-metrics", "coins", "funds")],
+    [(CHART, "funds", "coins"), (GRAPH, "FRED", "coins"), ("/catalog-v2/asset-metrics", "coins", "FRED")],
 )
 def test_a_service_that_never_answers_costs_its_own_budget(
     store: Store, replay: Replay, monkeypatch: pytest.MonkeyPatch, path: str, label: str, kept: str
 ) -> None:
+    declare_few(monkeypatch, *TICKERS, "SPY", series=(FED_ASSETS, HY_SPREAD), large_coins=2)
     replay.routes[path] = silence
-    began = time.monotonic()
     report = fetch_live(store, replay, monkeypatch, patience=HURRIED)
-    assert time.monotonic() - began < 6 * HURRIED.budget
+    assert len(replay.asked_of(path)) <= 4 * HURRIED.at_once  # of 33 tickers, three times each
     assert any(line.startswith(f"{label}: ") and "can't be reached for" in line for line in report.warnings)
     assert report.gone
     assert kept in {line.label for line in report.lines}
@@ -198,3 +197,29 @@ def test_a_day_of_the_dollar_index_is_over_by_new_yorks_clock(store: Store, repl
     fetch_funds(store, replay, "DX-Y.NYB", "SPY", today=pd.Timestamp(moment))
     assert panel(store, "fund", "close", LATER)["DX-Y.NYB"].last_valid_index() == pd.Timestamp(last)
     assert panel(store, "fund", "close", LATER)["SPY"].last_valid_index() == pd.Timestamp("2024-12-18")
+
+
+# Lost sessions
+
+
+def test_a_session_that_yahoo_lost_is_told_once_and_asked_for_until_it_comes(
+    store: Store, replay: Replay, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, lost = market.bars["SPY"], pd.Timestamp("2024-12-04")
+    monkeypatch.setitem(market.bars, "SPY", whole[whole.index != lost])
+    tickers = ("SPY", "IWM", "^RUT")
+    fetch_funds(store, replay, *tickers, today=pd.Timestamp("2024-12-20 07:00"))
+    told = []
+    for day in ("2024-12-23", "2024-12-24"):
+        replay.asked.clear()
+        told.append(
+            [line for line in said(fetch_funds(store, replay, *tickers, today=pd.Timestamp(f"{day} 07:00"))) if "bar of" in line]
+        )
+        starts = {path.rpartition("/")[2]: pd.Timestamp(int(params["period1"]), unit="s") for path, params in replay.asked}
+        assert starts["SPY"] < lost < starts["IWM"]
+    assert told == [["funds: Yahoo sent no bar of 2024-12-04 for 1 tickers (SPY); it is asked for again."], []]
+    monkeypatch.setitem(market.bars, "SPY", whole)
+    fetch_funds(store, replay, *tickers)
+    rows = store.read(replace(SPY, field="close"), LATER).set_index("observed")
+    assert rows.known[lost] == TODAY.normalize() - pd.Timedelta(days=1)
+    assert len(rows) == len(whole) - 1
