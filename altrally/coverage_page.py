@@ -24,6 +24,8 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
         of = "of the market cap of the 50 largest known coins"
         said.append(f"Prices for {last['share']:.0%} {of} on {last['month_end']}{missing}.")
         said.append(f"The least was {worst['share']:.0%} on {worst['month_end']}.")
+    else:
+        said.append("How much of the market has a price can't be told: no market caps are known of coins without one.")
     by_coin = Counter(row["symbol"] for row in facts["coin_sources"])
     counts = Counter({row["symbol"]: row["source"] for row in facts["coin_sources"]}.values())
     said.append("Coins by source of their price: " + ", ".join(f"{name} {count}" for name, count in counts.most_common()) + ".")

@@ -167,7 +167,8 @@ def fetch_table(report: FetchReport) -> Group:
     for line in report.lines:
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in line.dropped.items() if count)
         table.add_row(escape(line.label), f"{line.received:,}", f"{line.new:,}", escape(dropped) or "–")
-    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings))
+    covered = [Text(report.coverage, style="dim")] if report.coverage else []
+    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *covered)
 
 
 def training_page(report: TrainReport) -> Group:

@@ -14,6 +14,7 @@ from sources.store import Store
 LARGEST = 50
 WARN_BELOW, REFUSE_BELOW = 0.85, 0.60
 LATELY = pd.Timedelta(days=62)
+SAMPLED = "estimated market caps ranked up to"
 CARRY = 3  # days a value may be old, as for the members of the index
 NAMED = 10
 
@@ -40,11 +41,19 @@ class MonthCoverage:
         return {**vars(self), "month_end": f"{self.month_end:%Y-%m-%d}"}
 
 
+def can_be_told(store: Store) -> bool:
+    """Whether market caps are known of coins that may have no price; without such a list, every coin that is known has one."""
+    return store.market != "live" or store.noted(SAMPLED) is not None
+
+
 def coverage(store: Store, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> list[MonthCoverage]:
     """Every month-end since `start` at which a market cap was known by `as_of`, oldest first.
 
-    A coin is missing where the store knows its market cap and no price; coins whose market cap no source gives can't be seen.
+    A coin is missing where the store knows its market cap and no price; coins whose market cap no source gives can't be seen. Empty
+    where that can't be told.
     """
+    if not can_be_told(store):
+        return []
     caps, prices = (store.read_panel(panel, as_of, start) for panel in (COIN_MARKET_CAP, COIN_PRICE))
     if caps.empty:
         return []

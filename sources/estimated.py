@@ -12,6 +12,7 @@ import pandas as pd
 
 from sources.assets import COIN, class_of
 from sources.coin_metrics import ESTIMATED_CAP, Coverage, asset_metrics, catalogue
+from sources.coverage import SAMPLED
 from sources.errors import FetchFailed
 from sources.http import Health, Site
 from sources.layout import LAGS
@@ -25,7 +26,7 @@ FIRST_SAMPLE = "2013-12-31"
 ASSETS_A_SAMPLE = 600
 ASSETS_A_REQUEST = 100
 BILLION = 1e9
-SEEN, SAMPLED = "coins ever large by estimated market cap", "estimated market caps ranked up to"
+SEEN = "coins ever large by estimated market cap"
 
 
 def hurried(site: Site) -> Site:

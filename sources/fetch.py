@@ -35,12 +35,14 @@ class FetchLine(NamedTuple):
 class FetchReport:
     """Everything one fetch did; `warnings` tell what it could not do, in words for the user.
 
-    `gone`: those of them that say that a whole service gave nothing.
+    `gone`: those of them that say that a whole service gave nothing. `coverage`: how much of the altcoin market has a price, in
+    words; empty where that can't be told.
     """
 
     lines: list[FetchLine]
     warnings: list[str]
     gone: list[str] = field(default_factory=list)
+    coverage: str = ""
 
 
 def fetch(
@@ -74,9 +76,9 @@ def fetch(
             f"{provider!r} delivered nothing. " + (" ".join(report.warnings[:3]) or "Check the network and try again.")
         )
     news = told(rewritten(store, today.normalize(), fetched_at=today))
-    news += [month.words for month in coverage(store, today, today - LATELY)[-1:]] if provider == "live" else []
     news += [late.words for late in late_arrivals(store, today.normalize(), fetched_at=today)]
-    return replace(report, warnings=report.warnings + news)
+    months = coverage(store, today, today - LATELY)[-1:] if provider == "live" else []
+    return replace(report, warnings=report.warnings + news, coverage="".join(month.words for month in months))
 
 
 def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Timestamp, progress: Progress) -> FetchReport:

@@ -75,6 +75,10 @@ def _once(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, ses
 
 def _refused(site: Site, error: OSError) -> Passing:
     """What a failure of the connection, or an HTTP status, means: curl's errors are OSErrors."""
+    from curl_cffi.requests.exceptions import Timeout
+
+    if isinstance(error, Timeout):
+        return Passing("no whole answer in time", reached=False)
     status = getattr(getattr(error, "response", None), "status_code", 0)
     return Passing(f"HTTP {status}" if status else site.hidden(str(error)), reached=bool(status))
 
