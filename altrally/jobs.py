@@ -17,6 +17,7 @@ from altrally.issue import champion_or_none, day_of
 from altrally.settings import Home
 from evaluation.evidence import Grade
 from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
+from sources.series import SERIES
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
@@ -455,7 +456,9 @@ def power(
 
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
+    from sources.coverage import coverage
     from sources.gates import freshness
+    from sources.late import late_arrivals
     from sources.membership import sentence
     from sources.rewritten import rewritten
 
@@ -470,14 +473,28 @@ def status(home: Home, *, as_json: bool) -> None:
             "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
+            "coverage": [month.to_json() for month in coverage(store, as_of)],
+            "coin_sources": coin_sources(store),
+            "needs_key": [one.name for one in SERIES.values() if one.revised and not store.has_vintages(one)],
+            "from_the_future": store.from_the_future(now()),
+            "late": [found.to_json() for found in late_arrivals(store, as_of - REMEMBERED)],
         }
     if as_json:
         emit(facts)
         return
+    from altrally.coverage_page import coverage_part
     from altrally.render import age_note, show, status_page
-    from altrally.rewritten_page import rewritten_part
+    from altrally.rewritten_page import late_part, rewritten_part
 
-    show(age_note(facts["as_of"], now()), status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
+    past = coverage_part(facts), rewritten_part(facts["rewritten"], REMEMBERED), late_part(facts["late"])
+    show(age_note(facts["as_of"], now()), status_page(facts), *past)
+
+
+def coin_sources(store: Store) -> list[dict[str, Any]]:
+    """Where each coin's price came from, and from when to when; more than one line where its source changed."""
+    rows = store.sources("coin").sort_values(["symbol", "first"])
+    written = rows.assign(**{name: rows[name].dt.strftime("%Y-%m-%d") for name in ("first", "last")})
+    return [{str(name): value for name, value in row.items()} for row in written.to_dict("records")]
 
 
 def champion_facts(home: Home) -> dict[str, Any] | None:

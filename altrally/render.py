@@ -100,6 +100,8 @@ def notes(score: Score) -> Iterable[Text]:
         yield Text("In sample: the model has seen what followed this day. This is not a forecast.", style="bold red")
     if score.refit is not None:
         yield Text(f"Answered by the refit of {score.refit}, which had learnt from no outcome that was known later.", style="dim")
+    if score.coverage_warning:
+        yield Text(score.coverage_warning, style="bold yellow")
     stale = [line["series"] for line in score.freshness if not line["fresh"]]
     if stale:
         yield Text(f"Missing or out of date on that day ({len(stale)} of {len(score.freshness)}): {', '.join(stale)}", style="dim")
@@ -188,7 +190,8 @@ def fetch_table(report: FetchReport) -> Group:
     for line in report.lines:
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in line.dropped.items() if count)
         table.add_row(escape(line.label), f"{line.received:,}", f"{line.new:,}", escape(dropped) or "–")
-    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings))
+    covered = [Text(report.coverage, style="dim")] if report.coverage else []
+    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *covered)
 
 
 def training_page(report: TrainReport) -> Group:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from features.builder import COMPOSITE_LOOKBACK, Matrix, build, matrix
 from features.registry import BLOCKS, FEATURES
+from sources.coverage import LATELY, coverage, require_coverage
 from sources.errors import BadInput, GateClosed
 from sources.gates import freshness, last_known, require
 from sources.series import COIN_PRICE
@@ -94,6 +95,7 @@ class Score:
     curve: Curve | None = None
     question: bool = False
     configuration: str = ""
+    coverage_warning: str | None = None
 
     @property
     def neutral_blocks(self) -> list[str]:
@@ -128,12 +130,16 @@ def require_past(as_of: pd.Timestamp, now: pd.Timestamp) -> None:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot that names it, how fresh it was."""
+    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot that names it, how fresh it was.
+
+    `thin`: a warning where too little of the altcoin market has a price.
+    """
 
     as_of: pd.Timestamp
     row: Matrix
     snapshot: str
     freshness: list[dict[str, Any]]
+    thin: str | None = None
 
 
 def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Inputs:
@@ -142,11 +148,12 @@ def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -
     row = matrix(table, pd.DatetimeIndex([as_of]))
     verdicts = freshness(store, as_of)
     require(verdicts, [COIN_PRICE.name])
+    thin = require_coverage(coverage(store, as_of, as_of - LATELY))
     if row.X["altcoin_volatility"].isna().all():
         raise GateClosed(
             f"The {target.subject} is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
         )
-    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts])
+    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts], thin)
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
         curve=curve_of(model, X),
         question=target != card.target,
         configuration=card.configuration,
+        coverage_warning=inputs.thin,
     )
 
 

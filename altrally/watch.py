@@ -190,7 +190,8 @@ def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[st
                 raise
             troubles.append(str(error))
             return 0, []
-    return sum(line.new for line in report.lines), report.warnings
+    troubles += report.gone
+    return sum(line.new for line in report.lines), [line for line in report.warnings if line not in report.gone]
 
 
 class Forecast(NamedTuple):

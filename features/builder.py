@@ -89,7 +89,7 @@ def _first_day(source: Series | Panel, start: pd.Timestamp, days: list[int | Non
 
 def _load(store: Reader, source: Series | Panel, as_of: pd.Timestamp, first: pd.Timestamp | None) -> pd.DataFrame:
     if isinstance(source, Panel):
-        return store.read_panel(source, as_of, first)
+        return store.read_panel(source, as_of, first, on_time=True)
     if source.revised and not store.has_vintages(source):
         raise RevisedWithoutVintages(
             f"{source.name} is revised after its release and the store has only its last version; "

@@ -236,6 +236,7 @@ SLOW: dict[str, Slow] = {
     "mbs_holdings_growth": growth,
     "high_yield_spread_change": difference,
     "investment_grade_spread_change": difference,
+    "baa_spread_change": difference,
     "real_yield_change": difference,
     "policy_rate_change": difference,
     "yield_curve_slope": lambda curve: curve.iloc[-1],
