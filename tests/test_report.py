@@ -195,12 +195,13 @@ def test_rungs_are_placed_among_their_own_past_three_years() -> None:
 
 def test_the_word_skill_is_given_by_the_rule_alone() -> None:
     shown, unshown = render(made_facts(shown=True)), render(made_facts())
-    assert "No skill shown" in unshown
-    assert re.search(r'class="word">Skill shown', shown)
-    assert "No skill shown" not in shown
+    assert re.search(r'class="word">Not shown', unshown)
+    assert re.search(r'class="word">Shown live', shown)
+    assert 'class="word">Not shown' not in shown
     assert not beats_every_baseline(made_row("hazard", 60))
     better = made_row("hazard", 60) | {
-        f"skill_{name}": {"value": 0.1, "low": 0.01, "high": 0.2} for name in ("climatology", "random_walk", "momentum")
+        f"skill_{name}": {"value": 0.1, "low": 0.01, "high": 0.2}
+        for name in ("volatility", "climatology", "random_walk", "momentum")
     }
     assert beats_every_baseline(better)
 
