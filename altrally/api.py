@@ -16,6 +16,9 @@ from altrally.clock import now as clock
 from altrally.issue import Issued, day_of, issue
 from altrally.settings import Home, open_home
 from models.engine import engine
+from models.location import stored_elsewhere
+from sources.addresses import expanded
+from sources.errors import AltrallyError
 from sources.progress import Progress, silent
 from sources.store import Store
 from sources.target import ALTCOINS, Target
@@ -52,7 +55,7 @@ def fetch(
     from sources.providers import provider_named
 
     provider_named(provider)
-    folder = None if path is None else Path(path).expanduser()
+    folder = None if path is None else expanded(path)
     with opened(home, read_only=False) as store:
         return into(store, provider, path=folder, today=moment(now), progress=progress, target=target)
 
@@ -143,8 +146,26 @@ def opened(home: Home, *, read_only: bool = True) -> Iterator[Store]:
     """The home's store."""
     if not read_only:
         home.folder.mkdir(parents=True, exist_ok=True)
+    move_in(home)
     with Store.open(home.store, read_only=read_only) as store:
         yield store
+
+
+def move_in(home: Home) -> str | None:
+    """Make the runs of a home that was moved or copied name its own files; a warning where that can't be done now."""
+    old = None if home.tracking_server else stored_elsewhere(home.database, home.artifacts)
+    if old is None:
+        return None
+    from training.tracking import move_in as moved_in
+
+    try:
+        moved_in(place_of(home))
+    except (AltrallyError, OSError) as error:
+        return (
+            f"This home was moved or copied, and its runs still name the files below {old}: {str(error).rstrip('.')}. "
+            "Until another altrally command could change that, don't run `mlflow gc` here: it would delete those files."
+        )
+    return None
 
 
 def place_of(home: Home) -> "TrackingPlace":

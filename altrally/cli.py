@@ -11,6 +11,7 @@ import os
 import sys
 from contextlib import AbstractContextManager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,9 +50,17 @@ class EngineName(StrEnum):
     DASK = "dask"
 
 
+def named(text: str) -> Path:
+    """A file or folder as typed; an empty name would stand for the current folder."""
+    if not text:
+        raise typer.BadParameter("'' names no file or folder")
+    return Path(text)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Asked = Annotated[
-    Path | None, typer.Option("--target", metavar="FILE", help="A question of your own, as TOML.  [default: the altcoin rally]")
+    Path | None,
+    typer.Option("--target", parser=named, metavar="FILE", help="A question of your own, as TOML.  [default: the altcoin rally]"),
 ]
 Outcome = Annotated[str | None, typer.Option(metavar="KIND", help="first_passage, terminal or relative.  [default: the target's]")]
 Threshold = Annotated[
@@ -67,7 +76,10 @@ Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The sche
 def main(
     context: typer.Context,
     home: Annotated[
-        Path | None, typer.Option(envvar="ALTRALLY_HOME", help="Folder of the store and the runs.  [default: ~/.altrally]")
+        Path | None,
+        typer.Option(
+            envvar="ALTRALLY_HOME", parser=named, metavar="DIR", help="Folder of the store and the runs.  [default: ~/.altrally]"
+        ),
     ] = None,
     tracking_server: Annotated[
         str | None,
@@ -75,7 +87,13 @@ def main(
     ] = None,
 ) -> None:
     """Remember where things live; nothing is created yet."""
+    from altrally.settings import DEFAULT_HOME, DEMO_HOME
+    from altrally.stopping import farewell, stoppable
+
     context.obj = (home, tracking_server)
+    command = context.invoked_subcommand
+    folder = home or (DEMO_HOME if command == "demo" else DEFAULT_HOME)
+    context.with_resource(stoppable(partial(farewell, command, folder)))
 
 
 def spread_by(engine: EngineName, scheduler: str | None) -> AbstractContextManager[None]:
@@ -106,7 +124,9 @@ def demo(context: typer.Context) -> None:
 def fetch(
     context: typer.Context,
     provider: Annotated[str, typer.Option(help="live, files or simulated.")] = "live",
-    path: Annotated[Path | None, typer.Option(help="Folder of drop-in files, for --provider files.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(parser=named, metavar="DIR", help="Folder of drop-in files, for --provider files.")
+    ] = None,
     target: Asked = None,
 ) -> None:
     """Bring what is new into the store.
@@ -197,7 +217,7 @@ def score(
 def ledger(
     context: typer.Context,
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write every line there, as JSON lines, to be published.")
+        Path | None, typer.Option(parser=named, metavar="FILE", help="Also write every line there, as JSON lines, to be published.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -215,7 +235,9 @@ def watch(
     provider: Annotated[
         str | None, typer.Option(help="live, files or simulated.  [default: the one the home was filled by, else live]")
     ] = None,
-    path: Annotated[Path | None, typer.Option(help="Folder of drop-in files, for --provider files.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(parser=named, metavar="DIR", help="Folder of drop-in files, for --provider files.")
+    ] = None,
     retrain_days: Annotated[
         int, typer.Option(metavar="N", help="Train when the last training is older, or a quarter begins.")
     ] = 90,
@@ -257,7 +279,7 @@ def verify(
     outcome: Outcome = None,
     threshold: Threshold = None,
     forecasts: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the out-of-sample forecasts there (Parquet).")
+        Path | None, typer.Option(parser=named, metavar="FILE", help="Also write the out-of-sample forecasts there (Parquet).")
     ] = None,
     nulls: Annotated[
         Nulls, typer.Option(help="full also refits, on 39 rotations, models that take minutes; it may be interrupted.")
@@ -281,7 +303,7 @@ def verify(
 @app.command()
 def sweep(
     context: typer.Context,
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="What to search, as TOML.")],
+    config: Annotated[Path, typer.Argument(parser=named, metavar="CONFIG", help="What to search, as TOML.")],
     engine: Engine = EngineName.LOCAL,
     scheduler: Scheduler = None,
     as_json: AsJson = False,
@@ -301,7 +323,9 @@ def audit(
     as_of: Annotated[
         str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
     ] = None,
-    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write three pictures there (PNG).")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(parser=named, metavar="DIR", help="Also write three pictures there (PNG).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Test the claim line by line.
@@ -368,7 +392,9 @@ def power(
     lag_weeks: Annotated[int, typer.Option(metavar="L", help="Weeks by which coins follow liquidity.")] = 8,
     seed: Annotated[int, typer.Option(metavar="K", help="Which markets are drawn.")] = 7,
     jobs: Annotated[int | None, typer.Option(metavar="J", min=1, help="Local processes.  [default: one a core]")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where markets are kept.  [default: in the home]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=named, metavar="FILE", help="Where markets are kept.  [default: in the home]")
+    ] = None,
     engine: Engine = EngineName.LOCAL,
     scheduler: Scheduler = None,
     as_json: AsJson = False,
@@ -392,6 +418,12 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
 def run() -> None:
     """Entry point: errors meant for the user become one line and exit code 1."""
+    from altrally.terminal import plain_signs
+    from sources.errors import NO_DOCSTRINGS
+
+    plain_signs()
+    if sys.flags.optimize > 1:
+        fail(NO_DOCSTRINGS)
     gc.set_threshold(100_000)  # what is imported stays: looking through it for rubbish costs a score a fifth of a second
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
@@ -403,7 +435,7 @@ def run() -> None:
             raise
         fail(reason)
     if code == INTERRUPTED:
-        fail("Interrupted. What was stored stays stored; the same command goes on from what is kept.")
+        fail("Stopped. What was recorded before stays.")
     raise SystemExit(1 if code else 0)
 
 

@@ -13,16 +13,18 @@ import pandas as pd
 from altrally import api
 from altrally.api import opened, place_of
 from altrally.clock import now
-from altrally.issue import champion_or_none, day_of
+from altrally.issue import champion_of, champion_or_none, day_of
 from altrally.settings import Home
 from evaluation.evidence import Grade
-from sources.errors import BadInput, GateClosed, LeakFound, MissingData, NoChampion, StoreUnusable
+from sources.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoChampion, StoreUnusable
+from sources.secrets import redacted
 from sources.series import SERIES
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from models.card import Card
+    from models.registry import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.train import TrainReport
@@ -88,7 +90,8 @@ def demo(home: Home) -> None:
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
-    show(score_page(api.score(home, now=now()).score), next_steps(home.folder))
+    show(score_page(api.score(home, now=now()).score))
+    print(next_steps(home.folder, home.tracking_uri))  # noqa: T201  (bare: a path must not be wrapped)
 
 
 def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
@@ -255,6 +258,7 @@ def watch(
     crossings = tuple(crossing(text, target) for text in cross)
     asked = Watch(home, provider, path, retrain_days, webhook, crossings, target, page=True)
     with alone(home), progress_bar() as report:
+        api.move_in(home)
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
     if as_json:
         emit(vars(done))
@@ -463,13 +467,16 @@ def status(home: Home, *, as_json: bool) -> None:
     from sources.rewritten import rewritten
 
     with opened(home) as store:
+        champion, lost = champion_or_lost(home)
         as_of = last_day(store, None)
         facts: dict[str, Any] = {
             "home": str(home.folder),
+            "runs": redacted(home.tracking_uri),
             "market": store.market,
             "as_of": f"{as_of:%Y-%m-%d}",
             "snapshot": store.snapshot(as_of),
-            "champion": champion_facts(home),
+            "champion": champion_facts(champion),
+            "warnings": [warning for warning in (lost, api.move_in(home)) if warning],
             "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
@@ -497,9 +504,18 @@ def coin_sources(store: Store) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in written.to_dict("records")]
 
 
-def champion_facts(home: Home) -> dict[str, Any] | None:
-    """The champion in brief, None where nothing was trained yet."""
-    champion = champion_or_none(home)
+def champion_or_lost(home: Home) -> "tuple[Champion | None, str | None]":
+    """The champion, or what became of it where it was lost; neither where nothing was trained yet."""
+    try:
+        return champion_of(home), None
+    except Lost as error:
+        return None, str(error)
+    except NoChampion:
+        return None, None
+
+
+def champion_facts(champion: "Champion | None") -> dict[str, Any] | None:
+    """The champion in brief, None where there is none."""
     if champion is None:
         return None
     card = champion.card

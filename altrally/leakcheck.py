@@ -16,6 +16,7 @@ from features.composites import composites
 from features.leaks import ABSURD, KINDS, Moved, days_known, days_observed, moved, spoilt
 from features.own import load_own
 from features.registry import FEATURES, Feature
+from models.processes import shielded
 from sources.errors import BadInput, MissingData
 from sources.progress import Progress
 from sources.reading import Reader
@@ -258,10 +259,10 @@ def examined(
     processes = check.processes or max(2, os.cpu_count() or 1)
     with parallel_config("loky", inner_max_num_threads=1):
         workers = Parallel(n_jobs=processes, batch_size=1, return_as="generator_unordered")
-        yield from workers(
-            delayed(examine)(window, check.own, names, within(frames, judged, window), None if check.own else before(long, window))
-            for window in planned
-        )
+        parts = ((window, within(frames, judged, window), None if check.own else before(long, window)) for window in planned)
+        with shielded():
+            runs = workers(delayed(examine)(window, check.own, names, read, past) for window, read, past in parts)
+        yield from runs
 
 
 def examine(

@@ -15,6 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from altrally.mirror import follow, mirror, mirrored
+from sources.addresses import read_only
 from sources.copies import set_aside, unfinished
 from sources.errors import InUse, LedgerBroken, StoreUnusable
 from sources.target import ALTCOINS, Target
@@ -432,7 +433,7 @@ def promise(path: Path) -> Head:
     try:
         return read_head(path)
     except LedgerBroken:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(read_only(path), uri=True)) as connection:
             return Ledger(path, connection).head()
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from altrally.asked import sentence
 from altrally.score import Curve, HorizonForecast, Score
+from sources.addresses import command
 from sources.fetch import FetchReport
 from sources.target import Target
 from training.train import BASELINE_WORDS, TrainReport
@@ -254,7 +255,9 @@ def status_page(facts: dict[str, Any]) -> Group:
         market_banner(facts["market"]),
         Text.assemble((facts["home"], "bold"), header),
         champion_line(facts["champion"], facts["market"]),
+        *(Text(warning, style="yellow") for warning in facts["warnings"]),
         Text(facts["constituents"]),
+        Text(f"runs at {facts['runs']}", style="dim"),
         table,
     )
 
@@ -262,23 +265,27 @@ def status_page(facts: dict[str, Any]) -> Group:
 def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
     """Who scores this market, and what it is worth."""
     if champion is None:
-        return Text("No champion yet: run `altrally train`.")
+        return Text("No champion: run `altrally train`.")
     about = f"v{champion['version']} ({champion['grade']}): {champion['label']}"
     if champion["market"] != market:
         about += f" on the {champion['market']} market, so it doesn't score this one"
     return Text(f"champion {champion['name']} {about}, trained on {champion['trained_as_of']}. {champion['sentence']}")
 
 
-def next_steps(home: Path) -> Text:
-    """What to do after the demonstration."""
-    command, runs = f"altrally --home {quote(str(home))}", quote(f"sqlite:///{home}/mlruns/mlflow.db")
-    return Text(
-        "\nNext:\n"
-        f"  {command} score --as-of 2021-06-01     any past day, answered by a model that had not seen what followed\n"
-        f"  {command} verify                       every model against every baseline\n"
-        f"  {command} compare                      the runs of this training, paired\n"
-        f"  mlflow ui --backend-store-uri {runs}\n"
-        "  altrally fetch && altrally train && altrally score     the same on the real market, in ~/.altrally"
+def next_steps(home: Path, tracking_uri: str) -> str:
+    """What to do after the demonstration: commands to paste, so they are printed bare and never wrapped."""
+    steps = {
+        "score --as-of 2021-06-01": "any past day, answered by a model that had not seen what followed",
+        "verify": "every model against every baseline",
+        "compare": "the runs of this training, paired",
+    }
+    return "\n".join(
+        [
+            "\nNext:",
+            *(f"  {command(home, words):70} {why}" for words, why in steps.items()),
+            f"  mlflow ui --backend-store-uri {quote(tracking_uri)}",
+            "  altrally fetch && altrally train && altrally score     the same on the real market, in ~/.altrally",
+        ]
     )
 
 

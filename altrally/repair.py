@@ -16,21 +16,24 @@ from altrally.mirror import mirror
 from altrally.settings import Home
 from altrally.watch import state_in
 from models.registry import champion_names, champion_place, damaged_figures, damaged_files, rows_of
+from sources.addresses import command
 from sources.copies import aside_of, bring_back, copy_of, damage, discard, set_aside
-from sources.errors import AltrallyError, InUse, MissingData, OtherVersion, StoreUnusable
+from sources.errors import AltrallyError, Damaged, InUse, MissingData, OtherVersion, StoreUnusable
 from sources.store import Store
 from sources.target import ALTCOINS
+from training import trial_record
 from training.scratch import clear
 from training.spool import damaged_works, forget
-from training.tracking import MIGRATED, tracking
+from training.tracking import MIGRATED, alone, tracking
 
 OLD_SCHEMA = "another version of MLflow left it"
-UNFINISHED = {
-    "store.lock": "store.new*",
-    "mlruns/mlflow.lock": "mlruns/*.new*",
-    "ledger.lock": "ledger*.new*",
-    "watch.lock": "watch*.new",
-}
+UNFINISHED = (
+    ("store.lock", "store.new*"),
+    ("mlruns/mlflow.lock", "mlruns/*.new*"),
+    ("mlruns/mlflow.lock", "tries.new"),
+    ("ledger.lock", "ledger*.new*"),
+    ("watch.lock", "watch*.new"),
+)
 """What a kill can leave half written, by the lock that whoever writes it holds."""
 
 
@@ -50,7 +53,7 @@ class Finding:
 
 def repair(home: Home) -> list[Finding]:
     """Check every file of a home, and mend what can be mended; what another process is at work in is left to it."""
-    checks = (stale_files, store, clock_of_store, runs, works, ledger, state)
+    checks = (stale_files, store, clock_of_store, tries, runs, works, ledger, state)
     return [finding for check in checks for finding in found_by(check, home)]
 
 
@@ -59,7 +62,7 @@ def found_by(check: Callable[[Home], Iterator[Finding]], home: Home) -> list[Fin
     try:
         return list(check(home))
     except InUse as error:
-        return [Finding(str(home.folder), str(error).rstrip("."), "left as it is", command(home, "repair"))]
+        return [Finding(str(home.folder), str(error).rstrip("."), "left as it is", command(home.folder, "repair"))]
 
 
 def told(findings: Sequence[Finding]) -> str:
@@ -69,33 +72,32 @@ def told(findings: Sequence[Finding]) -> str:
     )
 
 
-def command(home: Home, words: str) -> str:
-    """What to type for this home."""
-    return f"altrally --home {quote(str(home.folder))} {words}"
-
-
 def fetch_again(home: Home, market: str) -> str:
     """What fills a store anew."""
-    return command(home, f"fetch --provider {market}{' --path DIR' if market == 'files' else ''}")
+    return command(home.folder, f"fetch --provider {market}{' --path DIR' if market == 'files' else ''}")
 
 
 def train_again(home: Home, name: str) -> str:
     """What gives the target registered under a name a champion whose files are whole."""
     words = "train" if name == ALTCOINS.registered_model else f"train --target FILE (that of {name})"
-    return command(home, words) + "; if that doesn't refresh the champion, " + command(home, "promote RUN --force --why TEXT")
+    return (
+        command(home.folder, words)
+        + "; if that doesn't refresh the champion, "
+        + command(home.folder, "promote RUN --force --why TEXT")
+    )
 
 
 def stale_files(home: Home) -> Iterator[Finding]:
     """What a kill left half written, and not what another process is writing."""
     clear(home.folder)
-    for lock, pattern in UNFINISHED.items():
+    for lock, pattern in UNFINISHED:
         for file in sorted(home.folder.glob(pattern)):
             try:
                 with FileLock(home.folder / lock, timeout=0):
                     file.unlink(missing_ok=True)
                 yield Finding(str(file), "it was never finished", "removed", None)
             except Timeout:
-                yield Finding(str(file), "another process is writing it", "left as it is", command(home, "repair"))
+                yield Finding(str(file), "another process is writing it", "left as it is", command(home.folder, "repair"))
 
 
 def store(home: Home) -> Iterator[Finding]:
@@ -134,7 +136,6 @@ def runs(home: Home) -> Iterator[Finding]:
     """The database of runs is sound, every run says what was logged, and so do its files."""
     if home.tracking_server or not home.artifacts.parent.exists():
         return
-    why = None
     try:
         require_runs(home)
     except InUse:
@@ -143,11 +144,13 @@ def runs(home: Home) -> Iterator[Finding]:
         if schema_of(home.database) == schema_of(copy_of(home.database)):
             yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {quote(home.tracking_uri)}")
             return
-        why = str(error)
+        yield brought_back(home, str(error))
+    except Damaged as error:
+        yield brought_back(home, str(error))
     except AltrallyError as error:
-        why = str(error)
-    if why is not None:
-        yield brought_back(home, why)
+        yield Finding(str(home.database), str(error).rstrip("."), "left as it is: it is sound", command(home.folder, "repair"))
+        return
+    yield from lost_champions(home)
     yield from artifacts(home)
 
 
@@ -160,24 +163,21 @@ def brought_back(home: Home, why: str) -> Finding:
         aside = set_aside(home.database)
     else:
         discard(home.database)  # it is the copy by now
-    return Finding(str(home.database), why, f"moved to {aside.name}: its copy is no better", command(home, "train"))
+    return Finding(str(home.database), why, f"moved to {aside.name}: its copy is no better", command(home.folder, "train"))
 
 
 def require_runs(home: Home) -> None:
-    """Raises StoreUnusable where there was a database and it isn't whole, InUse, or OtherVersion."""
+    """Raises Damaged where SQLite or a hash says that a database isn't whole, else InUse, OtherVersion or StoreUnusable."""
     if not home.database.exists() and not any(home.artifacts.glob("*")):
         return
     why = damage(home.database, MIGRATED)
-    if why and "locked" in why:
-        raise InUse(f"{home.database} is in use by another process.")
     if why:
-        raise StoreUnusable(why)
+        raise Damaged(why)
     changed = damaged_figures(home.database)
-    require_champion(home)
     with tracking(place_of(home)):
         pass
     if changed:
-        raise StoreUnusable(f"run {changed[0]} doesn't say what was logged")
+        raise Damaged(f"run {changed[0]} doesn't say what was logged")
 
 
 def schema_of(database: Path) -> list[tuple[Any, ...]]:
@@ -188,27 +188,42 @@ def schema_of(database: Path) -> list[tuple[Any, ...]]:
         return []
 
 
-def require_champion(home: Home) -> None:
-    """Each target's champion can be looked up; whether its files are whole is asked later."""
-    for name in champion_names(home.database):
-        champion_place(home.tracking_uri, name)
+def lost_champions(home: Home) -> Iterator[Finding]:
+    """Each target's champion can be looked up: its run may have been deleted from a database that is sound."""
+    for name in champion_names(home.database) if home.database.exists() else ():
+        why = failure(partial(champion_place, home.tracking_uri, name))
+        if why is not None:
+            yield Finding(
+                str(home.database), f"champion of {name}: {why.rstrip('.')}", "the database is sound", train_again(home, name)
+            )
 
 
 def artifacts(home: Home) -> Iterator[Finding]:
     """Every file of a run is the one that was logged. One that isn't matters for champions alone."""
     if not home.database.exists():
         return
-    champions = {champion_place(home.tracking_uri, name).run_id: name for name in champion_names(home.database)}
+    names = [name for name in champion_names(home.database) if failure(partial(champion_place, home.tracking_uri, name)) is None]
+    champions = {champion_place(home.tracking_uri, name).run_id: name for name in names}
     for run, file in damaged_files(home.database, home.artifacts):
         left = train_again(home, champions[run]) if run in champions else None
         yield Finding(str(file), f"it isn't what run {run} logged", "there is no other copy", left)
+
+
+def tries(home: Home) -> Iterator[Finding]:
+    """Every line of the record of tries is as it was written. What is lost there stands in the experiment, and is added again."""
+    lines = trial_record.damaged_lines(home.folder)
+    if lines:
+        with alone(place_of(home)):
+            trial_record.write(home.folder, trial_record.read(home.folder))
+        file = trial_record.record_of(home.folder)
+        yield Finding(str(file), f"line {lines[0]} isn't as it was written", "written anew from its whole lines and the runs", None)
 
 
 def works(home: Home) -> Iterator[Finding]:
     """What was learnt and isn't logged can be read."""
     for folder, why in damaged_works(home.folder):
         forget(folder)
-        yield Finding(str(folder), why, "removed", command(home, "train"))
+        yield Finding(str(folder), why, "removed", command(home.folder, "train"))
 
 
 def ledger(home: Home) -> Iterator[Finding]:

@@ -3,13 +3,18 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import category
 
+from sources.addresses import expanded, sqlite_address
 from sources.errors import BadInput
 from sources.target import Target
 
 DEFAULT_HOME = Path("~/.altrally")
 DEMO_HOME = Path("~/.altrally-demo")
 PASSWORD_IN_ADDRESS = re.compile(r"://[^/@]*:[^/]*@")
+CONTROL, UNDECODABLE = "Cc", "Cs"
+NOT_FOR_DUCKDB = "?\\"
+"""DuckDB reads what follows `?` as options, and a backslash as `/`, through links and relative paths too."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,38 @@ class Home:
     @property
     def tracking_uri(self) -> str:
         """What MLflow is pointed at."""
-        return self.tracking_server or f"sqlite:///{self.database}"
+        return self.tracking_server or sqlite_address(self.database)
 
 
 def open_home(folder: Path | str | None = None, tracking_server: str | None = None, *, fallback: Path = DEFAULT_HOME) -> Home:
     """The home a user named, else `fallback`; nothing is created. With an MLflow `tracking_server` runs are kept there.
 
-    Raises BadInput where the server's address holds a password: addresses are shown in messages.
+    Raises BadInput where the folder can't be one, or the server's address holds a password: addresses are shown in messages.
     """
     if tracking_server and PASSWORD_IN_ADDRESS.search(tracking_server):
         raise BadInput(
             "The address of the tracking server holds a password. Put it into MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD (of a database: PGUSER and PGPASSWORD) and leave it out of the address."
         )
-    return Home(Path(folder or fallback).expanduser().resolve(), tracking_server or None)
+    return Home(home_folder(fallback if folder is None else folder), tracking_server or None)
+
+
+def home_folder(named: Path | str) -> Path:
+    """A folder named as a home, absolute, with `~` and links followed.
+
+    Raises BadInput where the name is empty or leads nowhere, or where the path holds what can't be shown or what DuckDB can't take.
+    """
+    if not str(named):
+        raise BadInput("--home '' names no folder. Leave it out for the usual home, or name a folder.")
+    if any(category(sign) in (CONTROL, UNDECODABLE) for sign in str(named)):
+        raise BadInput(
+            f"--home {str(named)!r} holds what this terminal's encoding can't show. Name another folder, or set PYTHONUTF8=1."
+        )
+    try:
+        folder = expanded(named).resolve()
+    except (RuntimeError, OSError) as error:
+        raise BadInput(f"--home {named} leads nowhere ({error}). Name another folder.") from None
+    found = [sign for sign in NOT_FOR_DUCKDB if sign in str(folder)]
+    if found:
+        raise BadInput(f"--home {folder} holds a {found[0]}: DuckDB, which keeps the store, can't open it. Name another folder.")
+    return folder

@@ -1,5 +1,6 @@
 """What a feature is, and the one list of all of them. A feature is declared where its formula stands."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sources.errors import NO_DOCSTRINGS, BadInput
 from sources.series import Panel, Series
 
 BLOCKS = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
@@ -71,6 +73,8 @@ class Feature:
             raise ValueError(f"{self.name}: block must be one of {', '.join(BLOCKS)}; got {self.block!r}.")
         if self.sign not in (-1, 0, 1):
             raise ValueError(f"{self.name}: sign must be -1, 0 or 1; got {self.sign!r}.")
+        if sys.flags.optimize > 1:
+            raise BadInput(NO_DOCSTRINGS)
         if not self.inputs or not self.function.__doc__:
             raise ValueError(f"{self.name}: needs at least one declared input, and a docstring that says the formula in words.")
 

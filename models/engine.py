@@ -12,6 +12,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from models.processes import shielded
 from models.threads import one_thread
 from sources.errors import BadInput, EngineLost, UnknownName
 
@@ -58,7 +59,9 @@ def spread(
         n_jobs=processes or -1, batch_size=1, pre_dispatch="all", return_as="generator" if ordered else "generator_unordered"
     )
     with lost_becomes_said():
-        yield from runner(delayed(partial(alone, function, *part))() for part in parts)
+        with shielded():
+            results = runner(delayed(partial(alone, function, *part))() for part in parts)
+        yield from results
 
 
 def alone(function: Callable[..., Result], *part: Any) -> Result:

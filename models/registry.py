@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,8 +15,11 @@ import pandas as pd
 from models.base import HorizonModel
 from models.card import Card, read_card
 from models.forecaster import Forecaster
+from models.location import EXPERIMENT
 from models.saving import digest, load, load_models
-from sources.errors import NoChampion, Refused, StoreUnusable, UnknownName
+from sources.addresses import folder_at, read_only, sqlite_file
+from sources.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName
+from sources.reach import require_reachable
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
 
@@ -24,14 +27,21 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-EXPERIMENT = "altrally"
 CHAMPION = "champion"
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""How MLflow behaves here unless the user has said otherwise."""
+
 MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"
 FORECASTS_FILE = "forecasts.parquet"
 VERIFICATION_FILE = "verification.json"
 SHADOW_MODELS_FILE, SHADOWS_FILE = "shadows.skops", "shadows.json"
-SQLITE = "sqlite:///"
 SQLITE_HEADER = b"SQLite format 3\0"
 CHAMPION_ROWS = """
 SELECT versions.version, versions.run_id, tags.value, models.artifact_location, runs.artifact_uri, coalesce(files.value, '')
@@ -64,9 +74,12 @@ FIGURES = (
 )
 """What of a run must stay as it was logged."""
 
-NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+DELETED = "RESOURCE_DOES_NOT_EXIST"
+NOT_THERE = (DELETED, "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
 NO_SUCH_CHAMPION = "No {name} has been trained in this home yet. Run `altrally train --target FILE` first."
+TRAIN = "run `altrally train` (with --target FILE for a target of your own)"
+ANEW = f"{TRAIN}; if that doesn't refresh the champion, `altrally promote RUN --force --why TEXT`."
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,8 @@ class ChampionPlace(NamedTuple):
 def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
-    found = champion_rows(Path(tracking_uri.removeprefix(SQLITE)), name) if tracking_uri.startswith(SQLITE) else []
+    database = sqlite_file(tracking_uri)
+    found = [] if database is None else champion_rows(database, name)
     return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri, name)
 
 
@@ -159,15 +173,40 @@ def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model)
     """Where the champion is kept, as MLflow says."""
     with connected(tracking_uri) as client:
         version = champion_version(client, name)
-        run = client.get_run(version.run_id)
+        run = run_kept(client, version.run_id)
+        model = unless_deleted(client.get_logged_model, version.source.removeprefix("models:/"))
+        if model is None:
+            raise Lost(f"The model of {name} v{version.version} was deleted from MLflow for good. To have a champion again, {ANEW}")
         return ChampionPlace(
             version=str(version.version),
             run_id=version.run_id,
             sha256=version.tags.get("sha256", ""),
-            model_folder=client.get_logged_model(version.source.removeprefix("models:/")).artifact_location,
+            model_folder=model.artifact_location,
             run_folder=run.info.artifact_uri,
             files=run.data.tags.get("files", ""),
         )
+
+
+def unless_deleted(ask: Callable[[str], Any], name: str) -> Any:
+    """What MLflow holds under a name; None where it was deleted for good."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(name)
+    except MlflowException as error:
+        if error.error_code != DELETED:
+            raise
+        return None
+
+
+def run_kept(client: "MlflowClient", run_id: str) -> "Run":
+    """A run. Raises Lost where it was deleted for good."""
+    run = unless_deleted(client.get_run, run_id)
+    if run is None:
+        raise Lost(
+            f"Run {run_id} was deleted from MLflow for good. To have a champion again, {TRAIN}. What was tried stays counted."
+        )
+    return run
 
 
 def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
@@ -201,15 +240,18 @@ def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_
 
 def table_of(client: "MlflowClient", home: Path, tracking_uri: str, run_id: str, name: str) -> pd.DataFrame:
     """A Parquet file kept with a run, asked for by a client that is open. NoChampion where it is gone."""
-    with fetched(client.get_run(run_id).info.artifact_uri, name, home, tracking_uri) as file:
+    with fetched(run_kept(client, run_id).info.artifact_uri, name, home, tracking_uri) as file:
         return read_table(file)
 
 
 def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict[str, Any]]:
-    """Verification rows of every model of the training a run belongs to, as `altrally verify --json` prints them."""
+    """Verification rows of every model of the training a run belongs to, as `altrally verify --json` prints them.
+
+    Raises Lost where that training was deleted.
+    """
     with connected(tracking_uri) as client:
-        run = client.get_run(run_id)
-        parent = client.get_run(run.data.tags.get("mlflow.parentRunId", run_id))
+        run = run_kept(client, run_id)
+        parent = run_kept(client, run.data.tags.get("mlflow.parentRunId", run_id))
         with fetched(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
             rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
             return rows
@@ -267,7 +309,9 @@ def find_run(runs: pd.DataFrame, wanted: str) -> pd.Series:
 def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
     """A client of an existing database or server; its failures become StoreUnusable."""
     require_database(tracking_uri)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    require_reachable(tracking_uri)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -280,9 +324,9 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
 
 def require_database(tracking_uri: str) -> None:
     """NoChampion where the database isn't there (a client would create it), StoreUnusable where the file is something else."""
-    if not tracking_uri.startswith(SQLITE):
+    file = sqlite_file(tracking_uri)
+    if file is None:
         return
-    file = Path(tracking_uri.removeprefix(SQLITE))
     if not file.exists() or file.stat().st_size == 0:
         raise NoChampion(NOT_TRAINED)
     with file.open("rb") as database:
@@ -321,8 +365,8 @@ def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[P
 
 def require_there(folder: str, name: str, home: Path) -> None:
     """A file of a stored folder is on this machine, or may be on a server."""
-    if (folder.startswith("file:") or Path(folder).is_absolute()) and on_disk(folder, name, home) is None:
-        raise NoChampion(f"The champion's {name} is gone from {folder}. Bring the folder back, or run `altrally train`.")
+    if folder_at(folder) is not None and on_disk(folder, name, home) is None:
+        raise Lost(f"{name} is gone from {folder}. Bring the folder back. If that can't be done, {ANEW}")
 
 
 def downloaded(address: str, place: Path, tracking_uri: str) -> Path:
@@ -339,9 +383,11 @@ def downloaded(address: str, place: Path, tracking_uri: str) -> Path:
 
 def on_disk(folder: str, name: str, home: Path) -> Path | None:
     """Where a file of a stored folder is: below this home's artifacts, else where it was stored."""
-    stored = Path(folder.removeprefix("file://")) / name
-    below_artifacts = str(stored).rpartition("/mlruns/artifacts/")[2]
-    return next((place for place in (home / "mlruns" / "artifacts" / below_artifacts, stored) if place.is_file()), None)
+    stored = folder_at(folder)
+    if stored is None:
+        return None
+    below_artifacts = str(stored / name).rpartition("/mlruns/artifacts/")[2]
+    return next((file for file in (home / "mlruns" / "artifacts" / below_artifacts, stored / name) if file.is_file()), None)
 
 
 def all_runs(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
@@ -387,7 +433,7 @@ def rows_of(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
     from sqlite3 import Error, connect
 
     try:
-        with closing(connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(connect(read_only(database), uri=True)) as connection:
             return connection.execute(query, values).fetchall()
     except Error as error:
         raise StoreUnusable(f"{database} is damaged ({error}). Run `altrally repair`.") from error

@@ -6,8 +6,12 @@ from contextlib import closing
 from pathlib import Path
 from shutil import copyfile
 
+from sources.errors import InUse
+
 LOG = logging.getLogger(__name__)
 SOUND = "PRAGMA integrity_check(1)"
+NOT_NOW = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_NOMEM")
+"""What SQLite says where a file can't be had for the moment, and nothing is wrong with it."""
 
 
 def unfinished(file: Path) -> Path:
@@ -33,7 +37,10 @@ def keep_copy(file: Path) -> None:
 
     So does a disk without room, which is no reason to fail: what was done is in the file. It is told as a warning.
     """
-    if damage(file):
+    try:
+        if damage(file):
+            return
+    except InUse:
         return
     beside = copy_of(file).with_suffix(".copy.new")
     beside.unlink(missing_ok=True)
@@ -84,8 +91,16 @@ def discard(file: Path) -> None:
         file.with_name(file.name + ending).unlink(missing_ok=True)
 
 
+def is_passing(error: BaseException | None) -> bool:
+    """Whether an error of SQLite says nothing of the file itself: it is locked, protected, or the disk is full."""
+    return str(getattr(error, "sqlite_errorname", "")).startswith(NOT_NOW)
+
+
 def damage(file: Path, *checks: str) -> str | None:
-    """What is wrong with an SQLite file, None if nothing is; each of `checks` must find 1."""
+    """What is wrong with an SQLite file, None if nothing is; each of `checks` must find 1.
+
+    Raises InUse where it can't be opened now: that is no damage.
+    """
     if not file.exists() or not file.stat().st_size:
         return "it is empty" if file.exists() else "it is gone"
     try:
@@ -93,5 +108,7 @@ def damage(file: Path, *checks: str) -> str | None:
             verdict = database.execute(SOUND).fetchone()[0]
             failed = [check for check in checks if database.execute(check).fetchone() != (1,)]
     except sqlite3.Error as error:
+        if is_passing(error):
+            raise InUse(f"{file} is in use, or can't be opened now: {error}.") from error
         return str(error)
     return f"failed: {failed[0]}" if failed else None if verdict == "ok" else str(verdict).splitlines()[0]

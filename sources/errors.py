@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+NO_DOCSTRINGS = "Python leaves docstrings out (PYTHONOPTIMIZE=2 or -OO), and formulas stand in them: run it without that setting."
+
 
 class AltrallyError(Exception):
     """Base of every error whose text is meant for the user."""
@@ -46,6 +48,10 @@ class StoreUnusable(AltrallyError):
     """The store is locked, damaged or holds another market."""
 
 
+class Damaged(StoreUnusable):
+    """SQLite, or a hash kept with what was written, says that a file isn't what was written."""
+
+
 class InUse(StoreUnusable):
     """Another process is at work in it: sound, and for the moment not ours."""
 
@@ -56,6 +62,10 @@ class OtherVersion(StoreUnusable):
 
 class NoChampion(AltrallyError):
     """Nothing has been trained in this home yet."""
+
+
+class Lost(NoChampion):
+    """A run was deleted from MLflow for good, or a file of one is gone; what is left is sound."""
 
 
 class Refused(AltrallyError):

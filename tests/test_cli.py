@@ -209,7 +209,7 @@ def test_an_interruption_says_what_stays(altrally: Invoke, tmp_path: Path, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr("altrally.jobs.status", interrupted)
-    fails_in_one_line(altrally("--home", tmp_path, "status"), "Interrupted", "goes on from what is kept")
+    fails_in_one_line(altrally("--home", tmp_path, "status"), "Stopped", "What was recorded before stays")
 
 
 def test_help_stands_on_every_command_and_in_the_list_that_the_readme_links() -> None:

@@ -13,11 +13,13 @@ from issued import made_score, put
 from altrally.ledger import Ledger
 from altrally.repair import repair
 from altrally.settings import Home
-from models.registry import FORECASTS_FILE, champion_place, list_runs, run_table
+from models.registry import FORECASTS_FILE, champion_place, list_runs, rows_of, run_table
 from sources.fetch import fetch
 from sources.progress import silent
 from sources.store import Store
+from training import trial_record
 from training.promotion import promote
+from training.trial_record import record_of
 
 
 def truncated(file: Path, rng: np.random.Generator) -> None:
@@ -63,6 +65,7 @@ def files_of(home: Home) -> list[Path]:
         home.folder / "watch.json",
         model / "model.skops",
         *runs,
+        record_of(home.folder),
     ]
 
 
@@ -75,6 +78,7 @@ class Said:
     runs: pd.DataFrame
     forecasts: pd.DataFrame
     lines: list[str]
+    tries: dict[str, str]
 
 
 def said(home: Home) -> Said:
@@ -85,13 +89,14 @@ def said(home: Home) -> Said:
         lines = [line.hash for line in ledger.lines()]
     champion = champion_place(home.tracking_uri).run_id
     assert champions(home) == 1
-    return Said(content(home), spoken(home), runs, run_table(home.tracking_uri, home.folder, champion), lines)
+    tries = dict(rows_of(home.database, "SELECT key, value FROM experiment_tags")) | trial_record.read(home.folder)
+    return Said(content(home), spoken(home), runs, run_table(home.tracking_uri, home.folder, champion), lines, tries)
 
 
 def same(now: Said, then: Said) -> bool:
     """Scores within 1e-12, the rest equal."""
     return (
-        (now.content, now.lines) == (then.content, then.lines)
+        (now.content, now.lines, now.tries) == (then.content, then.lines, then.tries)
         and np.abs(now.spoken - then.spoken).max() <= 1e-12
         and now.runs.drop(columns="started").equals(then.runs.drop(columns="started"))
         and now.forecasts.equals(then.forecasts)
@@ -134,6 +139,7 @@ def test_damage_is_found_named_and_mended(world: World, sound: Home, tmp_path: P
             retrained.add(kind)
             train_again(world, home, file)
             np.testing.assert_allclose(spoken(home), undisturbed.spoken, rtol=0, atol=1e-12)
+            assert said(home).tries == undisturbed.tries
         else:
             assert same(said(home), undisturbed), (kind, findings)
         assert [finding for finding in repair(home) if finding.next] == [], kind

@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_written_is_said(world: World, tmp_path: Path) -
         for words in [*job(world, home), ("--home", home.folder, "watch", "--path", world.drop), ("--home", home.folder, "repair")]:
             code, said = said_by(tmp_path / "out", world, *words)
             assert code == 1, (words, said)
-            assert fails_clearly(said), (words, said)
+            assert fails_clearly(said.splitlines(keepends=True)[-1] if "repair" in words else said), (words, said)
         remount(place, "rw")
         is_as_ever(world, home)
 
@@ -200,13 +200,14 @@ def test_a_store_that_is_in_use_is_left_alone(home: Home) -> None:
     [
         ("store.lock", "store.new.wal"),
         ("mlruns/mlflow.lock", "mlruns/mlflow.copy.new"),
+        ("mlruns/mlflow.lock", "tries.new"),
         ("ledger.lock", "ledger.head.new"),
         ("watch.lock", "watch-eth-rally.json.new"),
     ],
 )
 def test_a_file_that_is_being_written_is_left_alone_and_one_a_kill_left_is_not(tmp_path: Path, lock: str, name: str) -> None:
     file = tmp_path / name
-    file.parent.mkdir(exist_ok=True)
+    (tmp_path / lock).parent.mkdir(exist_ok=True)
     file.touch()
     with FileLock(tmp_path / lock):
         (finding,) = stale_files(Home(tmp_path))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.bootstrap import Floats, block_length
+from training.plotting import import_matplotlib
 
 RESAMPLES = 1000
 PRIOR_TRIALS = 184
@@ -40,6 +41,7 @@ def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats],
 
 def stepped_down(losses: Mapping[str, Floats], reference: Floats, days: int, seed: int) -> dict[str, float]:
     """Step-down p-values against one reference."""
+    import_matplotlib()  # arch imports it
     from arch.bootstrap import SPA
 
     rivals = sorted((name for name in losses if (losses[name] != reference).any()), key=lambda name: float(losses[name].sum()))

@@ -7,6 +7,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from training.plotting import import_matplotlib
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -100,6 +102,7 @@ def politis_white(differences: Floats) -> float:
     """
     if len(differences) < LEAST_ROWS or np.ptp(differences) == 0:
         return float("nan")
+    import_matplotlib()  # arch imports it
     from arch.bootstrap import optimal_block_length
 
     return float(optimal_block_length(differences)["circular"].iloc[0])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from training.plotting import import_matplotlib
+
 INK, MUTED, FAINT, EVENT, REFERENCE = "#1f2a44", "#6b7280", "#e5e7eb", "#f3c98b", "#b45309"
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -49,6 +51,7 @@ def history_panel(axis: Any, panel: pd.DataFrame, title: str) -> None:
 @contextmanager
 def canvas(rows: int, columns: int, size: tuple[float, float], *, space: float, **grid: Any) -> Iterator[tuple[Any, Any]]:
     """A figure and its axes (rows, columns) in one style, without a window. Margins are fixed: fitting them takes half a second."""
+    import_matplotlib()
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

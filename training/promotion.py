@@ -18,6 +18,7 @@ from training.tracking import (
     Registered,
     Tracker,
     TrackingPlace,
+    aliased,
     champion,
     champion_named,
     forecasts_of,
@@ -46,9 +47,7 @@ def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], recor
     target = next(iter(records.values())).card.target
     current = champion(tracker, target)
     if current is None:
-        set_alias(tracker, "champion", made[default])
-        decisions = [f"{default} v{made[default].version} is champion: the first model of this home, {standing(records[default])}."]
-        return decisions + challenge(tracker, made[default], made, records)
+        return first_champion(tracker, default, made, records, aliased(tracker, target.registered_model))
     if not all(comparable(current.tags, record) for record in records.values()):
         return [f"Champion v{current.version} forecasts {described(current.tags)}; nothing here was compared with it."]
     return refresh(tracker, current, made, records) + new_default(current, default, made)
@@ -63,6 +62,22 @@ def new_default(current: Registered, default: str, made: Mapping[str, Registered
         f"The default model is {default} now; {name} v{current.version} stays champion until you decide: "
         f'`altrally promote {default} --force --why "the new default"`.'
     ]
+
+
+def first_champion(
+    tracker: Tracker,
+    default: str,
+    made: Mapping[str, Registered],
+    records: Mapping[str, ModelRecord],
+    former: Registered | None,
+) -> list[str]:
+    """Make the `default` model champion where there is none, or where the run of the `former` one was deleted for good."""
+    if default not in made:
+        return [f"There is no champion, and {default}, which would become it, wasn't trained this time: run `altrally train`."]
+    set_alias(tracker, "champion", made[default])
+    why = "the first model of this home" if former is None else f"the run of the former v{former.version} was deleted"
+    decision = f"{default} v{made[default].version} is champion: {why}, {standing(records[default])}."
+    return [decision, *challenge(tracker, made[default], made, records)]
 
 
 def standing(record: ModelRecord) -> str:

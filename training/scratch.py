@@ -46,6 +46,11 @@ def is_left(home: Path, name: str) -> bool:
         return False
 
 
+def is_occupied(home: Path) -> bool:
+    """Whether any room has an owner that lives."""
+    return any(not is_left(home, lock.stem) for lock in scratch(home).glob("*.lock"))
+
+
 def clear(home: Path) -> int:
     """Remove the rooms of dead owners; how many."""
     left = [lock.stem for lock in scratch(home).glob("*.lock") if is_left(home, lock.stem)]

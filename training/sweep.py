@@ -22,6 +22,7 @@ from models.engine import spread
 from sources.errors import MissingData
 from sources.gates import last_known
 from sources.progress import Progress, silent
+from sources.reach import require_reachable
 from sources.store import Store
 from sources.target import Target, judged_horizon
 from training.best_of import spa_p_values
@@ -203,6 +204,7 @@ def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, pro
     What was tried is kept in `folder` (an Optuna study in a journal), so that the same command goes on after a stop; one run in
     MLflow holds the result. Raises MissingData where the rows don't reach.
     """
+    require_reachable(place.uri)
     progress("building features", 0, 0)
     arena = arena_of(store, asked, last_known(store))
     data, candidates = arena.first.data, asked.candidates()

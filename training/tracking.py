@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import re
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,14 +25,15 @@ from models.card import Card
 from models.catalog import MODELS
 from models.forecaster import QUESTION_COLUMNS, Forecaster
 from models.law_model import LawModel
+from models.location import EXPERIMENT, stored_elsewhere
+from models.processes import shielded
 from models.registry import (
     CARD_FILE,
-    EXPERIMENT,
+    ENVIRONMENT,
     FORECASTS_FILE,
     MODEL_FILE,
     SHADOW_MODELS_FILE,
     SHADOWS_FILE,
-    SQLITE,
     VERIFICATION_FILE,
     champion_version,
     damaged_figures,
@@ -39,16 +41,20 @@ from models.registry import (
     figures_of,
     require_database,
     table_of,
+    unless_deleted,
 )
 from models.saving import TRUSTED_TYPES, digest, save_models
-from sources.copies import damage, keep_copy, unfinished
-from sources.errors import InUse, NoChampion, OtherVersion, StoreUnusable
+from sources.addresses import folder_address, sqlite_address, sqlite_file
+from sources.copies import damage, is_passing, keep_copy, unfinished
+from sources.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable
 from sources.progress import Progress
+from sources.reach import require_reachable
 from sources.secrets import redacted
 from sources.target import ALTCOINS, Target
+from training import trial_record
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
-from training.scratch import clear, is_left, room
+from training.scratch import clear, is_left, is_occupied, room
 from training.settings import SEARCHED
 
 if TYPE_CHECKING:
@@ -61,6 +67,9 @@ LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
 MANY = "many-"
+COUNTED = ("trial.", "sweep.")
+"""How the tags begin by which tries are counted."""
+
 ABOUT = (
     "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
     "last training. A version tagged `unproven` has shown no skill."
@@ -68,13 +77,15 @@ ABOUT = (
 SEED = 7
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
 URI_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "GIT_PYTHON_REFRESH": "quiet",
+OVERRULED = {
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+    "MLFLOW_RUN_ID": None,
+    "MLFLOW_ACTIVE_MODEL_ID": None,
+    "MLFLOW_EXPERIMENT_ID": None,
+    "MLFLOW_EXPERIMENT_NAME": None,
 }
+"""What would change what our runs say, or need a package we don't: left aside for as long as they are written."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class TrackingPlace:
     @property
     def database(self) -> Path | None:
         """The database file, None on a server."""
-        return Path(self.uri.removeprefix(SQLITE)) if self.uri.startswith(SQLITE) else None
+        return sqlite_file(self.uri)
 
 
 @dataclass(frozen=True)
@@ -154,6 +165,7 @@ class Registered:
 @contextmanager
 def tracking(place: TrackingPlace) -> Iterator[Tracker]:
     """Open a place, creating what isn't there and clearing up after trainings that died. Its failures become StoreUnusable."""
+    require_reachable(place.uri)
     quieten()
     with clear_errors(place), pointed_at(place.uri), room(place.home) as name:
         with alone(place):
@@ -188,19 +200,26 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     except Timeout:
         raise InUse(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = str(getattr(error.__cause__ or error, "orig", error)).strip().splitlines()[0].rstrip(".")
+        said = getattr(error.__cause__ or error, "orig", error)
+        first_line = str(said).strip().splitlines()[0].rstrip(".")
         if "out-of-date database schema" in first_line:
             way = f"Copy them, then run `mlflow db upgrade {quote(place.uri)}`."
             raise OtherVersion(f"The runs at {place.uri} can't be written: another version of MLflow left them. {way}") from None
-        raise StoreUnusable(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
+        kind = Damaged if isinstance(said, sqlite3.Error) and not is_passing(said) else StoreUnusable
+        raise kind(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
 @contextmanager
 def pointed_at(uri: str) -> Iterator[None]:
-    """MLflow's own globals name `uri` only for as long as needed: left behind, they would send the next home to this one."""
+    """MLflow's own globals name `uri` only for as long as needed: left behind, they would send the next home to this one.
+
+    What the caller has told MLflow meanwhile counts again afterwards: its experiment, its run, its settings.
+    """
     import mlflow
 
-    before = {name: os.environ.get(name) for name in URI_VARIABLES}
+    before = {name: os.environ.get(name) for name in (*URI_VARIABLES, *OVERRULED)}
+    experiment, mlflow.tracking.fluent._active_experiment_id = mlflow.tracking.fluent._active_experiment_id, None
+    put(OVERRULED)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
@@ -208,8 +227,17 @@ def pointed_at(uri: str) -> Iterator[None]:
     finally:
         mlflow.set_tracking_uri(before["MLFLOW_TRACKING_URI"])
         mlflow.set_registry_uri(before["MLFLOW_REGISTRY_URI"] or "")
-        for name in (name for name, value in before.items() if value is None):
+        mlflow.tracking.fluent._active_experiment_id = experiment
+        put(before)
+
+
+def put(variables: Mapping[str, str | None]) -> None:
+    """Set variables of the environment, and take away those without a value."""
+    for name, value in variables.items():
+        if value is None:
             os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def quieten() -> None:
@@ -244,7 +272,7 @@ def create_database(place: TrackingPlace) -> None:
     from mlflow import MlflowClient
 
     beside = unfinished(file)
-    MlflowClient(tracking_uri=f"{SQLITE}{beside}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=sqlite_address(beside)).search_experiments(max_results=1)
     beside.replace(file)
 
 
@@ -254,7 +282,7 @@ def require_whole(place: TrackingPlace) -> None:
         return
     found = damage(place.database, MIGRATED)
     if found:
-        raise StoreUnusable(f"{place.database} is damaged or half migrated ({found}). Run `altrally repair`.")
+        raise Damaged(f"{place.database} is damaged or half migrated ({found}). Run `altrally repair`.")
 
 
 def connect(place: TrackingPlace) -> Tracker:
@@ -262,26 +290,72 @@ def connect(place: TrackingPlace) -> Tracker:
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
-    location = None if place.artifacts is None else str(place.artifacts.resolve())
+    tracker = Tracker(client, open_experiment(client, place), place)
+    remember_trials(tracker)
+    return tracker
+
+
+def open_experiment(client: "MlflowClient", place: TrackingPlace) -> str:
+    """The id of our experiment, whose files are this home's."""
+    location = None if place.artifacts is None else folder_address(place.artifacts)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        return Tracker(client, client.create_experiment(EXPERIMENT, artifact_location=location), place)
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    if location is not None and experiment.artifact_location != location:
-        relocate(place, experiment.artifact_location, location)
-    return Tracker(client, experiment.experiment_id, place)
+    if location is not None and place.database is not None and experiment.artifact_location != location:
+        relocate(place.database, experiment.artifact_location, location)
+    return str(experiment.experiment_id)
 
 
-def relocate(place: TrackingPlace, old: str, new: str) -> None:
-    """Rewrite the absolute paths MLflow stored, after a home was moved."""
-    import sqlite3
+def remember_trials(tracker: Tracker) -> None:
+    """Make the experiment and the record in the home each hold every try that the other does.
 
+    So none is forgotten when the experiment is deleted, its database moved away, or an older copy of it brought back.
+    """
+    tags = tracker.client.get_experiment(tracker.experiment_id).tags
+    held = [{tag: value for tag, value in tags.items() if tag.startswith(COUNTED)}, trial_record.read(tracker.place.home)]
+    furthest = {
+        tag: max((known[tag] for known in held if tag in known), key=lambda value: (SEARCHED not in value, value))
+        for tag in {**held[0], **held[1]}
+    }
+    trial_record.add(tracker.place.home, furthest)
+    count(tracker, {tag: value for tag, value in furthest.items() if held[0].get(tag) != value})
+
+
+def count(tracker: Tracker, tags: Mapping[str, str]) -> None:
+    """Count tries: in the record of the home first, then in the experiment."""
+    trial_record.add(tracker.place.home, tags)
+    for tag, value in tags.items():
+        tracker.client.set_experiment_tag(tracker.experiment_id, tag, value)
+
+
+def move_in(place: TrackingPlace) -> None:
+    """Make the runs of a home that was moved or copied name its own files.
+
+    Raises InUse where another process is at work in the home, StoreUnusable where its runs can't be written.
+    """
+    if place.database is None or place.artifacts is None:
+        return
+    with clear_errors(place), alone(place):
+        old = stored_elsewhere(place.database, place.artifacts)
+        if old is not None and is_occupied(place.home):
+            raise InUse(f"Another process is at work in {place.home}.")
+        if old is not None:
+            relocate(place.database, old, folder_address(place.artifacts))
+
+
+def relocate(database: Path, old: str, new: str) -> None:
+    """Rewrite the absolute addresses MLflow stored below `old`. Raises StoreUnusable where that can't be done."""
     columns = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
-    with closing(sqlite3.connect(str(place.database))) as database, database:
-        for table, column in (*columns, ("model_versions", "storage_location")):
-            moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
-            database.execute(moved, (new, len(old) + 1, len(old), old))
+    try:
+        with closing(sqlite3.connect(database)) as connection, connection:
+            for table, column in (*columns, ("model_versions", "storage_location")):
+                below = f"{column} = ? OR substr({column}, 1, ?) = ?"
+                moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {below}"
+                connection.execute(moved, (new, len(old) + 1, old, len(old) + 1, f"{old}/"))
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{database} can't be written ({error}).") from error
 
 
 def sweep(tracker: Tracker) -> int:
@@ -332,8 +406,8 @@ def is_alive(pid: int) -> bool:
 def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequence[str]) -> dict[str, int]:
     """The number each configuration was tried as, those of now included; the largest is how many were tried so far.
 
-    Kept as tags of the experiment, so that deleting runs doesn't reset it. What was only searched and is judged now keeps its
-    number and is counted among the judged.
+    Kept as tags of the experiment and in the home, so that deleting runs doesn't reset it. What was only searched and is judged
+    now keeps its number and is counted among the judged.
     """
     with alone(tracker.place):
         counted = trials_of(tracker, family)
@@ -342,8 +416,8 @@ def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequ
         new = [one for one in dict.fromkeys(configurations) if one not in tried]
         first = PRIOR_TRIALS + len(tried) + 1
         tried |= {one: first + place for place, one in enumerate(new)}
-        for one, value in (trial_tags(new, first, label) | judged_now).items():
-            tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.{family}.{one}", value)
+        tags = trial_tags(new, first, label) | judged_now
+        count(tracker, {f"trial.{family}.{one}": value for one, value in tags.items()})
     return tried
 
 
@@ -355,11 +429,11 @@ def only_searched(counted: Mapping[str, tuple[int, str]], configurations: Sequen
 def count_sweeps(tracker: Tracker, family: str, name: str, first_test: pd.Timestamp, last: pd.Timestamp) -> int:
     """How many sweeps of a family, the one of that name included, judged a winner on days of this test, `first_test` to `last`.
 
-    Kept as tags of the experiment: the last day that each has judged on.
+    Kept as tags of the experiment and in the home: the last day that each has judged on.
     """
     prefix = f"sweep.{family}."
     with alone(tracker.place):
-        tracker.client.set_experiment_tag(tracker.experiment_id, f"{prefix}{name}", f"{last:%Y-%m-%d}")
+        count(tracker, {f"{prefix}{name}": f"{last:%Y-%m-%d}"})
         tags = tracker.client.get_experiment(tracker.experiment_id).tags
     return sum(key.startswith(prefix) and pd.Timestamp(value) >= first_test for key, value in tags.items())
 
@@ -475,7 +549,8 @@ def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]
     drawn = [name for name in models if not MODELS[name].baseline]
     places = {name: folder / str(number) for number, name in enumerate(drawn)}
     jobs = [delayed(write_figures)(replace(models[name], forecaster=Forecaster()), places[name]) for name in drawn]
-    Parallel(n_jobs=2 if len(drawn) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
+    with shielded():
+        Parallel(n_jobs=2 if len(drawn) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
     return places
 
 
@@ -573,9 +648,10 @@ def log_sweep(tracker: Tracker, found: Mapping[str, Any], tags: Mapping[str, str
 
 
 def log_page(tracker: Tracker, run_id: str, as_of: str, html: str) -> None:
-    """Keep the page of a day with the training the champion came from."""
+    """Keep the page of a day with the training the champion came from; with its own run where that training was deleted."""
     training = tracker.client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
-    tracker.client.log_text(training, html, f"reports/{as_of}.html")
+    kept = training if unless_deleted(tracker.client.get_run, training) else run_id
+    tracker.client.log_text(kept, html, f"reports/{as_of}.html")
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
@@ -607,7 +683,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
     """
     import mlflow
 
-    with mlflow.start_run(run_id=run_id):
+    with mlflow.start_run(run_id=run_id, nested=True, log_system_metrics=False):
         info = mlflow.sklearn.log_model(
             record.forecaster,
             name="model",
@@ -664,7 +740,13 @@ def champion(tracker: Tracker, target: Target) -> Registered | None:
 
 
 def champion_named(tracker: Tracker, name: str) -> Registered | None:
-    """The version of a registered model that has the alias, None where there is none."""
+    """The version of a registered model that has the alias; None where there is none, or its run was deleted for good."""
+    current = aliased(tracker, name)
+    return current if current is None or unless_deleted(tracker.client.get_run, current.run_id) else None
+
+
+def aliased(tracker: Tracker, name: str) -> Registered | None:
+    """The version of a registered model that has the alias, whatever became of its run; None where there is none."""
     try:
         return registered(champion_version(tracker.client, name))
     except NoChampion:

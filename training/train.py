@@ -19,6 +19,7 @@ from models.pool import Pool
 from models.slope_table import slope_text
 from sources.gates import freshness
 from sources.progress import Progress
+from sources.reach import require_reachable
 from sources.series import COIN_PRICE
 from sources.store import Store
 from sources.target import judged_horizon
@@ -138,6 +139,7 @@ def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: 
     or name a challenger. Raises MissingData, UnknownName, BadInput, Refused or StoreUnusable; then no alias has moved.
     """
     model_names(settings)
+    require_reachable(place.uri)
     progress("building features", 0, 0)
     data = prepare(store, settings, until)
     folds = usable(quarters(settings.first_test, until), data.outcomes)

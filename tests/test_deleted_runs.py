@@ -1,0 +1,310 @@
+"""What is deleted in MLflow is told with the command that helps: nothing sound is called damaged, and no try is forgotten."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from faulting import World, place_of, said_by, spoken
+from invoking import Invoke, Ran
+from test_train import SETTINGS, job, place_in
+
+from altrally.repair import repair
+from altrally.settings import Home
+from models.registry import champion_place, list_runs
+from sources.copies import aside_of, copy_of
+from sources.errors import InUse, Lost
+from sources.progress import silent
+from training import trial_record
+from training.compare import compare
+from training.promotion import promote
+from training.settings import SEARCHED
+from training.spool import Work, left, read, write
+from training.tracking import TrackingPlace, count_sweeps, count_trials, tracking, tried_on
+from training.train import TrainReport, train_on
+
+pytestmark = pytest.mark.usefixtures("few_pictures")
+FEW = replace(SETTINGS, models=("momentum",), draws=2, rotations=5)
+
+
+def mlflow(uri: str, *words: str) -> None:
+    """A command of MLflow's own, which must succeed."""
+    environment = os.environ | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    done = subprocess.run([sys.executable, "-m", "mlflow", *words], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def delete_for_good(uri: str, *runs: str) -> None:
+    """Delete runs and collect the garbage."""
+    for run in runs:
+        mlflow(uri, "runs", "delete", "--run-id", run)
+    mlflow(uri, "gc", "--backend-store-uri", uri)
+
+
+def tries(place: TrackingPlace) -> dict[str, str]:
+    """Every tag of the experiment that counts a try."""
+    with tracking(place) as tracker:
+        tags = tracker.client.get_experiment(tracker.experiment_id).tags
+    return {tag: value for tag, value in tags.items() if tag.startswith(("trial.", "sweep."))}
+
+
+def one_line(ran: Ran) -> str:
+    """What a command that failed said, in one line and without a traceback."""
+    assert (ran.code, ran.err.count("\n")) == (1, 1), ran.err
+    assert ran.err.startswith("altrally: ")
+    return ran.err
+
+
+@pytest.fixture(scope="module")
+def deleted_once(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, str, dict[str, str]]:
+    """A home whose champion's run was deleted for good, that run, and what was tried before."""
+    home = Home(shutil.copytree(world.trained.folder, tmp_path_factory.mktemp("deleted") / "home"))
+    before = tries(place_of(home))
+    run = champion_place(home.tracking_uri).run_id
+    delete_for_good(home.tracking_uri, run)
+    return home, run, before
+
+
+@pytest.fixture
+def deleted(deleted_once: tuple[Home, str, dict[str, str]], tmp_path: Path) -> tuple[Home, str, dict[str, str]]:
+    """A copy of it."""
+    home, run, before = deleted_once
+    return Home(shutil.copytree(home.folder, tmp_path / "home")), run, before
+
+
+@pytest.mark.parametrize("command", ["score", "report"])
+def test_without_the_champions_run_a_forecast_is_refused_with_the_command_that_helps(
+    altrally: Invoke, deleted: tuple[Home, str, dict[str, str]], command: str
+) -> None:
+    home, run, _ = deleted
+    said = one_line(altrally("--home", home.folder, command))
+    assert run in said
+    assert "run `altrally train`" in said
+    assert not home.ledger.exists()
+
+
+def test_status_says_it_and_shows_the_rest(altrally: Invoke, deleted: tuple[Home, str, dict[str, str]]) -> None:
+    home, run, _ = deleted
+    ran = altrally("--home", home.folder, "status", "--json")
+    told = json.loads(ran.out)
+    assert (ran.code, told["champion"]) == (0, None)
+    assert run in told["warnings"][0]
+    assert told["series"]
+    assert run in altrally("--home", home.folder, "status").out
+
+
+def test_repair_calls_nothing_damaged_and_moves_nothing(altrally: Invoke, deleted: tuple[Home, str, dict[str, str]]) -> None:
+    home, run, before = deleted
+    runs = list_runs(home.tracking_uri)
+    said = one_line(altrally("--home", home.folder, "repair"))
+    assert "train" in said
+    (finding,) = repair(home)
+    assert run in finding.why
+    assert finding.done == "the database is sound"
+    assert not aside_of(home.database).exists()
+    assert list_runs(home.tracking_uri).equals(runs)
+    assert tries(place_of(home)) == before
+
+
+def test_training_makes_a_champion_again_and_all_is_well(
+    altrally: Invoke, world: World, deleted: tuple[Home, str, dict[str, str]], tmp_path: Path
+) -> None:
+    home, _, before = deleted
+    code, said = said_by(tmp_path / "out", world, "--home", home.folder, "train")
+    assert code == 0, said
+    assert "is champion: the run of the former v1 was deleted" in said
+    assert (spoken(home) == spoken(world.trained)).all()
+    assert altrally("--home", home.folder, "score").code == 0
+    assert altrally("--home", home.folder, "repair").code == 0
+    assert tries(place_of(home)) == before
+
+
+def test_a_round_of_watch_trains_and_forecasts(world: World, deleted: tuple[Home, str, dict[str, str]], tmp_path: Path) -> None:
+    home, _, _ = deleted
+    _, said = said_by(tmp_path / "out", world, "--home", home.folder, "watch", "--provider", "files", "--path", world.drop)
+    assert "is champion: the run of the former v1 was deleted" in said
+    assert "Line 1 of the ledger" in said
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
+    """Rows already prepared, trained on once: the default model and another."""
+    home = tmp_path_factory.mktemp("twice")
+    return home, train_on(job(FEW), place_in(home), silent)
+
+
+@pytest.fixture
+def two_models(twice: tuple[Path, TrainReport], tmp_path: Path) -> tuple[TrackingPlace, TrainReport]:
+    """A copy, in which the champion's run is deleted for good."""
+    home, report = twice
+    place = place_in(shutil.copytree(home, tmp_path / "home"))
+    with tracking(place):
+        pass
+    delete_for_good(place.uri, report.models[0]["run_id"])
+    return place, report
+
+
+def test_the_other_runs_are_compared_and_promoted(two_models: tuple[TrackingPlace, TrainReport]) -> None:
+    place, report = two_models
+    other = report.models[1]["run_id"]
+    assert {row["run_id"] for row in compare(place, [])} == {other}
+    assert "is champion" in promote(place, other, force=True, why="the former one was deleted")
+    assert champion_place(place.uri).run_id == other
+
+
+def test_what_was_kept_without_the_default_model_makes_no_champion_and_is_logged(
+    two_models: tuple[TrackingPlace, TrainReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, report = two_models
+    spooled: list[Work] = []
+    monkeypatch.setattr("training.train.log_work", lambda tracker, work, progress: (spooled.append(work), 1 / 0)[1])
+    with pytest.raises(ZeroDivisionError):
+        train_on(job(FEW), place, silent)
+    monkeypatch.undo()
+    (folder,) = left(place.home)
+    default = report.models[0]["model"]
+    work = replace(spooled[0], models={name: record for name, record in spooled[0].models.items() if name != default})
+    shutil.rmtree(folder)
+    write(work, folder)
+    assert default not in read(folder).models
+    decisions = train_on(job(FEW), place, silent).decisions
+    assert f"{default}, which would become it, wasn't trained this time" in decisions[0]
+    assert any("is champion: the run of the former v1 was deleted" in decision for decision in decisions)
+
+
+def test_a_run_deleted_and_not_yet_collected_still_scores(world: World, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(world.trained.folder, tmp_path / "home"))
+    mlflow(home.tracking_uri, "runs", "delete", "--run-id", champion_place(home.tracking_uri).run_id)
+    assert (spoken(home) == spoken(world.trained)).all()
+
+
+def test_a_page_is_written_though_the_training_beside_the_run_was_deleted(altrally: Invoke, world: World, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(world.trained.folder, tmp_path / "home"))
+    runs = list_runs(home.tracking_uri)
+    delete_for_good(home.tracking_uri, runs.loc[runs["parent_id"].isna(), "run_id"].iloc[0])
+    ran = altrally("--home", home.folder, "report")
+    assert ran.code == 0, ran.err
+    assert Path(ran.out.splitlines()[-1]).exists()
+
+
+def test_files_that_are_gone_are_told_with_both_ways_on(altrally: Invoke, world: World, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(world.trained.folder, tmp_path / "home"))
+    altrally("--home", home.folder, "status")
+    shutil.rmtree(home.artifacts)
+    with pytest.raises(Lost):
+        spoken(home)
+    said = one_line(altrally("--home", home.folder, "score"))
+    assert "altrally train" in said
+    assert "promote RUN --force" in said
+
+
+def empty_experiment(place: TrackingPlace) -> None:
+    """Delete the experiment with all its runs, and collect the garbage."""
+    with tracking(place) as tracker:
+        experiment = tracker.experiment_id
+    mlflow(place.uri, "experiments", "delete", "--experiment-id", experiment)
+    mlflow(place.uri, "gc", "--backend-store-uri", place.uri)
+
+
+def no_database(place: TrackingPlace) -> None:
+    """The runs are thrown away whole."""
+    shutil.rmtree(place.home / "mlruns")
+
+
+def old_copy(place: TrackingPlace) -> None:
+    """The database is damaged, and its copy is from before any try."""
+    assert place.database is not None
+    with closing(sqlite3.connect(copy_of(place.database))) as copy, copy:
+        copy.execute("DELETE FROM experiment_tags")
+    os.truncate(place.database, place.database.stat().st_size // 2)
+    (finding,) = [one for one in repair(Home(place.home)) if one.file == str(place.database)]
+    assert "its copy was brought back" in finding.done
+
+
+@pytest.mark.parametrize("harm", [empty_experiment, no_database, old_copy])
+def test_no_try_is_forgotten(tmp_path: Path, harm: Callable[[TrackingPlace], None]) -> None:
+    place = place_in(tmp_path / "home")
+    with tracking(place) as tracker:
+        count_trials(tracker, "family", "30 %", ["a", "b"])
+        count_trials(tracker, "family", f"30 %{SEARCHED}2018-01-01", [f"{number:016x}" for number in range(300)])
+        count_sweeps(tracker, "family", "one", pd.Timestamp("2018-01-01"), pd.Timestamp("2024-12-31"))
+    before = tries(place)
+    place = place_in(place.home.rename(tmp_path / "moved"))  # MLflow keeps the database open that this process has used
+    harm(place)
+    with tracking(place) as tracker:
+        assert tried_on(tracker, "family", "30 %").trials == 54 + 302
+        assert count_trials(tracker, "family", "30 %", ["c"])["c"] == 54 + 303
+    assert tries(place).items() >= before.items()
+
+
+def test_what_an_older_home_counted_is_recorded_at_its_next_opening(tmp_path: Path) -> None:
+    place = place_in(tmp_path)
+    with tracking(place) as tracker:
+        count_trials(tracker, "family", "30 %", ["a"])
+    trial_record.record_of(tmp_path).unlink()
+    with tracking(place):
+        pass
+    assert trial_record.read(tmp_path) == {"trial.family.a": "55 30 %"} == tries(place)
+
+
+def test_what_was_judged_stays_judged_when_an_older_copy_says_it_was_only_searched(tmp_path: Path) -> None:
+    place = place_in(tmp_path)
+    with tracking(place) as tracker:
+        count_trials(tracker, "family", f"30 %{SEARCHED}2018-01-01", ["a"])
+        searched = tracker.client.get_experiment(tracker.experiment_id).tags["trial.family.a"]
+        count_trials(tracker, "family", "30 %", ["a"])
+        tracker.client.set_experiment_tag(tracker.experiment_id, "trial.family.a", searched)
+    with tracking(place) as tracker:
+        assert tried_on(tracker, "family", "30 %").configurations == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda text: text[:-10], [2]),
+        (lambda text: text.replace(b"55 30", b"54 30"), [1]),
+        (lambda text: b"\xff\xfe\n" + text, [1]),
+        (lambda text: b"", []),
+    ],
+    ids=["cut off", "a digit", "rubbish", "empty"],
+)
+def test_a_record_that_is_not_what_was_written_is_found_and_made_whole(
+    tmp_path: Path, spoil: Callable[[bytes], bytes], found: list[int]
+) -> None:
+    place, file = place_in(tmp_path), trial_record.record_of(tmp_path)
+    with tracking(place) as tracker:
+        count_trials(tracker, "family", "30 %", ["a", "b"])
+    before = tries(place)
+    file.write_bytes(spoil(file.read_bytes()))
+    assert trial_record.damaged_lines(tmp_path) == found
+    assert [finding.next for finding in repair(Home(tmp_path)) if finding.file == str(file)] == [None] * len(found)
+    assert trial_record.damaged_lines(tmp_path) == []
+    assert trial_record.read(tmp_path) == before == tries(place)
+
+
+def test_a_line_after_one_that_a_kill_cut_off_is_a_line_of_its_own(tmp_path: Path) -> None:
+    trial_record.add(tmp_path, {"trial.family.a": "55 30 %"})
+    file = trial_record.record_of(tmp_path)
+    file.write_bytes(file.read_bytes() + b'{"tag": "tri')
+    trial_record.add(tmp_path, {"trial.family.b": "56 30 %"})
+    assert trial_record.read(tmp_path) == {"trial.family.a": "55 30 %", "trial.family.b": "56 30 %"}
+
+
+def test_a_database_that_is_locked_is_not_damaged(world: World, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(world.trained.folder, tmp_path / "home"))
+    before = home.database.read_bytes()
+    with closing(sqlite3.connect(home.database)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(InUse), tracking(place_of(home)):
+            pass
+        (finding,) = repair(home)
+    assert finding.done == "left as it is"
+    assert home.database.read_bytes() == before

@@ -1,0 +1,201 @@
+"""Ctrl-C, typed on a real terminal in every phase of the long commands: said at once, gone within two seconds, and true."""
+
+import fcntl
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from faulting import World, content, orphans, statuses
+from invoking import Invoke
+
+from altrally.cli import app
+from altrally.settings import Home
+from altrally.stopping import GOES_ON, farewell
+from sources.store import Store
+
+GONE_WITHIN = 2.0
+PROGRAM = "from altrally.cli import run; run()"
+TRAIN = ("train", "--model", "momentum", "--model", "logit")
+
+
+@dataclass
+class Terminal:
+    """A command on a terminal of its own, and what it has shown so far."""
+
+    process: subprocess.Popen[bytes]
+    screen: int
+    shown: str = ""
+
+    def read(self) -> bool:
+        """Read on; False once nothing will come."""
+        try:
+            more = os.read(self.screen, 65_536)
+        except OSError:  # Linux: nobody has the other end open any more
+            return False
+        self.shown += more.decode("utf-8", "replace")
+        return bool(more)
+
+    def until(self, label: str) -> None:
+        """Read until the progress bar shows a label."""
+        while label not in self.shown:
+            assert self.read(), self.shown
+
+    def interrupted(self) -> float:
+        """Type Ctrl-C; the seconds until the process is gone."""
+        self.shown, start = "", perf_counter()
+        os.write(self.screen, b"\x03")
+        self.process.wait(60)
+        seconds = perf_counter() - start
+        while self.read():
+            pass
+        return seconds
+
+
+@contextmanager
+def typed(*words: object) -> Iterator[Terminal]:
+    """A command on a terminal that controls it, as in a shell."""
+    screen, inner = pty.openpty()
+    command = [sys.executable, "-c", PROGRAM, *map(str, words)]
+
+    def take_terminal() -> None:
+        fcntl.ioctl(inner, termios.TIOCSCTTY, 0)
+
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(
+        command, stdin=inner, stdout=inner, stderr=inner, env=environment, start_new_session=True, preexec_fn=take_terminal
+    )
+    os.close(inner)
+    try:
+        yield Terminal(process, screen)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(screen)
+
+
+def left_of(group: int) -> list[str]:
+    """Processes of a group that are still there, those that only clear up after the others aside."""
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout
+    found = [line.split(None, 2) for line in listed.splitlines()]
+    return [args for pgid, state, args in found if pgid == str(group) and state[0] != "Z" and "resource_tracker" not in args]
+
+
+@pytest.fixture
+def fetched(simulated_home: Path, tmp_path: Path) -> Path:
+    """The simulated market of the demonstration, in a home of its own."""
+    shutil.copy(simulated_home / "store.duckdb", tmp_path)
+    return tmp_path
+
+
+SWEEP = """
+trials = 40
+models = ["logit"]
+columns = ["breadth", "liquidity", "volume", "crypto_state"]
+prior_sd = [0.3, 1.0]
+first_test = 2022-01-01
+"""
+PHASES = {
+    "train, features": (TRAIN, "building features", "Nothing of this training is kept."),
+    "train, walk-forward": (TRAIN, "walk-forward", "Nothing of this training is kept."),
+    "train, null tests": (TRAIN, "null by", "Nothing of this training is kept."),
+    "verify": (("verify", "--model", "momentum"), "building features", "What was tried stays counted."),
+    "verify, null tests": (("verify", "--model", "logit"), "null by", "What was tried stays counted."),
+    "verify, trees in processes": (("verify", "--model", "boosted"), "walk-forward: boosted", "What was tried stays counted."),
+    "leakcheck in processes": (("leakcheck",), "cutting", "The same command starts anew."),
+    "audit": (("audit",), "cascade", "The same command starts anew."),
+    "power in processes": (("power", "--markets", "4"), "markets", "Finished markets are kept"),
+    "sweep": (("sweep", "sweep.toml"), "building features", "What was searched is kept"),
+}
+
+
+QUICK = ("train, features", "train, null tests", "leakcheck in processes", "power in processes", "sweep")
+
+
+@pytest.mark.parametrize("phase", [phase if phase in QUICK else pytest.param(phase, marks=pytest.mark.long) for phase in PHASES])
+def test_a_long_command_says_so_at_once_and_is_gone(fetched: Path, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    words, label, said = PHASES[phase]
+    (fetched / "sweep.toml").write_text(SWEEP)
+    monkeypatch.chdir(fetched)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    with typed("--home", fetched, *words) as terminal:
+        terminal.until(label)
+        seconds = terminal.interrupted()
+        assert left_of(terminal.process.pid) == []
+    assert seconds < GONE_WITHIN
+    assert terminal.process.returncode == 1
+    after = terminal.shown.partition("Stopping ...")[2].splitlines()
+    assert "Stopping ..." in terminal.shown
+    assert after[1].startswith("altrally: Stopped. ")
+    assert said in after[1]
+    assert "Traceback" not in terminal.shown
+    assert "Warning" not in terminal.shown
+    assert "\x1b[?25h" in terminal.shown
+    with Store.open(fetched / "store.duckdb", read_only=True) as store:
+        assert store.damage() is None
+
+
+def test_a_fetch_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(world: World, tmp_path: Path, altrally: Invoke) -> None:
+    words = ("--home", tmp_path / "home", "fetch", "--provider", "files", "--path", world.drop)
+    with typed(*words) as terminal:
+        terminal.until("reading")
+        assert terminal.interrupted() < GONE_WITHIN
+    assert "What came is stored; the same command goes on from there." in terminal.shown
+    assert altrally(*words).code == 0
+    assert content(Home(tmp_path / "home")) == content(world.fetched)
+
+
+def test_a_home_in_which_a_training_was_stopped_is_whole(fetched: Path, altrally: Invoke) -> None:
+    with typed("--home", fetched, *TRAIN) as terminal:
+        terminal.until("walk-forward")
+        terminal.interrupted()
+    assert altrally("--home", fetched, "repair").code == 0
+    assert statuses(Home(fetched)) == []
+    assert orphans(Home(fetched)) == []
+
+
+def test_what_is_said_of_a_training_is_what_was_kept(tmp_path: Path) -> None:
+    assert "Nothing of this training is kept" in farewell("train", tmp_path)
+    (tmp_path / "spool").mkdir()
+    for name in ("a.lock", "a.new"):
+        (tmp_path / "spool" / name).touch()
+    assert "Nothing of this training is kept" in farewell("train", tmp_path)
+    (tmp_path / "spool" / "a").mkdir()
+    assert "What was learnt is kept, and the next training logs it." in farewell("train", tmp_path)
+    assert farewell(None, Path("~nobody-of-this-name")) == "Stopped. The same command starts anew."
+
+
+def test_only_commands_that_can_go_on_say_so() -> None:
+    assert {command for command, words in GOES_ON.items() if "goes on" in words} == {"fetch", "sweep", "power"}
+    assert set(GOES_ON) <= {command.callback.__name__ for command in app.registered_commands if command.callback}
+
+
+def test_what_the_caller_does_with_the_signal_is_as_before_afterwards(altrally: Invoke, tmp_path: Path) -> None:
+    handler, mask = signal.getsignal(signal.SIGINT), signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    altrally("--home", tmp_path / "none", "status")
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == mask
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_process_that_was_told_to_ignore_it_goes_on() -> None:
+    program = (
+        "import os, signal\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from altrally.stopping import stoppable\n"
+        "with stoppable(lambda: 'never'):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "print('went on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
