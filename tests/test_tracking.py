@@ -141,7 +141,7 @@ def test_trials_count_distinct_configurations_from_the_prior_tries_on(place: Tra
         assert count_trials(tracker, "family", "label", ["b", "c", "a"]) == {
             name: PRIOR_TRIALS + place for place, name in enumerate("abc", 1)
         }
-        assert count_trials(tracker, "another family", "label", ["a"]) == {"a": 55}
+        assert count_trials(tracker, "another family", "label", ["a"]) == {"a": PRIOR_TRIALS + 1}
 
 
 def test_what_a_sweep_had_searched_counts_as_judged_once_it_is(place: TrackingPlace) -> None:
