@@ -83,15 +83,21 @@ def score(
     as_of: pd.Timestamp | None = None,
     target: Target = ALTCOINS,
     *,
+    rise: float | None = None,
+    days: int | None = None,
     in_sample: bool = False,
     now: pd.Timestamp | None = None,
 ) -> Issued:
     """The forecast of a target's champion at the end of a UTC day (None: the last one known), and the line of the ledger it is in.
 
+    With `rise` (0.5 is 50 %) or `days` the champion's law answers another question, without training.
+
     Raises NoChampion, MissingData, GateClosed, Refused, or LedgerBroken, and then no forecast is issued.
     """
+    from altrally.score import Question
+
     with opened(home) as store:
-        return issue(home, store, as_of, moment(now), target, in_sample=in_sample)
+        return issue(home, store, as_of, moment(now), target, in_sample=in_sample, question=Question(rise, days))
 
 
 def verify(

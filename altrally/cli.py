@@ -197,15 +197,20 @@ def score(
         str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
     ] = None,
     target: Asked = None,
+    rise: Annotated[float | None, typer.Option(metavar="X", help="Ask about another rise: 0.5 is 50 %.  [default: 0.3]")] = None,
+    days: Annotated[int | None, typer.Option(metavar="N", help="Ask about this many days.  [default: 30, 60 and 90]")] = None,
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="Answer for days the champion was trained on, and say so.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Issue the champion's forecast for a day."""
+    """Issue the champion's forecast for a day.
+
+    A champion with a law also answers any other rise and number of days, without training again."""
     from altrally import jobs
 
-    jobs.score(home_of(context), as_of, jobs.target_in(target), in_sample=in_sample, as_json=as_json)
+    request = jobs.ScoreRequest(as_of, jobs.target_in(target), rise, days, in_sample)
+    jobs.score(home_of(context), request, as_json=as_json)
 
 
 @app.command()

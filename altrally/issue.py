@@ -1,20 +1,22 @@
 """Issue a forecast and record it: nothing is said that isn't in the ledger."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from altrally.ledger import Entry, Ledger
+from altrally.ledger import Entry, Ledger, is_live
+from altrally.live_evidence import Registration, evidence_by_configuration, record_weeks, register
 from altrally.settings import Home
+from evaluation.evidence import Grade, LiveEvidence, evidence
 from sources.errors import NoChampion, Refused
 from sources.secrets import redacted
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
-    from altrally.score import Inputs, Score
+    from altrally.score import Inputs, Question, Score
     from models.card import Card
     from models.registry import Champion
 
@@ -37,24 +39,26 @@ def issue(
     target: Target = ALTCOINS,
     *,
     in_sample: bool = False,
+    question: "Question | None" = None,
 ) -> Issued:
-    """The champion's forecast at the end of a day (None: the last one known), recorded.
+    """The champion's forecast at the end of a day (None: the last one known), or its answer to another `question`, recorded.
 
-    Raises Refused where the champion is of another market, StoreUnusable or LedgerBroken, and then no forecast is issued. The
-    models' libraries take as long to import as the features to build: side by side.
+    Raises Refused where the champion is of another market or can't answer, StoreUnusable or LedgerBroken, and then no forecast is
+    issued. The models' libraries take as long to import as the features to build: side by side.
     """
     with ThreadPoolExecutor(1) as side:
         loading = side.submit(champion_of, home, target)
-        from altrally.score import inputs_known, score
+        from altrally.score import OWN_QUESTION, inputs_known, score
 
         inputs = inputs_known(store, day_of(store, typed, now), target)
         champion = loading.result()
     require_market(champion, home, store)
-    issued = score(inputs, champion, in_sample=in_sample)
+    issued = score(inputs, champion, in_sample=in_sample, question=question or OWN_QUESTION)
     from training.tracking import code_version
 
     read = inputs.row.X[champion.card.columns].iloc[0]
     with Ledger.open(home.ledger) as ledger:
+        issued = with_evidence(ledger, store, champion, issued, now)
         entry = ledger.append_score(
             issued,
             inputs={str(name): None if pd.isna(value) else float(value) for name, value in read.items()},
@@ -62,6 +66,18 @@ def issue(
             code_version=code_version(),
         )
     return Issued(issued, entry, inputs, champion)
+
+
+def with_evidence(ledger: Ledger, store: Store, champion: "Champion", issued: "Score", now: pd.Timestamp) -> "Score":
+    """A forecast that says what stands behind its model so far. A live one registers its configuration, once."""
+    target, configuration, as_of = champion.card.target, champion.card.configuration, pd.Timestamp(issued.as_of)
+    if is_live(as_of, now) and not issued.in_sample and not issued.question:
+        register(ledger, Registration(configuration, issued.model["name"], as_of), issued.market, target, now)
+    record_weeks(ledger, store, target, until=day_of(store, None, now), now=now)
+    live = evidence_by_configuration(ledger, issued.market, target).get(configuration, LiveEvidence())
+    history = issued.skill.get("evidence") or {"drift_p": None, "ahead_of_all": None}  # cards of earlier versions have none
+    said = evidence(history["drift_p"], history["ahead_of_all"], live)
+    return replace(issued, skill={**issued.skill, "shown": said.grade == Grade.SHOWN, "evidence": said.to_dict()})
 
 
 def require_market(champion: "Champion", home: Home, store: Store) -> None:

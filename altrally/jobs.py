@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from altrally.api import opened, place_of
 from altrally.clock import now
 from altrally.issue import champion_of, champion_or_none, day_of
 from altrally.settings import Home
+from evaluation.evidence import Grade
 from sources.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoChampion, StoreUnusable
 from sources.secrets import redacted
+from sources.series import SERIES
 from sources.store import Store
 from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
-    from altrally.issue import Issued
+    from models.card import Card
     from models.registry import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
@@ -87,7 +90,7 @@ def demo(home: Home) -> None:
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
-    show(score_page(issue(home, None).score))
+    show(score_page(api.score(home, now=now()).score))
     print(next_steps(home.folder, home.tracking_uri))  # noqa: T201  (bare: a path must not be wrapped)
 
 
@@ -173,9 +176,29 @@ def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> 
         return api.train(home, settings, until=until, progress=report, now=now())
 
 
-def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_json: bool) -> None:
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What `score` was asked, as typed."""
+
+    as_of: str | None
+    target: Target
+    rise: float | None
+    days: int | None
+    in_sample: bool
+
+
+def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
     """Issue a forecast."""
-    issued = issue(home, day(as_of, "--as-of"), target, in_sample=in_sample)
+    as_of = request.as_of
+    issued = api.score(
+        home,
+        day(as_of, "--as-of"),
+        request.target,
+        rise=request.rise,
+        days=request.days,
+        in_sample=request.in_sample,
+        now=now(),
+    )
     if as_json:
         emit(issued.score.to_json())
         return
@@ -184,11 +207,6 @@ def score(home: Home, as_of: str | None, target: Target, *, in_sample: bool, as_
 
     old = age_note(issued.score.as_of, now()) if as_of is None else ""
     show(score_page(issued.score), old, entry_note(issued.entry))
-
-
-def issue(home: Home, as_of: pd.Timestamp | None, target: Target = ALTCOINS, *, in_sample: bool = False) -> "Issued":
-    """The forecast of a target's champion at the end of a day, recorded in the ledger."""
-    return api.score(home, as_of, target, in_sample=in_sample, now=now())
 
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
@@ -206,6 +224,7 @@ def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
 def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
     """The track record as of now; `export` is written once the chain was found whole."""
     from altrally.ledger import Ledger, head_file
+    from altrally.live_evidence import record_weeks
     from altrally.track_record import publish, resolve, told
 
     with opened(home) as store:
@@ -215,9 +234,10 @@ def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
             book.verify()
             until = last_day(store, None)
             resolved = resolve(book, store, until=until, now=now()).new
+            record_weeks(book, store, ALTCOINS, until=until, now=now())
             if export is not None:
                 publish(book, export)
-            return told(book, until) | {"market": store.market, "resolved_now": resolved}
+            return told(book, store.market or "", until) | {"market": store.market, "resolved_now": resolved}
 
 
 def watch(
@@ -379,7 +399,18 @@ def promote(home: Home, run: str, target: Target, *, force: bool, why: str | Non
     from training.promotion import promote as promoted
 
     require_trained(home)
-    show(promoted(place_of(home), run, target, force=force, why=why))
+    show(promoted(place_of(home), run, target, force=force, why=why, live_lead=partial(live_lead, home)))
+
+
+def live_lead(home: Home, challenger: str, current: str) -> float:
+    """Live evidence in this home's ledger that a challenger's Brier score is better than the champion's."""
+    from altrally.ledger import Ledger
+    from altrally.live_evidence import lead
+
+    if not home.ledger.exists():
+        return 1.0
+    with Ledger.open(home.ledger) as book:
+        return lead(book, challenger, current)
 
 
 def require_trained(home: Home) -> None:
@@ -431,7 +462,9 @@ def power(
 
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
+    from sources.coverage import coverage
     from sources.gates import freshness
+    from sources.late import late_arrivals
     from sources.membership import sentence
     from sources.rewritten import rewritten
 
@@ -449,14 +482,28 @@ def status(home: Home, *, as_json: bool) -> None:
             "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
+            "coverage": [month.to_json() for month in coverage(store, as_of)],
+            "coin_sources": coin_sources(store),
+            "needs_key": [one.name for one in SERIES.values() if one.revised and not store.has_vintages(one)],
+            "from_the_future": store.from_the_future(now()),
+            "late": [found.to_json() for found in late_arrivals(store, as_of - REMEMBERED)],
         }
     if as_json:
         emit(facts)
         return
+    from altrally.coverage_page import coverage_part
     from altrally.render import age_note, show, status_page
-    from altrally.rewritten_page import rewritten_part
+    from altrally.rewritten_page import late_part, rewritten_part
 
-    show(age_note(facts["as_of"], now()), status_page(facts), rewritten_part(facts["rewritten"], REMEMBERED))
+    past = coverage_part(facts), rewritten_part(facts["rewritten"], REMEMBERED), late_part(facts["late"])
+    show(age_note(facts["as_of"], now()), status_page(facts), *past)
+
+
+def coin_sources(store: Store) -> list[dict[str, Any]]:
+    """Where each coin's price came from, and from when to when; more than one line where its source changed."""
+    rows = store.sources("coin").sort_values(["symbol", "first"])
+    written = rows.assign(**{name: rows[name].dt.strftime("%Y-%m-%d") for name in ("first", "last")})
+    return [{str(name): value for name, value in row.items()} for row in written.to_dict("records")]
 
 
 def champion_or_lost(home: Home) -> "tuple[Champion | None, str | None]":
@@ -482,4 +529,9 @@ def champion_facts(champion: "Champion | None") -> dict[str, Any] | None:
         "sentence": card.skill["sentence"],
     }
     named = {"name": card.model, "version": champion.version, "run_id": champion.run_id}
-    return named | told | {"unproven": not card.skill["shown"]}
+    return named | told | {"grade": grade_in(card), "unproven": grade_in(card) == Grade.NOT_SHOWN}
+
+
+def grade_in(card: "Card") -> str:
+    """The grade that history allowed at training; a card of an earlier version has none."""
+    return str(card.skill.get("evidence", {}).get("grade", Grade.NOT_SHOWN))

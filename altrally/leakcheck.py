@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from features.builder import COMPOSITE_LOOKBACK, MARGIN, FeatureTable, Frames, compute, load, matrix
-from features.composites import composites, lagged
+from features.composites import composites
 from features.leaks import ABSURD, KINDS, Moved, days_known, days_observed, moved, spoilt
 from features.own import load_own
 from features.registry import FEATURES, Feature
@@ -327,8 +327,7 @@ def before(long: pd.DataFrame, window: Window) -> pd.DataFrame:
 
 def inputs_of(judged: Sequence[Feature], values: pd.DataFrame, days: Sequence[pd.Timestamp]) -> pd.DataFrame:
     """What a model reads on some days, from a table of features that may go on after them."""
-    blocks = composites(values, judged)
-    table = FeatureTable(values.index[-1], values, pd.concat([blocks, lagged(blocks)], axis=1))
+    table = FeatureTable(values.index[-1], values, composites(values, judged))
     return matrix(table, pd.DatetimeIndex(list(days))).X
 
 

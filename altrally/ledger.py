@@ -23,7 +23,7 @@ from sources.target import ALTCOINS, Target
 if TYPE_CHECKING:
     from altrally.score import Score
 
-SCORE, OUTCOME = "score", "outcome"
+SCORE, OUTCOME, SHADOW, REGISTRATION, WEEK = "score", "outcome", "shadow", "registration", "week"
 LIVE, BACKTEST, IN_SAMPLE = "live", "backtest", "in_sample"
 LIVE_WITHIN = pd.Timedelta(days=3)
 """A forecast is live only if issued within this of the end of its day (STATISTICS 1)."""
@@ -31,6 +31,9 @@ LIVE_WITHIN = pd.Timedelta(days=3)
 BEGINNING = "0" * 64
 LOCK_SECONDS = 30
 SAYS_WHEN = ("line", "issued_at", "resolved_at")
+SAID_ONCE: Mapping[str, tuple[str, ...]] = {OUTCOME: ("days",), SHADOW: (), REGISTRATION: ("configuration",), WEEK: ()}
+"""Of a day, market and outcome each of these has one line, told apart by these fields; what was said first stands."""
+
 
 TABLES = (
     "CREATE TABLE lines (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, body TEXT NOT NULL, hash TEXT NOT NULL) STRICT",
@@ -74,7 +77,7 @@ class Line:
 
     @property
     def kind(self) -> str:
-        """'score' or 'outcome'."""
+        """'score', 'outcome', 'shadow' (forecasts of other models, never shown), 'registration' or 'week' (what followed)."""
         return str(self.body["kind"])
 
     @property
@@ -87,12 +90,16 @@ class Line:
         return bool(self.body["outcome"].get("target") == target.told.get("target"))
 
     @property
+    def is_question(self) -> bool:
+        """Whether a score answers a question asked besides the champion's own."""
+        return bool(self.body.get("question"))
+
+    @property
     def record(self) -> str:
-        """Of a score: 'live', 'backtest' (issued long after its day) or 'in_sample' (by a model that had seen what followed)."""
-        if self.body["in_sample"]:
+        """Of a score or a shadow: 'live', 'backtest' (issued long after its day) or 'in_sample' (the model had seen what came)."""
+        if self.body.get("in_sample"):
             return IN_SAMPLE
-        issued = pd.Timestamp(self.body["issued_at"]).tz_localize(None)
-        return LIVE if issued <= self.as_of + pd.Timedelta(days=1) + LIVE_WITHIN else BACKTEST
+        return LIVE if is_live(self.as_of, pd.Timestamp(self.body["issued_at"]).tz_localize(None)) else BACKTEST
 
 
 class Ledger:
@@ -141,12 +148,28 @@ class Ledger:
             "issued_at": moment(issued_at),
             "code_version": code_version,
             "skill_shown": score.skill["shown"],
+            "grade": score.skill.get("evidence", {}).get("grade"),
             "inputs": dict(inputs),
             "horizons": [asdict(horizon) for horizon in score.horizons],
             "drivers": [asdict(driver) for driver in score.drivers],
             **{name: getattr(score, name) for name in ("as_of", "market", "snapshot", "model", "outcome", "neutral", "in_sample")},
+            **({"configuration": score.configuration} if score.configuration else {}),
+            **({"edge": asdict(score.edge)} if score.edge else {}),
+            **({"question": True} if score.question else {}),
         }
         return self._append([body])[0]
+
+    def append_shadows(self, shadows: Mapping[str, Any], issued_at: pd.Timestamp) -> Entry:
+        """Record what other models forecast for a day: as_of, market, snapshot, outcome, horizons, models. One line a day."""
+        return self._append([{"kind": SHADOW, "issued_at": moment(issued_at), **shadows}])[0]
+
+    def append_registration(self, registration: Mapping[str, Any], issued_at: pd.Timestamp) -> Entry:
+        """Record from which day on a configuration gathers evidence: configuration, model, as_of, market, outcome."""
+        return self._append([{"kind": REGISTRATION, "issued_at": moment(issued_at), **registration}])[0]
+
+    def append_weeks(self, weeks: Sequence[Mapping[str, Any]], resolved_at: pd.Timestamp) -> list[Entry]:
+        """Record what followed in weeks that were bet on: as_of (its first close), end, closes, market, outcome, snapshot."""
+        return self._append([{"kind": WEEK, "resolved_at": moment(resolved_at), **week} for week in weeks])
 
     def append_outcomes(self, outcomes: Sequence[Mapping[str, Any]], resolved_at: pd.Timestamp) -> list[Entry]:
         """Record what came of forecasts: as_of, market, outcome, days, event, label_end, known, snapshot.
@@ -154,6 +177,10 @@ class Ledger:
         What was once resolved stands: a second outcome of the same day, event and horizon adds nothing, whatever it says.
         """
         return self._append([{"kind": OUTCOME, "resolved_at": moment(resolved_at), **outcome} for outcome in outcomes])
+
+    def of_kinds(self, *kinds: str) -> Iterator[Line]:
+        """Every line of some kinds, oldest first."""
+        return self._lines(f"WHERE body ->> 'kind' IN ({', '.join('?' * len(kinds))}) ORDER BY number", *kinds)
 
     def lines(self, since: int = 1) -> Iterator[Line]:
         """Every line from number `since` on, oldest first."""
@@ -167,14 +194,19 @@ class Ledger:
     def last_live(self, before: pd.Timestamp | None = None, target: Target = ALTCOINS) -> Line | None:
         """The newest live forecast of a target, of a day before `before` where that is given; None where there is none."""
         newest = (line for line in self._lines("ORDER BY number DESC") if line.kind == SCORE and line.record == LIVE)
-        newest_first = (line for line in newest if line.is_of(target))
+        newest_first = (line for line in newest if line.is_of(target) and not line.is_question)
         return next((line for line in newest_first if before is None or line.as_of < before), None)
 
     def forecast_of(self, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Line | None:
         """The first forecast of a target for a day, in-sample answers aside: the one that counts; None where there is none."""
         of_the_day = self._lines("WHERE instr(body, ?) ORDER BY number", f'"as_of":"{as_of:%Y-%m-%d}"')
-        scores = (line for line in of_the_day if line.kind == SCORE and line.as_of == as_of)
+        scores = (line for line in of_the_day if line.kind == SCORE and line.as_of == as_of and not line.is_question)
         return next((line for line in scores if line.record != IN_SAMPLE and line.is_of(target)), None)
+
+    def has_shadows(self, as_of: pd.Timestamp, target: Target = ALTCOINS) -> bool:
+        """Whether the other models' forecasts of a day are recorded."""
+        of_the_day = self._lines("WHERE instr(body, ?) ORDER BY number", f'"as_of":"{as_of:%Y-%m-%d}"')
+        return any(line.kind == SHADOW and line.as_of == as_of and line.is_of(target) for line in of_the_day)
 
     def verify(self) -> Head:
         """Follow the chain from the first line to the last. Raises LedgerBroken, naming the first line that isn't as written."""
@@ -288,6 +320,11 @@ class Ledger:
             raise
 
 
+def is_live(as_of: pd.Timestamp, issued_at: pd.Timestamp) -> bool:
+    """Whether a forecast of a day was issued soon enough after it to count as live."""
+    return issued_at <= as_of + pd.Timedelta(days=1) + LIVE_WITHIN
+
+
 def canonical(value: Any) -> str:
     """The one way to write a line: JSON with sorted keys and no spaces. Raises ValueError where a number isn't finite."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
@@ -299,9 +336,9 @@ def chained(previous: str, body: bytes) -> str:
 
 
 def identity(body: Mapping[str, Any]) -> str:
-    """What a line is about: a forecast by all it says except when, an outcome by its day, event and horizon."""
-    if body["kind"] == OUTCOME:
-        about = {name: body[name] for name in ("kind", "as_of", "market", "outcome", "days")}
+    """What a line is about: a forecast by all it says except when, all else by what can be said once."""
+    if body["kind"] in SAID_ONCE:
+        about = {name: body[name] for name in ("kind", "as_of", "market", "outcome", *SAID_ONCE[body["kind"]])}
     else:
         about = {name: value for name, value in body.items() if name not in SAYS_WHEN}
     return hashlib.sha256(canonical(about).encode()).hexdigest()

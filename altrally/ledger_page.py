@@ -11,7 +11,7 @@ from rich.text import Text
 from altrally.ledger import Entry
 from altrally.render import interval, market_banner, number
 
-RULE = "Windows of forecasts overlap: n counts days, windows those that don't. Nothing here makes skill shown: see docs/methods.md."
+RULE = "Windows of forecasts overlap: n counts days, windows those that don't. Evidence of 20 shows skill: docs/evidence.md."
 
 
 def entry_note(entry: Entry) -> Text:
@@ -22,8 +22,32 @@ def entry_note(entry: Entry) -> Text:
 
 
 def ledger_page(facts: dict[str, Any]) -> Group:
-    """The track record: chain, counts, running scores and reliability, live before backtest."""
-    return Group(market_banner(facts["market"]), *chain_lines(facts), record_table(facts["records"]), *notes(facts["records"]))
+    """The track record: chain, counts, running scores and reliability, live before backtest; then the evidence by model."""
+    parts = (market_banner(facts["market"]), *chain_lines(facts), record_table(facts["records"]), *notes(facts["records"]))
+    return Group(*parts, *([evidence_table(facts["evidence"])] if facts["evidence"] else []))
+
+
+def evidence_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """One row a model that forecasts live, the champion and its rivals."""
+    title = f"Evidence so far, live; 20 shows skill. Brier scores {rows[0]['horizon']} days ahead, on the days both forecast"
+    heads = (
+        "model",
+        "since",
+        "weeks",
+        "evidence",
+        "n",
+        "Brier",
+        "champion's",
+        "evidence against volatility",
+        "against climatology",
+    )
+    table = Table(*heads, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        against = (number(row["e_values"].get(name), ".2f") for name in ("volatility", "climatology"))
+        scores = (number(row["brier"], ".4f"), number(row["champion_brier"], ".4f"))
+        counts = (str(row["weeks"]), f"{row['e_value']:.2f}", str(row["n"]))
+        table.add_row(row["model"], row["registered"], *counts, *scores, *against)
+    return table
 
 
 def chain_lines(facts: dict[str, Any]) -> Iterator[Text]:

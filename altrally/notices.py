@@ -43,7 +43,7 @@ def crossed(lines: Iterable[Line], examined: int, crossings: Sequence[Crossing],
     """
     by_day: dict[pd.Timestamp, Line] = {}
     for line in lines:
-        if line.kind == SCORE and line.record == LIVE and line.is_of(target):
+        if line.kind == SCORE and line.record == LIVE and line.is_of(target) and not line.is_question:
             by_day.setdefault(line.as_of, line)
     found = [
         crossing_notice(before, line, crossing)

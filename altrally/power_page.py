@@ -9,21 +9,21 @@ from rich.text import Text
 
 from altrally.render import market_banner
 
-OURS = {"shift": "shift p", "claim": "claim's p", "best_of_n": "best-of-N p", "shown": "skill shown"}
+OURS = {"drift": "drift score", "history": "history supports it", "live": "shown live"}
 USUAL = {"auc": "AUC, rows as independent", "diebold_mariano": "Diebold–Mariano", "any_slope": "any of 5 slopes"}
-TESTS = {"shown": "skill to be shown", "claim": "the claim's null to be rejected"}
+TESTS = {"drift": "the drift score to reject", "history": "history to support it", "live": "skill to be shown live"}
 
 
 def power_page(report: Mapping[str, Any]) -> Group:
     """Shares of markets by test, promised sizes, and the years the claim would need."""
     about = (
         f"study {report['configuration']} · seed {report['seed']} · lag {report['lag_weeks']} weeks · {report['stocks']} stocks, "
-        f"{report['coins']} coins · {report['shifts']} rotations a null · 60 days ahead"
+        f"{report['coins']} coins · 60 days ahead"
     )
     return Group(
         market_banner(report["market"]),
         Text(about, style="dim"),
-        share_table(report, OURS, f"Share of markets on which the project's tests reject at {report['level']:.0%} [95 % exact]"),
+        share_table(report, OURS, f"Share of markets on which each grade is given, level {report['level']:.0%} [95 % exact]"),
         share_table(report, USUAL, "The same for tests that are usual, and don't hold here"),
         *(Text(size_sentence(row)) for row in report["size_kept"]),
         *(Text(needed_sentence(row)) for row in report["years_needed"]),
@@ -33,10 +33,24 @@ def power_page(report: Mapping[str, Any]) -> Group:
 def share_table(report: Mapping[str, Any], tests: Mapping[str, str], title: str) -> Table:
     """One row a length, strength and kind of inputs."""
     table = Table(
-        "years", "strength", "inputs", "markets", "mean skill", *tests.values(), title=title, title_justify="left", box=None
+        "years",
+        "strength",
+        "inputs",
+        "markets",
+        "skill against volatility",
+        *tests.values(),
+        title=title,
+        title_justify="left",
+        box=None,
     )
     for row in report["cells"]:
-        about = (str(row["years"]), f"{row['strength']:g}", row["inputs"], str(row["markets"]), f"{row['skill']['value']:+.3f}")
+        about = (
+            str(row["years"]),
+            f"{row['strength']:g}",
+            row["inputs"],
+            str(row["markets"]),
+            f"{row['skill']['volatility']['value']:+.3f}",
+        )
         table.add_row(*about, *(share_text(row[name]) for name in tests))
     return table
 

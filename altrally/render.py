@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from altrally.asked import sentence
-from altrally.score import HorizonForecast, Score
+from altrally.score import Curve, HorizonForecast, Score
 from sources.addresses import command
 from sources.fetch import FetchReport
 from sources.target import Target
-from training.train import TrainReport
+from training.train import BASELINE_WORDS, TrainReport
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
 SCALE_CELLS = 36
@@ -39,7 +39,9 @@ def score_page(score: Score) -> Group:
         Text.assemble((score.as_of, "bold"), f" · {about}"),
         outcome_text(score.target),
         probability_table(score.horizons),
-        Text(score.skill["sentence"]),
+        *([] if score.curve is None else [highest_close_table(score.curve)]),
+        Text(score.skill["evidence"]["sentence"]),
+        Text(score.skill["sentence"], style="dim"),
         driver_table(score),
         *notes(score),
     )
@@ -56,6 +58,16 @@ def probability_table(horizons: Sequence[HorizonForecast]) -> Table:
     for row in horizons:
         scale = scale_text(row.probability, row.low, row.high, row.base_rate)
         table.add_row(str(row.days), f"{row.probability:.2f}", f"{row.low:.2f} – {row.high:.2f}", f"{row.base_rate:.2f}", scale)
+    return table
+
+
+def highest_close_table(curve: Curve) -> Table:
+    """How far above today's close the highest one may lie, a row a horizon."""
+    levels = list(curve.horizons[0].quantiles)
+    heads = [f"{float(level):.0%} of times at most" if place == 0 else f"{float(level):.0%}" for place, level in enumerate(levels)]
+    table = Table("days", "highest close:", *heads, box=None, pad_edge=False)
+    for row in curve.horizons:
+        table.add_row(str(row.days), "", *(f"{row.quantiles[level]:+.0%}" for level in levels))
     return table
 
 
@@ -89,6 +101,8 @@ def notes(score: Score) -> Iterable[Text]:
         yield Text("In sample: the model has seen what followed this day. This is not a forecast.", style="bold red")
     if score.refit is not None:
         yield Text(f"Answered by the refit of {score.refit}, which had learnt from no outcome that was known later.", style="dim")
+    if score.coverage_warning:
+        yield Text(score.coverage_warning, style="bold yellow")
     stale = [line["series"] for line in score.freshness if not line["fresh"]]
     if stale:
         yield Text(f"Missing or out of date on that day ({len(stale)} of {len(score.freshness)}): {', '.join(stale)}", style="dim")
@@ -105,9 +119,10 @@ def interval(part: dict[str, Any], form: str = ".3f") -> str:
 
 
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One row a model and horizon: scores, and skill against the three baselines with 95 % intervals."""
-    skills = ("skill against climatology", "against random walk", "against momentum", "null p", "claim's p", "best of all p")
-    table = Table("model", "days", "n", "n eff.", "base", "Brier", "log", "AUC", *skills, box=None, pad_edge=False)
+    """One row a model and horizon: scores, skill against the baselines with 95 % intervals, p-values and the grade."""
+    skills = ("skill against volatility", "against climatology", "against random walk", "against momentum")
+    heads = ("model", "days", "n", "n eff.", "base", "Brier", "log", "AUC", *skills, "null p", "claim's p", "best of N p", "grade")
+    table = Table(*heads, box=None, pad_edge=False)
     for row in rows:
         counts = (str(row["horizon"]), str(row["n"]), number(row["n_effective"], ".0f"), number(row["base_rate"], ".2f"))
         scores = (number(row["brier"], ".4f"), number(row["log_score"], ".3f"), number(row["auc"], ".2f"))
@@ -115,10 +130,9 @@ def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
             row["model"],
             *counts,
             *scores,
-            *(escape(interval(row[f"skill_{name}"])) for name in ("climatology", "random_walk", "momentum")),
-            number(row["null_p"], ".3f"),
-            number(row["claim_null_p"], ".3f"),
-            number(row["best_of_n_p"], ".3f"),
+            *(escape(interval(row[f"skill_{name}"])) for name in BASELINE_WORDS),
+            *(number(row[name], ".3f") for name in ("null_p", "claim_null_p", "best_of_n_p")),
+            row["grade"],
         )
     return table
 
@@ -127,12 +141,23 @@ def verification_page(rows: Sequence[dict[str, Any]]) -> Group:
     """The table, and what its p-values are worth; then what was left of each model without a cycle, or without a block."""
     tries = rows[0]["trials"]
     note = (
-        f"Null p: of every rotation of outcomes. Best of all p: as the best of what was judged here, of {tries} tries ever counted."
+        f"Null p: of every rotation of outcomes. Best of N p: as the best of what was judged here; {tries} tries were ever counted."
     )
-    parts: list[RenderableType] = [verification_table(rows), Text(note, style="dim")]
+    parts: list[RenderableType] = [verification_table(rows), Text(drift_note(rows[0])), Text(note, style="dim")]
     if "ablation" in rows[0]:
         parts += [left_out_table(rows), ablation_table(rows)]
     return Group(*parts)
+
+
+def drift_note(row: dict[str, Any]) -> str:
+    """The drift score, which is the same for all models."""
+    drift = row["drift"]
+    if drift is None:
+        return "Drift score: none for this outcome."
+    return (
+        f"Drift score of small caps, volume and liquidity: p {drift['p']:.3f} over {drift['shifts']} circular shifts of "
+        f"{drift['weeks']} weeks, about {drift['independent']} of them independent. Nothing in it is fitted."
+    )
 
 
 def left_out_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -166,7 +191,8 @@ def fetch_table(report: FetchReport) -> Group:
     for line in report.lines:
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in line.dropped.items() if count)
         table.add_row(escape(line.label), f"{line.received:,}", f"{line.new:,}", escape(dropped) or "–")
-    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings))
+    covered = [Text(report.coverage, style="dim")] if report.coverage else []
+    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *covered)
 
 
 def training_page(report: TrainReport) -> Group:
@@ -186,14 +212,13 @@ def training_page(report: TrainReport) -> Group:
 def comparison_page(rows: Sequence[dict[str, Any]]) -> Group:
     """Tracked runs at each horizon on the days all of them forecast, each paired with the first."""
     table = Table("run", "model", "version", "trained", "days", "n", "Brier", "log", "AUC", box=None, pad_edge=False)
-    for name in ("skill against climatology", "Brier gain over the first", "log gain", "null p", "HAC p"):
+    for name in ("skill against climatology", "Brier gain over the first", "log gain", "HAC p"):
         table.add_column(name)
     for row in sorted(rows, key=lambda row: row["horizon"]):
         about = (row["run_id"][:8], row["model"], row["version"] or "–", row["trained_as_of"], str(row["horizon"]), str(row["n"]))
         scores = (number(row["brier"], ".4f"), number(row["log_score"], ".3f"), number(row["auc"], ".2f"))
         gains = [escape(interval(gain, ".4f")) if gain else "–" for gain in (row["brier_difference"], row["log_difference"])]
-        chance = [number(row[name], ".3f") for name in ("shift_null_p", "diebold_mariano_p")]
-        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), *gains, *chance)
+        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), *gains, number(row["diebold_mariano_p"], ".3f"))
     return Group(market_banner(rows[0]["market"]), table, *comparison_notes(rows))
 
 
@@ -209,7 +234,7 @@ def comparison_notes(rows: Sequence[dict[str, Any]]) -> Iterable[Text]:
     if left_out:
         yield Text(f"Only days that all runs forecast count: {left_out} forecasts were left out.", style="yellow")
     if not all(row["same_snapshot"] for row in rows):
-        yield Text("Not all runs saw the same data: they agree on every outcome, but rotations can't be paired.", style="yellow")
+        yield Text("Not all runs saw the same data: they agree on every outcome.", style="yellow")
 
 
 def status_page(facts: dict[str, Any]) -> Group:
@@ -241,7 +266,7 @@ def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
     """Who scores this market, and what it is worth."""
     if champion is None:
         return Text("No champion: run `altrally train`.")
-    about = f"v{champion['version']}{' (unproven)' if champion['unproven'] else ''}: {champion['label']}"
+    about = f"v{champion['version']} ({champion['grade']}): {champion['label']}"
     if champion["market"] != market:
         about += f" on the {champion['market']} market, so it doesn't score this one"
     return Text(f"champion {champion['name']} {about}, trained on {champion['trained_as_of']}. {champion['sentence']}")

@@ -9,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from altrally import clock
 from altrally.api import place_of
 from altrally.ledger import Ledger, head_file, rebuild
 from altrally.mirror import mirror
@@ -52,7 +53,7 @@ class Finding:
 
 def repair(home: Home) -> list[Finding]:
     """Check every file of a home, and mend what can be mended; what another process is at work in is left to it."""
-    checks = (stale_files, store, tries, runs, works, ledger, state)
+    checks = (stale_files, store, clock_of_store, tries, runs, works, ledger, state)
     return [finding for check in checks for finding in found_by(check, home)]
 
 
@@ -117,6 +118,18 @@ def store(home: Home) -> Iterator[Finding]:
     if why:
         aside = set_aside(home.store)
         yield Finding(str(home.store), why, f"moved to {aside.name}", fetch_again(home, market))
+
+
+def clock_of_store(home: Home) -> Iterator[Finding]:
+    """No row says that it was fetched after this moment."""
+    if not home.store.exists():
+        return
+    moment = clock.now()
+    with Store.open(home.store) as opened:
+        count = opened.redate(moment)
+    if count:
+        done = f"dated as fetched on {moment:%Y-%m-%d}: known by then, and no later"
+        yield Finding(str(home.store), f"{count} rows were stored under a clock that was ahead", done, None)
 
 
 def runs(home: Home) -> Iterator[Finding]:

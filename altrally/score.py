@@ -3,15 +3,15 @@
 This module can't see the outcome: base rates, skill and the draws behind the intervals come from what was saved at training.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from features.builder import COMPOSITE_LOOKBACK, Matrix, build, matrix
-from features.composites import LAGGED
 from features.registry import BLOCKS, FEATURES
+from sources.coverage import LATELY, coverage, require_coverage
 from sources.errors import BadInput, GateClosed
 from sources.gates import freshness, last_known, require
 from sources.series import COIN_PRICE
@@ -21,7 +21,9 @@ from sources.target import ALTCOINS, Target, judged_horizon, target_of
 if TYPE_CHECKING:  # scikit-learn is imported with the champion, while the features are built
     from models.registry import Champion
 
-INTERVAL = (0.05, 0.95)
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+MOST_DAYS = 730
+"""The law is not asked about more than two years."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,37 @@ class Driver:
 
 
 @dataclass(frozen=True)
+class Edge:
+    """What the law of the answer rests on, both daily: the tilt λ (a Sharpe ratio) and the volatility σ."""
+
+    tilt: float
+    volatility: float
+
+
+@dataclass(frozen=True)
+class HighestClose:
+    """The highest close within `days`, as a rise over today's: P(rise ≥ x) at the curve's rises x, and its quantiles by level."""
+
+    days: int
+    probability: list[float]
+    quantiles: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The whole answer of a model with a law: rises x, and the highest close of each horizon."""
+
+    rises: list[float]
+    horizons: list[HighestClose]
+
+
+@dataclass(frozen=True)
 class Score:
     """A forecast as issued; `to_json` is the contract other programs read.
 
-    `refit` is the first day that the refit of the walk-forward answers for which answered here; None for the final model.
+    `refit` is the first day that the refit of the walk-forward answers for which answered here; None for the final model. `edge`
+    and `curve` are None where the model has no law; `question`: another rise or horizon was asked than the champion's own;
+    `configuration` names all that decides the model's forecasts but data and code.
     """
 
     as_of: str
@@ -62,11 +91,16 @@ class Score:
     in_sample: bool
     freshness: list[dict[str, Any]]
     refit: str | None = None
+    edge: Edge | None = None
+    curve: Curve | None = None
+    question: bool = False
+    configuration: str = ""
+    coverage_warning: str | None = None
 
     @property
     def neutral_blocks(self) -> list[str]:
         """The blocks of the inputs that are missing and read as neutral."""
-        return list(dict.fromkeys(LAGGED.get(name, name) for name in self.neutral))
+        return list(dict.fromkeys(self.neutral))
 
     @property
     def target(self) -> Target:
@@ -96,12 +130,16 @@ def require_past(as_of: pd.Timestamp, now: pd.Timestamp) -> None:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot that names it, how fresh it was."""
+    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot that names it, how fresh it was.
+
+    `thin`: a warning where too little of the altcoin market has a price.
+    """
 
     as_of: pd.Timestamp
     row: Matrix
     snapshot: str
     freshness: list[dict[str, Any]]
+    thin: str | None = None
 
 
 def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Inputs:
@@ -110,37 +148,97 @@ def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -
     row = matrix(table, pd.DatetimeIndex([as_of]))
     verdicts = freshness(store, as_of)
     require(verdicts, [COIN_PRICE.name])
+    thin = require_coverage(coverage(store, as_of, as_of - LATELY))
     if row.X["altcoin_volatility"].isna().all():
         raise GateClosed(
             f"The {target.subject} is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
         )
-    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts])
+    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts], thin)
 
 
-def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False) -> Score:
-    """The champion's forecast from what was known.
+@dataclass(frozen=True)
+class Question:
+    """Another question to the champion's law: a move (0.5 is 50 %) and days ahead; None: the champion's own."""
+
+    rise: float | None = None
+    days: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse days that have no answer."""
+        if self.days is not None and not 1 <= self.days <= MOST_DAYS:
+            raise BadInput(f"--days {self.days} is not a number of days from 1 to {MOST_DAYS}.")
+
+    def of(self, target: Target) -> Target:
+        """The target that asks it. Raises BadInput where the rise can't be asked."""
+        try:
+            asked = target.asking(move=self.rise)
+        except BadInput as error:
+            raise BadInput(str(error).replace("--threshold", "--rise")) from None
+        return asked if self.days is None else replace(asked, horizons=(self.days,))
+
+
+OWN_QUESTION = Question()
+
+
+def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, question: Question = OWN_QUESTION) -> Score:
+    """The champion's forecast from what was known, or its law's answer to another `question`.
 
     A day the champion was trained past is answered by the walk-forward fold that covers it, or refused; with `in_sample` by the
-    final model, saying so (STATISTICS 1).
+    final model, saying so (STATISTICS 1). Raises Refused where the champion has no law for a question.
     """
     card, last = champion.card, pd.Timestamp(champion.card.last_label_end)
     model, fold = champion.forecaster.model_for(inputs.as_of, last, in_sample=in_sample)
-    X = inputs.row.X[card.columns]
     learnt = card if fold is None else card.folds[fold]
+    target, base_rates = question.of(card.target), learnt.base_rates
+    if target != card.target:
+        model = model.asking(target.rise, target.horizons)
+        base_rates = [float(rate) for rate in model.base_rates_]
+    X, horizons = inputs.row.X[card.columns], list(target.horizons)
     return Score(
         as_of=f"{inputs.as_of:%Y-%m-%d}",
         market=card.market,
         snapshot=inputs.snapshot,
         model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
-        outcome=card.outcome,
-        horizons=horizon_forecasts(model, X, card.horizons, learnt.base_rates),
+        outcome=target.told,
+        horizons=horizon_forecasts(model, X, horizons, base_rates),
         skill=card.skill,
-        drivers=drivers(model, X, learnt.means, card.horizons),
+        drivers=drivers(model, X, learnt.means, horizons),
         neutral=neutral_inputs(card.columns, inputs.row),
         in_sample=fold is None and inputs.as_of <= last,
         freshness=inputs.freshness,
         refit=None if fold is None else card.folds[fold].test_start,
+        edge=edge_of(model, X),
+        curve=curve_of(model, X),
+        question=target != card.target,
+        configuration=card.configuration,
+        coverage_warning=inputs.thin,
     )
+
+
+def edge_of(model: Any, X: pd.DataFrame) -> Edge | None:
+    """The tilt and volatility that a model with a law answers from; None where it has none."""
+    if not hasattr(model, "edge"):
+        return None
+    tilt, volatility = model.edge(X)
+    return Edge(float(tilt[0]), float(volatility[0])) if np.isfinite(volatility[0]) else None
+
+
+def curve_of(model: Any, X: pd.DataFrame) -> Curve | None:
+    """How high the close may go within each horizon; None where the model has no law, or speaks of the close at the horizon."""
+    if getattr(model, "terminal", True):
+        return None
+    from models.law import RISES, quantiles_of_highest
+
+    curves = model.curve(X)[0].T
+    each = [
+        HighestClose(
+            int(days),
+            [float(p) for p in curve],
+            dict(zip(map(str, QUANTILES), quantiles_of_highest(curve, RISES, QUANTILES), strict=True)),
+        )
+        for days, curve in zip(model.horizons, curves, strict=True)
+    ]
+    return Curve([float(rise) for rise in RISES], each)
 
 
 def neutral_inputs(columns: list[str], row: Matrix) -> list[str]:
@@ -151,10 +249,10 @@ def neutral_inputs(columns: list[str], row: Matrix) -> list[str]:
 def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rates: list[float]) -> list[HorizonForecast]:
     """Point, interval and base rate for each horizon."""
     point = model.predict(X)[0]
-    low, high = np.quantile(model.predict_draws(X)[:, 0, :], INTERVAL, axis=0)
+    low, high = model.interval(X)
     return [
         HorizonForecast(days, float(p), float(lo), float(hi), float(base))
-        for days, p, lo, hi, base in zip(horizons, point, low, high, base_rates, strict=True)
+        for days, p, lo, hi, base in zip(horizons, point, low[0], high[0], base_rates, strict=True)
     ]
 
 
@@ -171,8 +269,8 @@ def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list
 
 
 def block_of(column: str) -> str:
-    """The block a column belongs to: a composite is one, or was one a while ago."""
-    return column if column in BLOCKS else LAGGED.get(column) or FEATURES[column].block
+    """The block a column belongs to: a composite is one."""
+    return column if column in BLOCKS else FEATURES[column].block
 
 
 def blocks_of(columns: list[str]) -> dict[str, list[int]]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from altrally.ledger import BACKTEST, IN_SAMPLE, LIVE, OUTCOME, SCORE, Ledger, Line, canonical
+from altrally.live_evidence import live_rows
 from features.targets import load_target_index
 from sources.errors import BadInput
 from sources.series import COIN_PRICE
@@ -54,7 +56,8 @@ def forecasts(lines: Iterable[Line]) -> pd.DataFrame:
     issued: list[dict[str, Any]] = []
     came: list[dict[str, Any]] = []
     for line in lines:
-        (issued if line.kind == SCORE else came).extend(rows_of(line))
+        if line.kind in (SCORE, OUTCOME):
+            (issued if line.kind == SCORE else came).extend(rows_of(line))
     table = pd.DataFrame(issued, columns=list(ISSUED)).astype(ISSUED)
     table["judged"] = ~table.duplicated(["record", *EVENT]) & (table["record"] != IN_SAMPLE)
     return table.merge(pd.DataFrame(came, columns=list(CAME)).astype(CAME), on=list(EVENT), how="left")
@@ -147,7 +150,7 @@ def overdue(table: pd.DataFrame, until: pd.Timestamp) -> pd.DataFrame:
     return table[table["event"].isna() & (known <= until)]
 
 
-def told(ledger: Ledger, until: pd.Timestamp) -> dict[str, Any]:
+def told(ledger: Ledger, market: str, until: pd.Timestamp) -> dict[str, Any]:
     """The track record as the command line tells it."""
     table, head = forecasts(ledger.lines()), ledger.verify()
     issued = table.drop_duplicates("line")
@@ -159,8 +162,9 @@ def told(ledger: Ledger, until: pd.Timestamp) -> dict[str, Any]:
         "head": head.hash,
         "forecasts": {record: int(counts.get(record, 0)) for record in (LIVE, BACKTEST, IN_SAMPLE)}
         | {"repeated": len(issued) - int(counts.sum())},
-        "outcomes": head.lines - len(issued),
+        "outcomes": sum(1 for _ in ledger.of_kinds(OUTCOME)),
         "records": records(table, until),
+        "evidence": [asdict(row) for row in live_rows(ledger, market)],
     }
 
 

@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from altrally.issue import card_of, card_or_none, issue
-from altrally.ledger import Ledger, Line, put_whole
+from altrally.ledger import LIVE, Ledger, Line, put_whole
+from altrally.live_evidence import record_weeks
 from altrally.notices import Crossing, crossed, stale_notice
-from altrally.score import default_as_of, last_complete_day
+from altrally.score import Inputs, default_as_of, inputs_known, last_complete_day
 from altrally.settings import Home
+from altrally.shadows import record_shadows
 from altrally.track_record import resolve
 from models.card import Card
 from models.catalog import MODELS
@@ -144,7 +146,9 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
         ledger.verify()
         at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
         learnt: list[str] = tried(troubles, [], learn_first, at)
-        line = tried(troubles, None, forecast, at)
+        line, inputs = tried(troubles, Forecast(None, None), forecast, at)
+        if line is not None:
+            tried(troubles, None, forecast_shadows, at, line, inputs)
         if watch.page and line is not None:
             warnings += tried(troubles, [], write_page, at, line)
         learnt = learnt or tried(troubles, [], learn_when_due, at)
@@ -186,17 +190,33 @@ def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[st
                 raise
             troubles.append(str(error))
             return 0, []
-    return sum(line.new for line in report.lines), report.warnings
+    troubles += report.gone
+    return sum(line.new for line in report.lines), [line for line in report.warnings if line not in report.gone]
 
 
-def forecast(at: Standing) -> Line:
+class Forecast(NamedTuple):
+    """The line of the day's forecast (None where there is none), and what it was made from where it was issued in this round."""
+
+    line: Line | None
+    inputs: Inputs | None
+
+
+def forecast(at: Standing) -> Forecast:
     """The forecast of the day, issued unless the ledger holds one: one line a day, whatever was trained or fetched since."""
-    said = at.ledger.forecast_of(at.as_of, at.target)
-    if said is not None:
-        return said
+    recorded = at.ledger.forecast_of(at.as_of, at.target)
+    if recorded is not None:
+        return Forecast(recorded, None)
     at.progress("forecasting", 0, 0)
     issued = issue(at.home, at.store, at.as_of, at.now, at.target)
-    return next(at.ledger.lines(issued.entry.number))
+    return Forecast(next(at.ledger.lines(issued.entry.number)), issued.inputs)
+
+
+def forecast_shadows(at: Standing, line: Line, inputs: Inputs | None) -> None:
+    """Record what the other models say of the day, once, beside a live forecast."""
+    if line.record != LIVE or at.ledger.has_shadows(at.as_of, at.target):
+        return
+    inputs = inputs or inputs_known(at.store, at.as_of, at.target)
+    record_shadows(at.home, at.ledger, card_of(at.home, at.target), inputs, at.now)
 
 
 def write_page(at: Standing, line: Line) -> list[str]:
@@ -249,8 +269,10 @@ def settings_of(at: Standing) -> TrainSettings:
     card = card_or_none(at.home, at.target)
     if card is None:
         return TrainSettings(at.target)
-    models = tuple(dict.fromkeys([card.model, *(name for name in last_models(at.place.uri, card) if name in MODELS)]))
-    return TrainSettings(card.target, models=models, draws=card.draws)
+    names = [card.model, *last_models(at.place.uri, card)]
+    if not set(names) <= set(MODELS):  # a home of an earlier version: train what there is now
+        return TrainSettings(card.target, draws=card.draws)
+    return TrainSettings(card.target, models=tuple(dict.fromkeys(names)), draws=card.draws)
 
 
 def last_models(tracking_uri: str, card: Card) -> list[str]:
@@ -265,6 +287,7 @@ def settle(at: Standing) -> int:
     """Record what came of forecasts; how many outcomes. Lines whose forecasts all have theirs are not read again."""
     state = read_state(at.home, at.target)
     resolved = resolve(at.ledger, at.store, until=at.as_of, now=at.now, since=state.open_from)
+    record_weeks(at.ledger, at.store, at.target, until=at.as_of, now=at.now)
     if resolved.open_from != state.open_from:
         write_state(at.home, at.target, replace(state, open_from=resolved.open_from))
     return resolved.new

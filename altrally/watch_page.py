@@ -24,7 +24,7 @@ def said(forecast: dict[str, Any] | None) -> Iterator[RenderableType]:
         return
     yield outcome_text(target_of(forecast["outcome"], [row["days"] for row in forecast["horizons"]]))
     yield probability_table([HorizonForecast(**row) for row in forecast["horizons"]])
-    yield Text(f"Skill has {'' if forecast['skill_shown'] else 'not '}been shown; `altrally score` says by how much.")
+    yield Text(f"Skill: {forecast.get('grade') or 'not shown'}. `altrally score` says what that rests on.")
     yield Text(f"Line {forecast['line']} of the ledger, issued {forecast['issued_at']}.", style="dim")
 
 

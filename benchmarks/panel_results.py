@@ -1,6 +1,6 @@
 """The panel and what following would have meant, as the tables of docs/panel.md and docs/following.md.
 
-    python benchmarks/panel_results.py HOME [--model hazard] [--trials 69] [--figures DIR]
+    python benchmarks/panel_results.py HOME [--model pool] [--trials 195] [--figures DIR]
 
 Reads the store of HOME, walks forward with the whole ladder and prints Markdown; with --figures it draws every picture too.
 """
@@ -37,8 +37,8 @@ def main() -> None:
     """Measure, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("home", type=Path)
-    parser.add_argument("--model", default="hazard")
-    parser.add_argument("--trials", type=int, default=69)
+    parser.add_argument("--model", default="pool")
+    parser.add_argument("--trials", type=int, default=195)
     parser.add_argument("--figures", type=Path)
     typed = parser.parse_args()
     with Store.open(typed.home / "store.duckdb", read_only=True) as store:

@@ -13,7 +13,7 @@ from altrally.power_page import needed_sentence, size_sentence
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
-OURS = {"shift": "shift p", "claim": "claim's p", "best_of_n": "best-of-N p", "shown": "skill shown"}
+OURS = {"drift": "drift score", "history": "history supports it", "live": "shown live"}
 USUAL = {
     "auc": "AUC above 0.5, weeks as independent",
     "diebold_mariano": "Diebold–Mariano, HAC",
@@ -34,14 +34,15 @@ def skill(part: Mapping[str, Any]) -> str:
 
 def table(report: Mapping[str, Any], tests: Mapping[str, str]) -> str:
     """Rows of lengths, strengths and inputs; columns of tests."""
-    head = ["years", "strength", "inputs", "markets", "mean skill", *tests.values()]
+    head = ["years", "strength", "inputs", "markets", "skill against volatility", "against climatology", *tests.values()]
     rows = [
         [
             row["years"],
             f"{row['strength']:g}",
             row["inputs"],
             row["markets"],
-            skill(row["skill"]),
+            skill(row["skill"]["volatility"]),
+            skill(row["skill"]["climatology"]),
             *(share(row[test]) for test in tests),
         ]
         for row in report["cells"]
@@ -54,7 +55,7 @@ def results(report: Mapping[str, Any]) -> str:
     needed = "\n".join(f"- {needed_sentence(row)}" for row in report["years_needed"])
     parts = (
         f"Study `{report['configuration']}`, seed {report['seed']}, coins {report['lag_weeks']} weeks behind liquidity.",
-        "The project's tests:",
+        "The grades:",
         table(report, OURS),
         "\n".join([*(f"- {size_sentence(row)}" for row in report["size_kept"]), needed]).strip(),
         "Tests that are usual, on the same markets:",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from features import breadth, breakout, crypto_state, ladder, liquidity, volume  # noqa: F401  (importing declares their features)
-from features.composites import LAG_LAST, WINDOW, composites, lagged
+from features.composites import WINDOW, composites
 from features.kernels import REACH_BACK, DayNumbers, Floats, carried, day_numbers
 from features.registry import Derived, Feature, Input
 from features.targets import features_of
@@ -17,8 +17,8 @@ from sources.reading import Reader
 from sources.series import Panel, Series
 from sources.target import ALTCOINS, Target
 
-COMPOSITE_LOOKBACK = pd.Timedelta(days=2 * WINDOW + LAG_LAST)
-"""A composite rests on this much of the grid before it: z-scores over three years, standardised over three more, and the lag."""
+COMPOSITE_LOOKBACK = pd.Timedelta(days=2 * WINDOW)
+"""A composite rests on this much of the grid before it: z-scores over three years, standardised over three more."""
 
 THREADS = 2
 """Reading and array maths release the interpreter; each input and formula is done whole in one thread, so the bits are the same."""
@@ -32,10 +32,7 @@ Frames = Mapping[Series | Panel, pd.DataFrame]
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """What was known at the end of each UTC day up to `as_of`: days × features and days × composites, missing as NaN.
-
-    The composites are the blocks, then those of `features.composites.LAGGED`.
-    """
+    """What was known at the end of each UTC day up to `as_of`: days × features and days × composites, missing as NaN."""
 
     as_of: pd.Timestamp
     features: pd.DataFrame
@@ -58,8 +55,7 @@ def build(store: Reader, as_of: pd.Timestamp, *, start: pd.Timestamp, target: Ta
     days = pd.date_range(pd.Timestamp(start).normalize(), pd.Timestamp(as_of).normalize(), unit="us", name="day")
     features = list(features_of(target).values())
     values = compute(features, load(store, features, as_of, days[0]), days)
-    blocks = composites(values, features)
-    return FeatureTable(days[-1], values, pd.concat([blocks, lagged(blocks)], axis=1))
+    return FeatureTable(days[-1], values, composites(values, features))
 
 
 def matrix(table: FeatureTable, days: pd.DatetimeIndex) -> Matrix:
@@ -93,7 +89,7 @@ def _first_day(source: Series | Panel, start: pd.Timestamp, days: list[int | Non
 
 def _load(store: Reader, source: Series | Panel, as_of: pd.Timestamp, first: pd.Timestamp | None) -> pd.DataFrame:
     if isinstance(source, Panel):
-        return store.read_panel(source, as_of, first)
+        return store.read_panel(source, as_of, first, on_time=True)
     if source.revised and not store.has_vintages(source):
         raise RevisedWithoutVintages(
             f"{source.name} is revised after its release and the store has only its last version; "

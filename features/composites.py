@@ -14,20 +14,6 @@ SD_FLOOR = 0.1
 """Of a composite, in units of its members' z-scores."""
 
 
-LAGGED = {"liquidity_lagged": "liquidity"}
-"""Composites as they were a while ago, and the block each belongs to."""
-
-LAG_FIRST, LAG_LAST = 5 * 7, 16 * 7
-"""From so many days ago to so many: liquidity is said to need one to four months to reach coins."""
-
-
-def lagged(blocks: pd.DataFrame) -> pd.DataFrame:
-    """Days × names of `LAGGED`: the mean of each block from 16 to 5 weeks ago, half of those days at least. blocks: every day."""
-    days = LAG_LAST - LAG_FIRST + 1
-    then = blocks.shift(LAG_FIRST).rolling(days, min_periods=days // 2).mean()
-    return pd.DataFrame({name: then[block] for name, block in LAGGED.items()}, index=blocks.index)
-
-
 def trailing_z(data: pd.DataFrame, sd_floor: pd.Series) -> pd.DataFrame:
     """Distance from the mean of the past three years in their standard deviations, today's among them, at most ±3.
 

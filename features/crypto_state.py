@@ -1,4 +1,4 @@
-"""What crypto itself already shows. No formula reaches back more than 252 days: the shift null counts on it (STATISTICS 3)."""
+"""What crypto itself already shows. No formula of a composite reaches back more than 252 days: the shift null counts on it."""
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,7 @@ MONTH, LEAST_OF_MONTH = 30, 20  # days
 QUARTER, LEAST_OF_QUARTER = 90, 60
 HALF_YEAR, LEAST_OF_HALF_YEAR = 180, 120
 LONGEST, LEAST_OF_LONGEST = 252, 168
+HALF_LIVES = (22, 66, 198, 594)
 TREND = 50
 BTC_SYMBOL = "BTC"
 CAPITULATION_SD, CAPITULATION_VOLUME = 2.0, 1.25
@@ -87,6 +88,26 @@ def altcoin_volatility(level: pd.Series) -> pd.Series:
     ALTCOIN_INDEX,
     block="crypto_state",
     sign=0,
+    unit="daily log standard deviation",
+    rationale="Models that start from volatility read it: short memories follow the market, long ones keep it from overreacting.",
+    lookback=None,
+    low=0,
+    reference="Corsi (2009), A simple approximate long-memory model of realized volatility",
+)
+def blended_volatility(level: pd.Series) -> pd.Series:
+    """Root of the mean of four exponentially weighted variances of the altcoin index's log returns, no mean taken off.
+
+    Half-lives of 22, 66, 198 and 594 days; a day without a return says nothing.
+    """
+    squared = log_return(level) ** 2
+    variances = [squared.ewm(halflife=days, min_periods=LEAST_OF_QUARTER).mean() for days in HALF_LIVES]
+    return np.sqrt(sum(variances, start=0 * squared) / len(HALF_LIVES))
+
+
+@feature(
+    ALTCOIN_INDEX,
+    block="crypto_state",
+    sign=0,
     unit="log return",
     rationale="The momentum baseline reads it.",
     lookback=QUARTER,
@@ -115,7 +136,7 @@ def altcoin_month_return(level: pd.Series) -> pd.Series:
     block="crypto_state",
     sign=0,
     unit="simple return",
-    rationale="The persistence baseline reads it: at 0.30 a rally is already on.",
+    rationale="Weeks in which a rally is already on, 0.30 or more, are judged apart from onsets.",
     lookback=QUARTER,
     low=0,
 )

@@ -5,6 +5,7 @@ import pandas as pd
 from features.kernels import alike, change, log, log_change, log_return, mapped, middle, moving_mean
 from features.registry import feature
 from sources.series import (
+    BAA_SPREAD,
     CURVE,
     DOLLAR,
     FED_ASSETS,
@@ -126,6 +127,20 @@ def high_yield_spread_change(spread: pd.Series) -> pd.Series:
 )
 def investment_grade_spread_change(spread: pd.Series) -> pd.Series:
     """Change of the investment-grade option-adjusted spread over 13 weeks."""
+    return change(spread, weeks=QUARTER)
+
+
+@feature(
+    BAA_SPREAD,
+    block="liquidity",
+    sign=-1,
+    unit=POINTS,
+    rationale="Stands in for the investment-grade spread, of which the public source gives away three rolling years only.",
+    lookback=QUARTER_LOOKBACK,
+    stands_in_for="investment_grade_spread_change",
+)
+def baa_spread_change(spread: pd.Series) -> pd.Series:
+    """Change of Moody's Baa corporate yield less the ten-year Treasury's over 13 weeks."""
     return change(spread, weeks=QUARTER)
 
 

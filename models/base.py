@@ -1,10 +1,12 @@
 """What every model shares: inputs (n, p) and outcomes (n, K) in, probabilities (n, K) out."""
 
 from abc import ABC, abstractmethod
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
@@ -14,6 +16,9 @@ from sources.errors import Refused
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+OVERLAP = 60 / 7
+"""About so many neighbouring weekly rows share one outcome of 60 days and count as one."""
 
 
 class HorizonModel(BaseEstimator, ABC):
@@ -32,6 +37,9 @@ class HorizonModel(BaseEstimator, ABC):
     ordered: bool = True
     slow: bool = False
     """Whether one fit takes so long that many are better spread over processes."""
+
+    has_draws: bool = True
+    """Whether intervals come from refits under bootstrap weightings, as `fit_draws` makes them."""
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from rows X (n, p) with outcomes y (n, K); `sample_weight` (n,) not negative. Earlier draws are forgotten."""
@@ -63,6 +71,22 @@ class HorizonModel(BaseEstimator, ABC):
             raise Refused(f"This {type(self).__name__} was saved without refits, so its probabilities have no interval.")
         return self._forecast(self._rows(X), self.parameter_draws_, self.base_rate_draws_)
 
+    def interval(self, X: ArrayLike, coverage: float = 0.90) -> tuple[Floats, Floats]:
+        """Limits (n, K) that hold `coverage` of what isn't known of the parameters: by default the quantiles of the refits."""
+        low, high = np.quantile(self.predict_draws(X), [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
+        return low, high
+
+    def asking(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
+        """This fitted model, answering another rise or other horizons (days; None: its own). Raises Refused: it has no law."""
+        raise Refused(
+            f"{type(self).__name__} answers only what it was trained on. Models with a law answer any rise and any number of days: "
+            "volatility, random_walk, passage and pool."
+        )
+
+    def at(self, day: pd.Timestamp) -> Self:
+        """This model as it stood at the end of `day`; only one that learns from day to day differs."""
+        return self
+
     def __sklearn_tags__(self) -> Tags:
         """Missing inputs are allowed, outcomes are required and may have several columns."""
         tags = super().__sklearn_tags__()
@@ -82,6 +106,12 @@ class HorizonModel(BaseEstimator, ABC):
     def _usable(self, inputs: Floats) -> Bools:
         """Rows (n,) that hold all the model reads."""
         return np.logical_not(np.isnan(inputs).any(axis=1))
+
+    def without_draws(self) -> Self:
+        """A copy without refits: it answers, and takes little room."""
+        other = copy(self)
+        other._forget_draws()
+        return other
 
     def _forget_draws(self) -> None:
         for draws in ("parameter_draws_", "base_rate_draws_"):

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from models.base import HorizonModel
 from models.boosted import Boosted
 from models.climatology import Climatology
-from models.combination import Combination
 from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
-from models.hazard_beyond_volatility import HazardBeyondVolatility
-from models.hazard_signed import SignedHazard
 from models.logit import RidgeLogit
-from models.probit import Probit
+from models.passage import Passage
+from models.pool import Pool
 from models.random_walk import RandomWalk
-from models.random_walk_fitted import RandomWalkFitted
+from models.volatility import Volatility
 from sources.errors import Refused, UnknownName
 from sources.target import ALTCOINS, KINDS, Target
 
@@ -22,8 +20,10 @@ FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS
 COMPOSITES = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
 CLAIM = tuple(block for block in COMPOSITES if block != "crypto_state")
 """The blocks the claim speaks of; crypto's own state isn't one."""
-LAGGED_LIQUIDITY = tuple("liquidity_lagged" if name == "liquidity" else name for name in COMPOSITES)
-RISEN = 0.30
+
+SIGMA, SIGMA_90 = "blended_volatility", "altcoin_volatility"
+"""Daily volatility of the index: blended of four memories, and over the past 90 days."""
+
 BREAKOUT_DAYS = 90
 ALTSEASON_SHARE = 0.75
 
@@ -60,31 +60,7 @@ class ModelSpec:
 
 def default_model(kind: str) -> str:
     """The model that becomes champion of an empty home."""
-    return "hazard" if kind == FIRST_PASSAGE else "logit"
-
-
-def random_walk(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
-    return RandomWalk(threshold, horizons, terminal=kind == TERMINAL)
-
-
-def random_walk_fitted(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
-    return RandomWalkFitted(threshold, horizons, terminal=kind == TERMINAL)
-
-
-def momentum(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
-    return RidgeLogit(standardise=True, ordered=nested(kind))
-
-
-def persistence(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
-    return ConditionalRate(RISEN if kind == RELATIVE else threshold, ordered=nested(kind))
-
-
-def breakout_rule(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
-    return ConditionalRate(BREAKOUT_DAYS, above=False, ordered=nested(kind))
-
-
-def altseason_rule(kind: str, threshold: float, horizons: tuple[int, ...]) -> HorizonModel:
-    return ConditionalRate(ALTSEASON_SHARE, ordered=nested(kind))
+    return "logit" if kind == RELATIVE else "pool"
 
 
 def nested(kind: str) -> bool:
@@ -101,31 +77,40 @@ MODELS: dict[str, ModelSpec] = {
     for spec in (
         ModelSpec(
             "climatology",
-            ("altcoin_volatility",),
+            (SIGMA_90,),
             lambda kind, threshold, horizons: Climatology(ordered=nested(kind)),
             True,
             ANY_KIND,
             "How often it happened before; the column only carries the rows.",
         ),
         ModelSpec(
-            "random_walk", ("altcoin_volatility",), random_walk, True, PRICED, "What volatility alone predicts, without drift."
-        ),
-        ModelSpec(
-            "random_walk_fitted",
-            ("altcoin_volatility",),
-            random_walk_fitted,
+            "volatility",
+            (SIGMA,),
+            lambda kind, threshold, horizons: Volatility(threshold, horizons, terminal=kind == TERMINAL),
             True,
             PRICED,
-            "The random walk, calibrated on its past.",
+            "What volatility alone predicts: no drift, volatility blended of four memories and itself uncertain.",
         ),
-        ModelSpec("momentum", ("altcoin_momentum",), momentum, True, ANY_KIND, "Logit on the altcoin index's 90-day log return."),
         ModelSpec(
-            "persistence", ("rise_from_low",), persistence, True, ANY_KIND, "Base rate while a rally is already on, and while not."
+            "random_walk",
+            (SIGMA_90,),
+            lambda kind, threshold, horizons: RandomWalk(threshold, horizons, terminal=kind == TERMINAL),
+            True,
+            PRICED,
+            "A random walk without drift at the volatility of the past 90 days.",
+        ),
+        ModelSpec(
+            "momentum",
+            ("altcoin_momentum",),
+            lambda kind, threshold, horizons: RidgeLogit(standardise=True, ordered=nested(kind)),
+            True,
+            ANY_KIND,
+            "Logit on the altcoin index's 90-day log return.",
         ),
         ModelSpec(
             "breakout_rule",
             ("days_since_breakout",),
-            breakout_rule,
+            lambda kind, threshold, horizons: ConditionalRate(BREAKOUT_DAYS, above=False, ordered=nested(kind)),
             True,
             ANY_KIND,
             "The article's rule: base rate within 90 days of a Russell 2000 breakout.",
@@ -133,10 +118,26 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "altseason_rule",
             ("altcoin_season",),
-            altseason_rule,
+            lambda kind, threshold, horizons: ConditionalRate(ALTSEASON_SHARE, ordered=nested(kind)),
             True,
             ANY_KIND,
             "The published index's rule: base rate while 75 % of the top 50 beat bitcoin.",
+        ),
+        ModelSpec(
+            "pool",
+            (*COMPOSITES, SIGMA, SIGMA_90),
+            lambda kind, threshold, horizons: Pool(threshold, horizons, terminal=kind == TERMINAL),
+            False,
+            PRICED,
+            "Mixture of passage, volatility, random walk and climatology, weighted by their past forecasts.",
+        ),
+        ModelSpec(
+            "passage",
+            (*COMPOSITES, SIGMA),
+            lambda kind, threshold, horizons: Passage(threshold, horizons, terminal=kind == TERMINAL),
+            False,
+            PRICED,
+            "Volatility with a drift that the composites give, held back by a sceptical prior.",
         ),
         ModelSpec(
             "hazard",
@@ -147,46 +148,6 @@ MODELS: dict[str, ModelSpec] = {
             "Discrete-time hazard on the composites; coherent by construction.",
         ),
         ModelSpec(
-            "hazard_signed",
-            COMPOSITES,
-            lambda kind, threshold, horizons: SignedHazard(),
-            False,
-            PASSAGE,
-            "The hazard with a prior that believes the declared signs.",
-        ),
-        ModelSpec(
-            "hazard_lagged",
-            LAGGED_LIQUIDITY,
-            lambda kind, threshold, horizons: Hazard(),
-            False,
-            PASSAGE,
-            "The hazard on liquidity as it was 5 to 16 weeks before.",
-        ),
-        ModelSpec(
-            "hazard_beyond_volatility",
-            (*COMPOSITES, "altcoin_volatility"),
-            lambda kind, threshold, horizons: HazardBeyondVolatility(threshold, horizons),
-            False,
-            PASSAGE,
-            "The hazard that begins at the random walk's odds and explains only what volatility doesn't.",
-        ),
-        ModelSpec(
-            "boosted",
-            COMPOSITES,
-            lambda kind, threshold, horizons: Boosted(ordered=nested(kind)),
-            False,
-            ANY_KIND,
-            "Gradient boosting on the composites, monotone in each.",
-        ),
-        ModelSpec(
-            "combination",
-            COMPOSITES,
-            lambda kind, threshold, horizons: Combination(ordered=nested(kind)),
-            False,
-            ANY_KIND,
-            "Mean of one-block models, half-way to climatology.",
-        ),
-        ModelSpec(
             "logit",
             COMPOSITES,
             lambda kind, threshold, horizons: RidgeLogit(ordered=nested(kind)),
@@ -195,12 +156,12 @@ MODELS: dict[str, ModelSpec] = {
             "Ridge logit on the composites, one a horizon.",
         ),
         ModelSpec(
-            "probit",
+            "boosted",
             COMPOSITES,
-            lambda kind, threshold, horizons: Probit(ordered=nested(kind)),
+            lambda kind, threshold, horizons: Boosted(ordered=nested(kind)),
             False,
             ANY_KIND,
-            "Probit on the composites without a prior, one a horizon, as recessions are forecast.",
+            "Gradient boosting on the composites, monotone in each.",
         ),
     )
 }

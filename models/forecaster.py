@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
 from models.base import Floats, HorizonModel
-from sources.errors import Refused
+from sources.errors import BadInput, Refused
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,29 @@ class FoldModel:
     end: pd.Timestamp
 
 
+RISE, DAYS = QUESTION_COLUMNS = "rise", "days"
+"""Optional columns of a served request: another rise (0.3 is 30 %), and a horizon in days."""
+
+
 class Forecaster(BaseEstimator):
     """A fitted model with the fold models of its walk-forward; build it with `assemble`.
 
     `model_` is the final model and answers `predict`; `fold_models_`, `fold_starts_` and `fold_ends_` (ISO days) are one a fold.
+    `neutral_` are the positions of columns that are read as 0 where they are missing.
     """
 
-    def predict(self, X: ArrayLike) -> Floats:
-        """Probabilities (n, K) of the final model."""
-        return self.model_.predict(X)
+    def predict(self, X: Any) -> Floats:
+        """Probabilities (n, K) of the final model; of rows that ask for their own `days` (n, 1).
+
+        A table may hold the columns `rise` and `days`, where the model has a law: another rise, another horizon, row by row. Raises
+        Refused where it has none, BadInput where only some rows ask for days.
+        """
+        columns = [name for name in QUESTION_COLUMNS if name in getattr(X, "columns", ())]
+        inputs = self._neutral_filled(X.drop(columns=columns) if columns else X)
+        questions = X[columns].dropna(axis=1, how="all") if columns else None
+        if questions is None or questions.empty:
+            return self.model_.predict(inputs)
+        return answered(self.model_, inputs, questions)
 
     def model_for(
         self, as_of: pd.Timestamp, last_label_end: pd.Timestamp, *, in_sample: bool = False
@@ -40,13 +54,23 @@ class Forecaster(BaseEstimator):
         (STATISTICS 1). Where none does, `in_sample` asks for the final model all the same; without it raises Refused.
         """
         if as_of > last_label_end:
-            return self.model_, None
+            return self.model_.at(as_of), None
         fold = self._fold_covering(as_of)
         if fold is not None:
-            return self.fold_models_[fold], fold
+            return self.fold_models_[fold].at(as_of), fold
         if in_sample:
             return self.model_, None
         raise Refused(self._why_not(as_of, last_label_end))
+
+    def _neutral_filled(self, X: Any) -> Any:
+        """The inputs with 0 where a composite is missing, as `score` reads it."""
+        places = list(getattr(self, "neutral_", []))  # a model saved by an earlier version has none
+        if isinstance(X, pd.DataFrame):
+            return X.fillna({X.columns[place]: 0.0 for place in places})
+        filled = np.array(X, dtype=np.float64)
+        if filled.ndim == 2:
+            filled[:, places] = np.where(np.isnan(filled[:, places]), 0.0, filled[:, places])
+        return filled
 
     def _fold_covering(self, as_of: pd.Timestamp) -> int | None:
         begun = [fold for fold, start in enumerate(self.fold_starts_) if pd.Timestamp(start) <= as_of]
@@ -61,9 +85,23 @@ class Forecaster(BaseEstimator):
         )
 
 
-def assemble(model: HorizonModel, folds: Sequence[FoldModel]) -> Forecaster:
-    """A Forecaster of a fitted final model and its fitted fold models."""
+def answered(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -> Floats:
+    """Answers to questions of each row's own (n, K), or (n, 1) where they name days."""
+    if DAYS in questions and questions[DAYS].isna().any():
+        raise BadInput("Some rows ask for `days` and others don't: give each row its days, or none.")
+    asked = questions.reindex(columns=list(QUESTION_COLUMNS)).astype(np.float64).reset_index(drop=True)
+    parts = []
+    for _, rows in asked.groupby(list(QUESTION_COLUMNS), dropna=False):
+        rise, days = rows.iloc[0]
+        other = model.asking(None if np.isnan(rise) else float(rise), None if np.isnan(days) else (int(days),))
+        parts.append(pd.DataFrame(other.predict(inputs.iloc[rows.index]), rows.index))
+    return np.asarray(pd.concat(parts).sort_index())
+
+
+def assemble(model: HorizonModel, folds: Sequence[FoldModel], neutral: Sequence[int] = ()) -> Forecaster:
+    """A Forecaster of a fitted final model and its fitted fold models; `neutral` columns are read as 0 where missing."""
     forecaster: Any = Forecaster()
+    forecaster.neutral_ = [int(place) for place in neutral]
     forecaster.model_ = model
     forecaster.fold_models_ = [fold.model for fold in folds]
     forecaster.fold_starts_ = [f"{fold.start:%Y-%m-%d}" for fold in folds]

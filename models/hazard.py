@@ -3,10 +3,8 @@
 import numpy as np
 from scipy.special import expit
 
-from models.base import BatchedModel, Bools, Floats, linear
+from models.base import OVERLAP, BatchedModel, Bools, Floats, linear
 from models.newton import INTERCEPT_PENALTY, ridge_logit
-
-OVERLAP = 60 / 7
 
 
 class Hazard(BatchedModel):
@@ -38,30 +36,20 @@ class Hazard(BatchedModel):
 
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         rows, intervals, there = risk_set(outcomes)
-        read, K = self._read(inputs), outcomes.shape[-1]
+        K, own = outcomes.shape[-1], inputs.ndim == 3
         return ridge_logit(
-            np.eye(K)[intervals] if read.ndim == 3 else person_periods(read, rows, intervals, K),
+            np.eye(K)[intervals] if own else person_periods(inputs, rows, intervals, K),
             outcomes[..., rows, intervals],
             weights[:, rows] * there,
-            self._penalty(read.shape[-1], K),
-            own=read[:, rows] if read.ndim == 3 else None,
-            offset=self._known_log_odds(inputs, K)[..., rows, intervals],
+            self._penalty(inputs.shape[-1], K),
+            own=inputs[:, rows] if own else None,
             start=start,
         )
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        read = self._read(inputs)
-        K = parameters.shape[1] - read.shape[-1]
-        log_odds = parameters[:, None, :K] + linear(read, parameters[:, K:])[..., None] + self._known_log_odds(inputs, K)
+        K = parameters.shape[1] - inputs.shape[-1]
+        log_odds = parameters[:, None, :K] + linear(inputs, parameters[:, K:])[..., None]
         return 1 - np.cumprod(1 - expit(log_odds), axis=-1)
-
-    def _read(self, inputs: Floats) -> Floats:
-        """The inputs that have slopes."""
-        return inputs
-
-    def _known_log_odds(self, inputs: Floats, K: int) -> Floats:
-        """Log-odds (…, n, K) of the hazards before anything is learnt."""
-        return np.zeros((*inputs.shape[:-1], K))
 
     def _penalty(self, columns: int, K: int) -> Floats:
         return np.concatenate([np.full(K, INTERCEPT_PENALTY), np.full(columns, self.overlap / self.prior_sd**2)])

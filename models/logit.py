@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from models.base import BatchedModel, Floats, linear
-from models.hazard import OVERLAP
+from models.base import OVERLAP, BatchedModel, Floats, linear
 from models.newton import INTERCEPT_PENALTY, ridge_logit
 
 HARDLY = 1e-12

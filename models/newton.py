@@ -33,7 +33,7 @@ class SharedRows:
     X: Floats
     spread: Floats
 
-    def of(self, problems: slice) -> "SharedRows":
+    def of(self, problems: slice | NDArray[np.intp]) -> "SharedRows":
         """The rows of some problems."""
         return self
 
@@ -60,7 +60,7 @@ class OwnRows:
     shared: Floats
     own: Floats
 
-    def of(self, problems: slice) -> "OwnRows":
+    def of(self, problems: slice | NDArray[np.intp]) -> "OwnRows":
         """The rows of some problems."""
         return OwnRows(self.shared, self.own[:, problems])
 

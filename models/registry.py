@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from models.base import HorizonModel
 from models.card import Card, read_card
 from models.forecaster import Forecaster
 from models.location import EXPERIMENT
-from models.saving import digest, load
+from models.saving import digest, load, load_models
 from sources.addresses import folder_at, read_only, sqlite_file
 from sources.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName
 from sources.reach import require_reachable
@@ -39,8 +40,8 @@ ENVIRONMENT = {
 MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"
 FORECASTS_FILE = "forecasts.parquet"
-ROTATIONS_FILE = "rotations.parquet"
 VERIFICATION_FILE = "verification.json"
+SHADOW_MODELS_FILE, SHADOWS_FILE = "shadows.skops", "shadows.json"
 SQLITE_HEADER = b"SQLite format 3\0"
 CHAMPION_ROWS = """
 SELECT versions.version, versions.run_id, tags.value, models.artifact_location, runs.artifact_uri, coalesce(files.value, '')
@@ -255,6 +256,37 @@ def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict
         with fetched(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
             rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
             return rows
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """A model that forecasts beside the champion: its final fit, the columns it reads, and where it is registered."""
+
+    name: str
+    version: str
+    configuration: str
+    columns: list[str]
+    model: HorizonModel
+
+
+def load_shadows(tracking_uri: str, home: Path, family: str, label: str) -> list[Shadow]:
+    """Every model of the newest finished training of a family's question; none where it kept none.
+
+    Raises Refused where a file isn't the one that was logged, StoreUnusable where the runs can't be read.
+    """
+    with connected(tracking_uri) as client:
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        wanted = f"tags.family = '{family}' and tags.label = '{label}' and tags.shadows != '' and attributes.status = 'FINISHED'"
+        newest = ["attributes.start_time DESC"]
+        runs = [] if experiment is None else client.search_runs([experiment.experiment_id], wanted, max_results=1, order_by=newest)
+        if not runs:
+            return []
+        folder, sha = runs[0].info.artifact_uri, runs[0].data.tags["shadows"]
+        with fetched(folder, SHADOW_MODELS_FILE, home, tracking_uri) as file:
+            models = load_models(file, sha)
+        with fetched(folder, SHADOWS_FILE, home, tracking_uri) as file:
+            told = json.loads(file.read_text(encoding="utf-8"))
+    return [Shadow(**about, model=models[about["name"]]) for about in told]
 
 
 def read_table(file: Path) -> pd.DataFrame:

@@ -1,24 +1,24 @@
 """A Forecaster in a file, and back: skops with an explicit list of types. Pickles are never loaded."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from models.base import HorizonModel
 from models.forecaster import Forecaster
 from sources.errors import Refused
 
 TRUSTED_TYPES: list[str] = [
     "models.boosted.Boosted",
     "models.climatology.Climatology",
-    "models.combination.Combination",
     "models.conditional_rate.ConditionalRate",
     "models.forecaster.Forecaster",
     "models.hazard.Hazard",
-    "models.hazard_beyond_volatility.HazardBeyondVolatility",
-    "models.hazard_signed.SignedHazard",
     "models.logit.RidgeLogit",
-    "models.probit.Probit",
+    "models.passage.Passage",
+    "models.pool.Pool",
     "models.random_walk.RandomWalk",
-    "models.random_walk_fitted.RandomWalkFitted",
+    "models.volatility.Volatility",
 ]
 
 
@@ -31,6 +31,24 @@ def load(path: Path, sha: str) -> Forecaster:
     if not isinstance(forecaster, Forecaster):
         raise Refused(f"{path.name} holds a {type(forecaster).__name__}, not a Forecaster.")
     return forecaster
+
+
+def save_models(models: Mapping[str, HorizonModel], path: Path) -> None:
+    """Write models by name to one file."""
+    import skops.io
+
+    skops.io.dump(dict(models), path)
+
+
+def load_models(path: Path, sha: str) -> dict[str, HorizonModel]:
+    """Read models by name from a file whose SHA-256 must be `sha`. Raises as `load` does."""
+    content = path.read_bytes()
+    if sha256(content).hexdigest() != sha:
+        raise Refused(f"{path.name} isn't the file that was saved: its SHA-256 differs from the registered {sha[:12]}…")
+    models = unpack(content, path.name)
+    if not isinstance(models, dict):
+        raise Refused(f"{path.name} holds a {type(models).__name__}, not models by name.")
+    return models
 
 
 def unpack(content: bytes, name: str) -> object:

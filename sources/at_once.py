@@ -10,6 +10,7 @@ from typing import TypeVar
 from sources.errors import FetchFailed
 from sources.http import Patience
 
+ASKER = "altrally asks"
 Thing = TypeVar("Thing")
 Found = TypeVar("Found")
 
@@ -20,12 +21,14 @@ def answers(
     """Each of `things` with what `ask` returned, or the `FetchFailed` it raised, as they come.
 
     They are asked for in order, `patience.pause` apart, at most `patience.at_once` unanswered at a time. Anything else that is
-    raised is raised here. The threads die with the process: an interruption needn't wait for a source.
+    raised is raised here. All threads have ended once the last answer came; after an interruption they end, in silence, with the
+    request they wait for, and they die with the process: an interruption needn't wait for a source.
     """
     todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
     done: SimpleQueue[tuple[Thing, Future[Found]]] = SimpleQueue()
-    for _ in range(patience.at_once):
-        Thread(target=_work, args=(todo,), daemon=True).start()
+    threads = [Thread(target=_work, args=(todo,), name=ASKER, daemon=True) for _ in range(patience.at_once)]
+    for thread in threads:
+        thread.start()
     come = partial(_next, done)
     waiting = 0
     try:
@@ -38,9 +41,12 @@ def answers(
             patience.sleep(patience.pause)
         for _ in range(waiting):
             yield come()
+        waiting = 0
     finally:
-        for _ in range(patience.at_once):
+        for _ in threads:
             todo.put(None)
+        for thread in threads if not waiting else ():
+            thread.join()
 
 
 def _work(todo: "SimpleQueue[Callable[[], None] | None]") -> None:

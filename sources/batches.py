@@ -18,6 +18,7 @@ class Batch:
     optionally asset_class; a field that is absent leaves what is stored, a missing value says the value is missing.
     `known` is when a first version was known; only rows from source 'alfred' carry one row for each vintage.
     `dropped` counts what the provider left out and why. `of` is the number of batches that share the label, 0 if unknown.
+    `daily`: the provider is asked day by day, so a row that comes later than its release lag says was not known before it came.
     """
 
     label: str
@@ -27,14 +28,16 @@ class Batch:
     universe: str | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
     of: int = 0
+    daily: bool = False
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """One series a provider could not deliver; the others go on."""
+    """One series a provider could not deliver; the others go on. `gone`: a whole service, which delivered nothing."""
 
     label: str
     reason: str
+    gone: bool = False
 
 
 Deliveries = Iterator[Batch | Skipped]

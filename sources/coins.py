@@ -1,39 +1,40 @@
-"""Coins, living and dead, from the Coin Metrics community API (prices and market caps) and Yahoo (daily ranges and dollar volume).
+"""Coins, living and dead: prices and market caps from Coin Metrics, daily ranges and dollar volume from Yahoo.
 
-A coin that Coin Metrics stopped following keeps its past. Volume comes for the large coins declared here; elsewhere it is missing.
+A coin's price comes from the first of these that has it: Coin Metrics' price; Yahoo's close, for the large coins declared here; the
+daily changes of Coin Metrics' estimated market cap (`sources.estimated`). A coin that its source stopped following keeps its past.
+Another source goes on only where both agree on days they share. Volume comes for the large coins; elsewhere it is missing.
 """
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import httpx
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sources import estimated, stablecoins
+from sources.assets import class_of, coin_of
 from sources.batches import Batch, Deliveries, Skipped
+from sources.coin_metrics import FIRST_DAY, MARKET_CAP, PRICE, Coverage, asset_metrics, catalogue, merged
 from sources.errors import FetchFailed, SourceUnreachable
-from sources.http import Site, as_json, ask, client_of
+from sources.http import Site, client_of
 from sources.layout import LAGS
-from sources.oddities import NO_VALUES, beyond, gone_words, held_back, held_words
+from sources.oddities import NO_VALUES, Far, beyond, gone_words, held_back, held_words
 from sources.progress import Progress
-from sources.series import COIN_HIGH, COIN_PRICE, STABLECOIN_SUPPLY
+from sources.series import COIN_CLOSE, COIN_HIGH, COIN_PRICE
 from sources.store import Store
-from sources.yahoo import FAR_AHEAD, Asked, Shelf
+from sources.yahoo import A_MONTH, FAR_AHEAD, Asked, Shelf
 from sources.yahoo import deliveries as yahoo_deliveries
 
-LABEL, RANGES_LABEL, SUPPLY_LABEL = "coins", "coin ranges", "stablecoin supply"
-PRICE, MARKET_CAP, SUPPLY = "PriceUSD", "CapMrktCurUSD", "SplyCur"
+LABEL, RANGES_LABEL = "coins", "coin ranges"
+METRICS, YAHOO = "coinmetrics", "yahoo"
 OVERLAP = pd.Timedelta(days=10)
-FIRST_DAY = pd.Timestamp("2010-07-01")
 ASSETS_A_REQUEST = 20
-ROWS_A_PAGE = "10000"
+AGREEING = 0.02
 BAR_VOLUME = replace(COIN_HIGH, name="coin bar volume", field="volume", unit="USD a day")
 EVERY_CLOSE = replace(COIN_PRICE, name="close of every asset", asset_class=None)
 FAR = beyond(20.0)
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,6 @@ class Coin:
     asset: str
     symbol: str
     ticker: str
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """The days for which Coin Metrics has a price of one of its assets."""
-
-    code: str
-    first: pd.Timestamp
-    last: pd.Timestamp
 
 
 def large(code: str, asset: str, ticker: str = "") -> Coin:
@@ -72,75 +64,86 @@ LARGE_COINS = (
     large("bsv", "bitcoin-sv"),
     large("mana", "decentraland"), large("sand", "the-sandbox"), large("crv", "curve"), large("shib", "shiba-inu"),
 )  # fmt: skip
-STABLECOIN_CODES = {
-    "usdt", "usdc", "dai", "busd", "tusd", "gusd", "usdp", "pax", "husd", "usdk", "susd", "sai", "frax", "lusd", "usdd", "ust",
-    "fdusd", "pyusd", "usde", "crvusd", "eurs", "eurt", "eurc",
-}  # fmt: skip
-COUNTED_STABLECOINS = ("usdt", "usdc", "dai")  # over 85 % of the supply since 2018, and followed without a gap
-WRAPPED_CODES = {
-    "wbtc", "weth", "renbtc", "hbtc", "tbtc", "cbbtc", "steth", "wsteth", "reth", "cbeth", "meth", "weeth", "wbeth", "wbnb",
-}  # fmt: skip
-TOKENISED_CODES = {"paxg", "xaut", "dgx", "pmgt"}
 
 
-def deliveries(store: Store, *, metrics: Site, yahoo: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:
+@dataclass(frozen=True)
+class Stored:
+    """What a home holds of coins when a fetch begins: the last day with a close by asset, and the source of that day."""
+
+    store: Store
+    today: pd.Timestamp
+    last: dict[str, pd.Timestamp]
+    source: dict[str, str]
+
+    @classmethod
+    def of(cls, store: Store, today: pd.Timestamp) -> "Stored":
+        """As it stands."""
+        stays = store.sources("coin")
+        last = Shelf(store, "coin", LABEL, today).last_days()
+        return cls(store, today, last, dict(zip(stays["symbol"], stays["source"], strict=True)))
+
+    def since(self, asset: str, first: pd.Timestamp) -> pd.Timestamp:
+        """From when to ask for an asset: `first`, or a little before its last stored day."""
+        return self.last[asset] - OVERLAP if asset in self.last else first
+
+    def closes(self, since: pd.Timestamp) -> pd.DataFrame:
+        """Stored closes: observed days × assets."""
+        return self.store.read_panel(EVERY_CLOSE, self.today + FAR_AHEAD, since)
+
+
+def deliveries(
+    store: Store,
+    *,
+    metrics: Site,
+    yahoo: Site,
+    today: pd.Timestamp,
+    progress: Progress,
+    llama: Site | None = None,
+) -> Deliveries:
     """Ranges of the large coins, then prices, caps and volumes of every coin, then the supply of stablecoins.
 
-    The volumes are read back from the ranges, which whoever takes these batches has stored by then.
+    The volumes are read back from the ranges, which whoever takes these batches has stored by then. `llama`: DefiLlama's list of
+    stablecoins, None where it isn't asked.
     """
     shelf = Shelf(store, "coin_ohlc", RANGES_LABEL, today)
     again = yield from yahoo_deliveries(shelf, [Asked(coin.ticker, coin.symbol) for coin in LARGE_COINS], yahoo, progress)
     with client_of(metrics) as client:
         try:
             progress(LABEL, 0, 0)
-            known = catalogue(client, metrics, PRICE, today)
-            stored = Shelf(store, "coin", LABEL, today).last_days()
+            stored = Stored.of(store, today)
+            known = [_as_stored(one, stored) for one in catalogue(client, metrics, PRICE, today)]
+            yield from _doubles(stored)
             wanted = [one for one in known if _outdated(one, stored)]
-            waiting = {coin.code for coin in LARGE_COINS if coin.ticker in again and coin.asset not in stored}
+            waiting = {coin.code for coin in LARGE_COINS if coin.ticker in again and coin.asset not in stored.last}
             yield from _waiting(waiting & {one.code for one in wanted})
-            chosen = [one for one in wanted if one.code not in waiting]
-            yield from coin_bars(store, client, metrics, chosen, stored, today, progress)
-            yield from stablecoin_supply(store, client, metrics, today)
+            yield from coin_bars(client, metrics, [one for one in wanted if one.code not in waiting], stored, progress)
+            yield from unpriced(client, metrics, known, Stored.of(store, today), progress)
+            yield from stablecoins.supply(store, client, metrics, llama, today)
         except FetchFailed as error:
-            yield Skipped(LABEL, str(error))
+            yield Skipped(LABEL, str(error), gone=isinstance(error, SourceUnreachable) and not metrics.health.sound)
 
 
 def asset_of(code: str) -> str:
-    """The store's asset id of a code at Coin Metrics: the declared one for large coins, else the code."""
-    return {coin.code: coin.asset for coin in LARGE_COINS}.get(code, code)
+    """The store's asset id of a coin at Coin Metrics: the declared one for large coins, else its code."""
+    return {coin.code: coin.asset for coin in LARGE_COINS}.get(coin_of(code), code)
 
 
-def asset_class_of(code: str) -> str:
-    """What an asset is: only a 'coin' can be in the index of altcoins."""
-    groups = {"stablecoin": STABLECOIN_CODES, "wrapped_staked": WRAPPED_CODES, "tokenised_asset": TOKENISED_CODES, "btc": {"btc"}}
-    return next((name for name, codes in groups.items() if code in codes), "coin")
+def _as_stored(one: Coverage, stored: Stored) -> Coverage:
+    """A home that an older version filled goes on with the first of a coin's codes that it stored as a coin of its own."""
+    former = [code for code in one.codes if code in stored.last]
+    return Coverage(former[0], one.first, one.last) if former else one
 
 
-def catalogue(client: httpx.Client, site: Site, metric: str, today: pd.Timestamp) -> list[Coverage]:
-    """Every asset with a daily `metric`. An asset's copy on another chain (`usdt_eth`) isn't an asset of its own."""
-    params = {"metrics": metric, "page_size": ROWS_A_PAGE}
-    rows = [row for page in pages(client, site, "catalog-v2/asset-metrics", params, "list of coins") for row in page]
-    covered = [Coverage(row["asset"], *span) for row in rows if "_" not in row["asset"] for span in _daily_spans(row, today)]
-    if not covered:
-        raise FetchFailed(f"{site.name} lists no asset with a daily {metric}. Try again later.")
-    return covered
+def _outdated(one: Coverage, stored: Stored) -> bool:
+    """Whether Coin Metrics has days of this coin that the store hasn't: dead coins are asked for once, and in vain once a month."""
+    last = stored.last.get(asset_of(one.code))
+    looked = stored.store.noted(_no_price(one.code)) if last is None else None
+    resting = looked is not None and stored.today - pd.Timestamp(looked) < A_MONTH
+    return not resting if last is None else last < one.last
 
 
-def _daily_spans(row: Row, today: pd.Timestamp) -> Iterator[tuple[pd.Timestamp, pd.Timestamp]]:
-    for metric in row.get("metrics", []):
-        for span in metric.get("frequencies", []):
-            if span.get("frequency") == "1d":
-                yield _day(span.get("min_time", str(FIRST_DAY))), _day(span.get("max_time", str(today)))
-
-
-def _day(written: str) -> pd.Timestamp:
-    return pd.Timestamp(written[:10])
-
-
-def _outdated(one: Coverage, stored: dict[str, pd.Timestamp]) -> bool:
-    """Whether Coin Metrics has days of this asset that the store hasn't: dead coins are asked for once."""
-    last = stored.get(asset_of(one.code))
-    return last is None or last < one.last
+def _no_price(code: str) -> str:
+    return f"no price came of {code}"
 
 
 def _waiting(codes: set[str]) -> Iterator[Skipped]:
@@ -150,92 +153,171 @@ def _waiting(codes: set[str]) -> Iterator[Skipped]:
         yield Skipped(LABEL, f"{names} wait for their volume from Yahoo, which did not come this time; fetch again.")
 
 
-def coin_bars(
-    store: Store,
-    client: httpx.Client,
-    site: Site,
-    wanted: list[Coverage],
-    stored: dict[str, pd.Timestamp],
-    today: pd.Timestamp,
-    progress: Progress,
-) -> Deliveries:
-    """Batches of some assets each: close, market cap and, for large coins, dollar volume."""
-    volumes = store.read_panel(BAR_VOLUME, today + FAR_AHEAD)
-    new_first = sorted(wanted, key=lambda one: (stored.get(asset_of(one.code), FIRST_DAY), one.code))
+def _doubles(stored: Stored) -> Iterator[Skipped]:
+    """Coins that an older version stored under several codes, told once a month."""
+    forms: dict[str, list[str]] = {}
+    for asset in stored.last:
+        if class_of(asset) == "coin":
+            forms.setdefault(asset_of(coin_of(asset)), []).append(asset)
+    for coin, assets in forms.items():
+        if len(assets) > 1 and _is_news(stored, f"doubles of {coin}"):
+            what = (
+                f"{', '.join(sorted(assets))} are one coin and stand in this home {len(assets)} times, stored by an older version"
+            )
+            yield Skipped(LABEL, f"{what}; that past stays, only {sorted(assets)[0]} goes on. A new home (--home) holds it once.")
+
+
+def _is_news(stored: Stored, key: str) -> bool:
+    """Whether something wasn't told within a month; it is noted as told."""
+    told = stored.store.noted(key)
+    if told is not None and stored.today - pd.Timestamp(told) < A_MONTH:
+        return False
+    stored.store.note(key, f"{stored.today:%Y-%m-%d}")
+    return True
+
+
+def coin_bars(client: httpx.Client, site: Site, wanted: list[Coverage], stored: Stored, progress: Progress) -> Deliveries:
+    """Batches of some coins each: close, market cap and, for large coins, dollar volume."""
+    volumes = stored.store.read_panel(BAR_VOLUME, stored.today + FAR_AHEAD)
+    new_first = sorted(wanted, key=lambda one: (stored.last.get(asset_of(one.code), FIRST_DAY), one.code))
     groups = [new_first[first : first + ASSETS_A_REQUEST] for first in range(0, len(new_first), ASSETS_A_REQUEST)]
     for number, group in enumerate(groups):
         progress(LABEL, number, len(groups))
-        since = {one.code: _since(one, stored) for one in group}
+        since = {one.code: stored.since(asset_of(one.code), one.first) for one in group}
         try:
-            rows = asset_metrics(client, site, list(since), [PRICE, MARKET_CAP], min(since.values()))
-            frame, dropped = as_bars(rows, since, volumes, today)
-            lately = store.read_panel(EVERY_CLOSE, today + FAR_AHEAD, min(since.values()))
-            held = yield from odd_days(frame, lately, {asset_of(code): first for code, first in since.items()})
-            dropped |= {"held back": int(held.sum())} if held.any() else {}
-            yield Batch(LABEL, "bars", frame[~held], "coinmetrics", "coin", dropped, len(groups))
+            codes = [code for one in group for code in one.asked]
+            rows = merged(asset_metrics(client, site, codes, [PRICE, MARKET_CAP], min(since.values())), group)
+            for code in set(since) - set(rows["asset"]):
+                stored.store.note(_no_price(code), f"{stored.today:%Y-%m-%d}")
+            frame, dropped = as_bars(rows, since, volumes, stored.today)
+            begun = {asset_of(code): first for code, first in since.items()}
+            yield from judged(stored, frame, METRICS, begun, dropped, len(groups))
         except SourceUnreachable:
             raise
         except FetchFailed as error:
             yield Skipped(LABEL, str(error))
 
 
+def judged(
+    stored: Stored, frame: pd.DataFrame, source: str, since: dict[str, pd.Timestamp], dropped: dict[str, int], of: int
+) -> Deliveries:
+    """The batch of `frame`, bars of universe 'coin', without what can't be believed or spliced, which is told coin by coin."""
+    lately = stored.closes(min(since.values()))
+    fitting = yield from bridged(stored, frame, source, lately)
+    if source == estimated.SOURCE:  # a step of an estimate is no news about the coin: counted, not told one by one
+        held, _ = odd_days(fitting, lately, since, estimated.FAR, confirmed=False)
+    else:
+        held, lines = odd_days(fitting, lately, since)
+        yield from lines
+    dropped |= {"held back": int(held.sum())} if held.any() else {}
+    yield Batch(LABEL, "bars", fitting[~held], source, "coin", dropped, of, daily=True)
+
+
+def bridged(stored: Stored, frame: pd.DataFrame, source: str, closes: pd.DataFrame) -> Generator[Skipped, None, pd.DataFrame]:
+    """`frame` where a coin's source changed: days after its last stored one only, and only if both agree on days they share.
+
+    What is an index of market cap, and no price, is brought to the stored level.
+    """
+    parts = []
+    for symbol, rows in frame.groupby("symbol", sort=False):
+        asset, former = str(symbol), stored.source.get(str(symbol), source)
+        known = closes[asset].dropna() if asset in closes else NO_VALUES
+        ratios = (known / rows.set_index("observed")["close"]).dropna() if len(known) else NO_VALUES
+        scale = float(ratios.median()) if len(ratios) else 1.0
+        scaled = estimated.SOURCE in (source, former)
+        if scaled and len(ratios):
+            rows = rows.assign(close=rows["close"] * scale)
+        if former != source:
+            steady = len(ratios) > 1 and (ratios / scale - 1.0).abs().max() < AGREEING and (scaled or abs(scale - 1.0) < AGREEING)
+            if not steady:
+                words = f"its price came from {former} and no longer does; {source} doesn't agree with it on days both have"
+                yield Skipped(asset, f"{words}, so it isn't continued. What is stored stays.")
+                continue
+            rows = rows[rows["observed"] > stored.last[asset]]
+            if len(rows):
+                yield Skipped(
+                    asset, f"its price comes from {source} from {rows['observed'].min():%Y-%m-%d} on, before from {former}."
+                )
+        parts.append(rows)
+    return pd.concat(parts, ignore_index=True) if parts else frame.iloc[:0]
+
+
+def unpriced(client: httpx.Client, site: Site, known: list[Coverage], stored: Stored, progress: Progress) -> Deliveries:
+    """Bars of coins whose price Coin Metrics doesn't give away, or gives no longer: Yahoo's closes, else estimated market caps."""
+    living = {coin_of(one.code) for one in known if stored.today - one.last < OVERLAP}
+    of_yahoo = [coin for coin in LARGE_COINS if coin.code not in living]
+    try:
+        listed = estimated.listed(client, site, stored.today)
+    except FetchFailed as error:
+        listed = {}
+        if _is_news(stored, "no list of estimated market caps"):
+            words = "only coins with a free price are known, and the coverage of the index can't be told"
+            yield Skipped(LABEL, f"no list of estimated market caps came ({str(error).rstrip('.')}). Without it {words}.")
+    sized = [coin for coin in of_yahoo if coin.code in listed]
+    since = min((stored.since(coin.asset, listed[coin.code].first) for coin in sized), default=FIRST_DAY)
+    caps = estimated.caps(client, site, [listed[coin.code] for coin in sized], stored.today, since)
+    progress(LABEL, 0, 0)
+    yield from yahoo_closes(of_yahoo, caps, stored)
+    priced = living | {coin.code for coin in of_yahoo if coin.asset in Stored.of(stored.store, stored.today).last}
+    others = estimated.ever_large(stored.store, client, site, listed, stored.today)
+    priced |= {coin_of(one.code) for one in known}
+    chosen = [one for one in others if one.code not in priced]
+    yield from estimated_bars(client, site, chosen, stored, progress)
+    priced |= {one.code for one in chosen}
+    without = sorted(coin.code for coin in of_yahoo if coin.code not in priced)
+    if without and _is_news(stored, "large coins without a price"):
+        yield Skipped(LABEL, f"no free source has a price of {', '.join(without)}; they aren't in the index. Told once a month.")
+
+
+def yahoo_closes(wanted: list[Coin], caps: pd.DataFrame, stored: Stored) -> Deliveries:
+    """One batch of closes and volumes that were stored as ranges, of coins whose price comes from nowhere else."""
+    since = {coin.asset: stored.since(coin.asset, FIRST_DAY) for coin in wanted}
+    if not wanted:
+        return
+    start = min(since.values())
+    closes, volumes = (stored.store.read_panel(panel, stored.today + FAR_AHEAD, start) for panel in (COIN_CLOSE, BAR_VOLUME))
+    frames = []
+    for coin in (coin for coin in wanted if coin.symbol in closes):
+        close = closes[coin.symbol].dropna().loc[since[coin.asset] :]
+        bars = pd.DataFrame({"close": close})
+        bars["volume"] = volumes[coin.symbol].reindex(close.index) if coin.symbol in volumes else np.nan
+        bars["market_cap"] = caps[coin.code].reindex(close.index) if coin.code in caps else np.nan
+        frames.append(bars.rename_axis("observed").reset_index().assign(symbol=coin.asset))
+    if not frames:
+        return
+    frame = pd.concat(frames, ignore_index=True)
+    frame = frame.assign(known=frame["observed"] + LAGS["coin"], asset_class="coin")
+    yield from judged(stored, frame, YAHOO, since, {}, 1)
+
+
+def estimated_bars(client: httpx.Client, site: Site, wanted: list[Coverage], stored: Stored, progress: Progress) -> Deliveries:
+    """Batches of coins that have no price anywhere: an index of their estimated market cap stands for the close."""
+    size = estimated.ASSETS_A_REQUEST
+    outdated = [one for one in wanted if _outdated(one, stored)]
+    groups = [outdated[first : first + size] for first in range(0, len(outdated), size)]
+    for number, group in enumerate(groups):
+        progress(LABEL, number, len(groups))
+        since = {asset_of(one.code): stored.since(asset_of(one.code), one.first) for one in group}
+        caps = estimated.caps(client, site, group, stored.today, min(since.values()))
+        frame = estimated.as_bars(caps.rename(columns=asset_of), since)
+        if len(frame):
+            yield from judged(stored, frame, estimated.SOURCE, since, {}, len(groups))
+
+
 def odd_days(
-    frame: pd.DataFrame, stored: pd.DataFrame, since: dict[str, pd.Timestamp]
-) -> Generator[Skipped, None, npt.NDArray[np.bool_]]:
-    """Flags of the rows of `frame` that can't be believed beside the closes `stored` (days × symbols), told coin by coin."""
-    flags = np.zeros(len(frame), dtype=bool)
+    frame: pd.DataFrame, stored: pd.DataFrame, since: dict[str, pd.Timestamp], far: Far = FAR, *, confirmed: bool = True
+) -> tuple[npt.NDArray[np.bool_], list[Skipped]]:
+    """Flags of the rows of `frame` that can't be believed beside the closes `stored` (days × symbols), and a line each coin."""
+    flags, lines = np.zeros(len(frame), dtype=bool), list[Skipped]()
     places = frame.assign(place=np.arange(len(frame))).sort_values("observed").groupby("symbol")
     known = {symbol: stored[symbol].dropna().loc[first:] for symbol, first in since.items() if symbol in stored}
     for symbol, rows in places:
         closes, before = rows.set_index("observed")["close"], known.get(str(symbol), NO_VALUES)
-        held = held_back(closes, before, FAR, confirmed=True)
+        held = held_back(closes, before, far, confirmed=confirmed)
         flags[rows["place"][held.to_numpy()]] = True
-        for words in (*gone_words(closes.index, before.index, since[str(symbol)]), *held_words(closes, before, held)):
-            yield Skipped(str(symbol), words)
-    return flags
-
-
-def _since(one: Coverage, stored: dict[str, pd.Timestamp]) -> pd.Timestamp:
-    last = stored.get(asset_of(one.code))
-    return one.first if last is None else last - OVERLAP
-
-
-def asset_metrics(client: httpx.Client, site: Site, codes: list[str], metrics: list[str], since: pd.Timestamp) -> pd.DataFrame:
-    """Daily metrics: asset, observed, one column a metric, NaN where Coin Metrics has none. `FetchFailed` without the first."""
-    params = {
-        "assets": ",".join(codes),
-        "metrics": ",".join(metrics),
-        "frequency": "1d",
-        "start_time": f"{since:%Y-%m-%d}",
-        "page_size": ROWS_A_PAGE,
-        "paging_from": "start",
-        "ignore_unsupported_errors": "true",
-        "ignore_forbidden_errors": "true",
-    }
-    what = f"{metrics[0]} of {codes[0]}" + (f" and {len(codes) - 1} others" if len(codes) > 1 else "")
-    rows = [row for page in pages(client, site, "timeseries/asset-metrics", params, what) for row in page]
-    table = pd.DataFrame(rows, columns=["asset", "time", *metrics])
-    try:
-        observed = pd.to_datetime(table["time"].str.slice(stop=10), format="%Y-%m-%d").astype("datetime64[us]")
-        numbers = {metric: pd.to_numeric(table[metric]).astype("float64") for metric in metrics}
-    except (ValueError, AttributeError) as error:
-        raise FetchFailed(f"{site.name} sent no table of {what}: {site.hidden(str(error))}.") from None
-    if rows and numbers[metrics[0]].isna().all():
-        raise FetchFailed(f"{site.name} sent no {what}. Try again later.")
-    return pd.DataFrame({"asset": table["asset"], "observed": observed, **numbers})
-
-
-def pages(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> Iterator[list[Row]]:
-    """Rows of one question, page by page, until no page follows."""
-    token: str | None = ""
-    while token is not None:
-        here = params | ({"next_page_token": token} if token else {})
-        said = ask(client, site, path, here, what=what, read=lambda body: as_json(site, body))
-        if not isinstance(said.get("data"), list):
-            raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
-        yield said["data"]
-        site.patience.sleep(site.patience.pause)
-        token = said.get("next_page_token")
+        words = *gone_words(closes.index, before.index, since[str(symbol)]), *held_words(closes, before, held)
+        lines += [Skipped(str(symbol), line) for line in words]
+    return flags, lines
 
 
 def as_bars(
@@ -253,7 +335,7 @@ def as_bars(
             "close": kept[PRICE],
             "market_cap": kept[MARKET_CAP].where(kept[MARKET_CAP] > 0),
             "volume": _looked_up(volumes, kept),
-            "asset_class": kept["asset"].map({code: asset_class_of(code) for code in since}),
+            "asset_class": kept["asset"].map({code: class_of(code) for code in since}),
         }
     )
     counts = {"running day": int(running.sum()), "no price": int((unpriced & ~running & ~early).sum())}
@@ -268,30 +350,3 @@ def _looked_up(volumes: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:
     volume = np.full(len(rows), np.nan)
     volume[found] = volumes.to_numpy()[day[found], coin[found]]
     return volume
-
-
-def stablecoin_supply(store: Store, client: httpx.Client, site: Site, today: pd.Timestamp) -> Deliveries:
-    """USD in the counted stablecoins, each from its first day; a day on which one of them is absent is missing."""
-    stored = store.read(STABLECOIN_SUPPLY, today + FAR_AHEAD)["observed"]
-    since = FIRST_DAY if stored.empty else stored.max() - OVERLAP
-    born = {one.code: one.first for one in catalogue(client, site, SUPPLY, today) if one.code in COUNTED_STABLECOINS}
-    if set(born) != set(COUNTED_STABLECOINS):
-        absent = ", ".join(sorted(set(COUNTED_STABLECOINS) - set(born)))
-        yield Skipped(SUPPLY_LABEL, f"{site.name} no longer lists the supply of {absent}, so the sum would fall by itself.")
-        return
-    rows = asset_metrics(client, site, list(COUNTED_STABLECOINS), [SUPPLY], since)
-    total, missing = summed_supply(rows[rows["observed"] < today.normalize()], born)
-    frame = pd.DataFrame({"series": STABLECOIN_SUPPLY.code, "observed": total.index, "value": total.to_numpy()})
-    frame["known"] = frame["observed"] + STABLECOIN_SUPPLY.release_lag
-    yield Batch(
-        SUPPLY_LABEL, "observations", frame, "coinmetrics", dropped={"a stablecoin is absent": missing} if missing else {}, of=1
-    )
-
-
-def summed_supply(rows: pd.DataFrame, born: dict[str, pd.Timestamp]) -> tuple[pd.Series, int]:
-    """Sum over stablecoins by observed day where all that exist by then are there, and the number of days where one isn't."""
-    wide = rows.pivot_table(index="observed", columns="asset", values=SUPPLY).reindex(columns=list(born))
-    unborn = pd.DataFrame({code: wide.index < first for code, first in born.items()}, index=wide.index)
-    total = wide.mask(unborn, 0.0).sum(axis=1, skipna=False)
-    whole = total[total > 0]
-    return whole, int(total.isna().sum())

@@ -65,9 +65,8 @@ def deliveries(shelf: Shelf, tickers: Sequence[str], site: Site, progress: Progr
         with quiet():
             refusal = _fill(frames, tally, shelf, waiting[first : first + A_BATCH], last, site, session)
         if frames:
-            yield Batch(
-                shelf.label, "bars", pd.concat(frames, ignore_index=True), "yahoo", shelf.universe, {}, -(-len(waiting) // A_BATCH)
-            )
+            bars, of = pd.concat(frames, ignore_index=True), -(-len(waiting) // A_BATCH)
+            yield Batch(shelf.label, "bars", bars, "yahoo", shelf.universe, {}, of, daily=True)
         if refusal:
             yield Skipped(shelf.label, f"{refusal} The rest of {len(waiting)} names is asked for at the next fetch.")
             break

@@ -41,7 +41,7 @@ class FetchFailed(AltrallyError):
 
 
 class SourceUnreachable(FetchFailed):
-    """A source never answered; asking it for anything else is no use now."""
+    """A source doesn't answer, or refuses whatever is asked; asking it for anything else is no use now."""
 
 
 class StoreUnusable(AltrallyError):

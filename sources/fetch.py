@@ -1,7 +1,8 @@
 """Bring a provider's batches into the store. It may be repeated and interrupted without harm."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +10,15 @@ from typing import NamedTuple
 import pandas as pd
 
 from sources.batches import Batch, Deliveries, Skipped
+from sources.coverage import LATELY, coverage
 from sources.errors import BadInput, FetchFailed
+from sources.late import late_arrivals
 from sources.progress import Progress
 from sources.providers import provider_named
 from sources.rewritten import rewritten, told
-from sources.schemas import check_batch
-from sources.store import Store
+from sources.sane_clock import beside_bars, refuse_earlier
+from sources.schemas import ADVICE, check_batch
+from sources.store import LAST_FETCH, Store, refuse_duplicates
 from sources.target import ALTCOINS, Leader, Target
 
 
@@ -29,10 +33,16 @@ class FetchLine(NamedTuple):
 
 @dataclass(frozen=True)
 class FetchReport:
-    """Everything one fetch did; `warnings` tell what it could not do, in words for the user."""
+    """Everything one fetch did; `warnings` tell what it could not do, in words for the user.
+
+    `gone`: those of them that say that a whole service gave nothing. `coverage`: how much of the altcoin market has a price, in
+    words; empty where that can't be told.
+    """
 
     lines: list[FetchLine]
     warnings: list[str]
+    gone: list[str] = field(default_factory=list)
+    coverage: str = ""
 
 
 def fetch(
@@ -54,23 +64,67 @@ def fetch(
     if path is not None and provider != "files":
         raise BadInput(f"--path names the folder of --provider files; {provider!r} reads none.")
     store.refuse_other_market(provider)
+    refuse_earlier(store, today)
+    asked = deliver(store, path=path, today=today, progress=progress)
+    try:
+        report = _stored(store, provider, chain(asked, leader_bars(store, provider, target, today, progress)), today, progress)
+    finally:
+        if provider == "live" and store.market is not None:
+            store.note(LAST_FETCH, str(today))
+    if not any(line.received for line in report.lines):
+        raise FetchFailed(
+            f"{provider!r} delivered nothing. " + (" ".join(report.warnings[:3]) or "Check the network and try again.")
+        )
+    news = told(rewritten(store, today.normalize(), fetched_at=today))
+    news += [late.words for late in late_arrivals(store, today.normalize(), fetched_at=today)]
+    months = coverage(store, today, today - LATELY)[-1:] if provider == "live" else []
+    return replace(report, warnings=report.warnings + news, coverage="".join(month.words for month in months))
+
+
+def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Timestamp, progress: Progress) -> FetchReport:
+    """What came, each batch stored as it came."""
     lines: dict[str, FetchLine] = {}
     warnings: list[str] = []
+    gone: list[str] = []
     done: Counter[str] = Counter()
-    asked = deliver(store, path=path, today=today, progress=progress)
-    for delivery in chain(asked, leader_bars(store, provider, target, today, progress)):
+    newest: pd.Timestamp | None = None
+    for delivery in deliveries:
         if isinstance(delivery, Skipped):
             warnings.append(f"{delivery.label}: {delivery.reason}")
+            gone += warnings[-1:] if delivery.gone else []
             continue
-        line, reclassified = _store(store, provider, delivery, today)
-        lines[delivery.label] = _added(lines.get(delivery.label), line)
-        warnings += reclassified
+        for batch in _storable(delivery, warnings) if delivery.daily else (delivery,):
+            line, reclassified = _store(store, provider, batch, today)
+            lines[delivery.label] = _added(lines.get(delivery.label), line)
+            warnings += reclassified
+            bars = batch.frame["observed"] if batch.table == "bars" else pd.Series(dtype="datetime64[us]")
+            newest = max(filter(pd.notna, (newest, bars.max())), default=None)
         done[delivery.label] += 1
         progress(delivery.label, done[delivery.label], delivery.of)
-    if not any(line.received for line in lines.values()):
-        raise FetchFailed(f"{provider!r} delivered nothing. " + (" ".join(warnings[:3]) or "Check the network and try again."))
-    warnings += told(rewritten(store, today.normalize(), fetched_at=today))
-    return FetchReport(list(lines.values()), warnings)
+    warnings += beside_bars(newest, today) if provider == "live" else ()
+    return FetchReport(list(lines.values()), warnings, gone)
+
+
+def _storable(batch: Batch, warnings: list[str]) -> Iterator[Batch]:
+    """What can be stored of a batch from a service: a series that can't costs itself alone, and is told."""
+    code = "symbol" if batch.table == "bars" else "series"
+    try:
+        check_batch(batch)
+        if not batch.frame.duplicated([code, "observed"]).any():
+            yield batch
+            return
+    except BadInput:
+        pass
+    for name, rows in batch.frame.groupby(code, sort=False, observed=True):
+        alone = replace(batch, frame=rows, dropped={})
+        try:
+            check_batch(alone)
+            refuse_duplicates(alone)
+        except BadInput as error:
+            why = str(error).removesuffix(ADVICE).removeprefix(f"{batch.label}: ").strip().rstrip(".;")
+            warnings.append(f"{name}: {batch.source} sent what can't be stored ({why}). It is left out and asked for again.")
+        else:
+            yield alone
 
 
 def leader_bars(store: Store, provider: str, target: Target, today: pd.Timestamp, progress: Progress) -> Deliveries:

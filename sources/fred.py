@@ -1,7 +1,11 @@
-"""FRED: latest values from fredgraph.csv, which needs no key, and every vintage of revised series from ALFRED, which does."""
+"""FRED: latest values and every vintage of revised series from its API, which needs a free key; without one fredgraph.csv.
+
+fredgraph.csv times out for many cloud addresses while the API answers, so with a key it is only the second door.
+"""
 
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import chain
 from typing import Any
 
@@ -22,11 +26,13 @@ OVERLAP = pd.Timedelta(days=30)
 STEADY = 2.0
 VINTAGES_A_REQUEST = 2000
 ROWS_A_PAGE = 100_000
+MOST_ROWS = 20_000_000
 VINTAGE_HISTORY_FROM = "2000-01-01"
 FAR_AHEAD = pd.Timedelta(days=90)
+REFUSED = "told that revised series need a key"
 HISTORY_BEGINS = {
     "WALCL": 2002, "WTREGEN": 2002, "WRESBAL": 2002, "TREAST": 2002, "WSHOMCB": 2002, "RRPONTSYD": 2003, "BAMLH0A0HYM2": 1996,
-    "BAMLC0A0CM": 1996, "DFII10": 2003, "DGS10": 1962, "DGS2": 1976, "T10Y2Y": 1976, "DFF": 1954,
+    "BAMLC0A0CM": 1996, "DFII10": 2003, "DGS10": 1962, "DGS2": 1976, "T10Y2Y": 1976, "DFF": 1954, "BAA10Y": 1986,
 }  # fmt: skip
 
 DAYS_OF_A_PERIOD = {"observed": "date", "known": "realtime_start"}
@@ -35,12 +41,15 @@ DAYS_OF_A_PERIOD = {"observed": "date", "known": "realtime_start"}
 def deliveries(store: Store, *, graph: Site, vintages: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Every declared FRED series. Revised ones come with their vintages if `vintages` holds a key, else they are refused."""
     declared = [series for series in SERIES.values() if series.provider == "fred"]
-    yield from latest_values(store, [series for series in declared if not series.revised], graph, today, progress)
+    steady = [series for series in declared if not series.revised]
+    yield from latest_values(store, steady, graph, today, progress, api=vintages if vintages.secret else None)
     revised = [series for series in declared if series.revised]
     if vintages.secret:
         yield from all_vintages(store, revised, vintages, today, progress)
     else:
-        yield from refused(revised)
+        if store.noted(REFUSED) is None:  # news once; after that `status` says it
+            store.note(REFUSED, f"{today:%Y-%m-%d}")
+            yield from refused(revised)
 
 
 def refused(revised: Iterable[Series]) -> Iterator[Skipped]:
@@ -51,26 +60,52 @@ def refused(revised: Iterable[Series]) -> Iterator[Skipped]:
         )
 
 
-def latest_values(store: Store, wanted: list[Series], site: Site, today: pd.Timestamp, progress: Progress) -> Deliveries:
-    """Batches of series that are never revised, each from a little before its last stored day."""
-    with client_of(site) as client:
+def latest_values(
+    store: Store, wanted: list[Series], site: Site, today: pd.Timestamp, progress: Progress, *, api: Site | None = None
+) -> Deliveries:
+    """Batches of series that are never revised, each from a little before its last stored day; from `api` first if it is given."""
+    with ExitStack() as clients:
+        doors = [(clients.enter_context(client_of(door)), door) for door in (api, site) if door is not None]
         for number, series in enumerate(wanted):
             progress(LABEL, number, len(wanted))
             stored = observed(store, series, today + FAR_AHEAD)
             try:
-                yield from _latest(client, site, series, stored, today, len(wanted))
+                yield from _latest(doors, series, stored, today, len(wanted))
             except SourceUnreachable as error:
-                yield Skipped(LABEL, f"{error} {len(wanted) - number} series were not asked for.")
+                why = f"{error} {len(wanted) - number} series were not asked for."
+                yield Skipped(LABEL, why, gone=not site.health.sound)
                 return
             except FetchFailed as error:
                 yield Skipped(series.code, str(error))
             site.patience.sleep(site.patience.pause)
 
 
-def _latest(client: httpx.Client, site: Site, series: Series, stored: pd.Series, today: pd.Timestamp, of: int) -> Deliveries:
-    since = stored.index.max() - OVERLAP if len(stored) else None
+def _values(doors: list[tuple[httpx.Client, Site]], series: Series, since: pd.Timestamp | None) -> pd.DataFrame:
+    """Observed, value since a day through the first door that opens; one that doesn't is not tried again in this fetch."""
+    while True:
+        client, site = doors[0]
+        try:
+            return _of_api(client, site, series, since) if site.secret else _of_graph(client, site, series, since)
+        except FetchFailed:
+            if len(doors) == 1:
+                raise
+            del doors[0]
+
+
+def _of_graph(client: httpx.Client, site: Site, series: Series, since: pd.Timestamp | None) -> pd.DataFrame:
     params = {"id": series.code} | ({"cosd": f"{since:%Y-%m-%d}"} if since is not None else {})
-    rows = ask(client, site, "graph/fredgraph.csv", params, what=series.code, read=lambda body: read_graph(site, body, series.code))
+    return ask(client, site, "graph/fredgraph.csv", params, what=series.code, read=lambda body: read_graph(site, body, series.code))
+
+
+def _of_api(client: httpx.Client, site: Site, series: Series, since: pd.Timestamp | None) -> pd.DataFrame:
+    params = {"series_id": series.code} | ({"observation_start": f"{since:%Y-%m-%d}"} if since is not None else {})
+    rows = _api(client, site, "fred/series/observations", params, series.code, "observations")
+    return _periods(site, rows, series.code)[["observed", "value"]]
+
+
+def _latest(doors: list[tuple[httpx.Client, Site]], series: Series, stored: pd.Series, today: pd.Timestamp, of: int) -> Deliveries:
+    since = stored.index.max() - OVERLAP if len(stored) else None
+    rows, site = _values(doors, series, since), doors[0][1]
     running, missing = rows["observed"] >= today.normalize(), rows["value"].isna()
     kept = rows[~running & ~missing]
     if kept.empty:
@@ -82,7 +117,7 @@ def _latest(client: httpx.Client, site: Site, series: Series, stored: pd.Series,
         yield Skipped(series.code, words)
     frame = kept[~held.to_numpy()].assign(series=series.code, known=lambda kept: kept["observed"] + series.release_lag)
     dropped = _counted(**{"missing": int(missing.sum()), "running day": int(running.sum()), "held back": int(held.sum())})
-    yield Batch(LABEL, "observations", frame, "fred", dropped=dropped, of=of)
+    yield Batch(LABEL, "observations", frame, "fred", dropped=dropped, of=of, daily=True)
 
 
 def _held(values: pd.Series, stored: pd.Series, since: pd.Timestamp | None) -> pd.Series:
@@ -131,7 +166,8 @@ def all_vintages(store: Store, wanted: list[Series], site: Site, today: pd.Times
             try:
                 yield _vintages(client, site, series, stored, len(wanted))
             except SourceUnreachable as error:
-                yield Skipped(VINTAGE_LABEL, f"{error} {len(wanted) - number} series were not asked for.")
+                why = f"{error} {len(wanted) - number} series were not asked for."
+                yield Skipped(VINTAGE_LABEL, why, gone=not site.health.sound)
                 return
             except FetchFailed as error:
                 yield Skipped(series.code, str(error))
@@ -161,12 +197,14 @@ def vintage_days(client: httpx.Client, site: Site, code: str) -> list[str]:
 
 def real_time_periods(client: httpx.Client, site: Site, code: str, span: list[str]) -> Iterator[pd.DataFrame]:
     """Values published in the vintages of `span`, page by page: observed, known (first day of their period), value."""
-    offset, page = 0, ROWS_A_PAGE
+    offset, page, before = 0, ROWS_A_PAGE, list[Any]()
     while page == ROWS_A_PAGE:
         params = {"series_id": code, "realtime_start": span[0], "realtime_end": span[-1], "observation_start": VINTAGE_HISTORY_FROM}
         params |= {"output_type": "1", "limit": str(ROWS_A_PAGE), "offset": str(offset)}
         rows = _api(client, site, "fred/series/observations", params, f"vintages of {code}", "observations")
-        page, offset = len(rows), offset + len(rows)
+        if (rows and rows == before) or offset > MOST_ROWS:
+            raise FetchFailed(f"{site.name} sends vintages of {code} page after page without an end. Nothing of them was stored.")
+        page, offset, before = len(rows), offset + len(rows), rows
         yield _periods(site, rows, code)
 
 

@@ -5,11 +5,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
+import pandas as pd
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
@@ -18,6 +21,9 @@ from sources.errors import FetchFailed, SourceUnreachable
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_QUOTE = 200
 LOOKS, LONGEST_LOOK = 3, 5.0
+REFUSALS = 16
+LEAST_WAIT = 1.0
+AGENT = "altrally (daily statistical forecasts, one home; python-httpx)"
 
 Read = TypeVar("Read")
 
@@ -27,7 +33,8 @@ class Patience:
     """How long a source is tried, in seconds: `attempts` tries, waits that double from `first_wait` to `longest_wait`.
 
     A whole answer must be there within `timeout`. `pause` is left between two requests, so that free services are asked no faster
-    than they like; `at_once` may be unanswered at a time where many things are asked for. `sleep` is how time is waited for.
+    than they like; `at_once` may be unanswered at a time where many things are asked for. A site without one sound answer for
+    `budget` is asked no more in this fetch. `sleep` is how time is waited for, `clock` how it is read.
     """
 
     attempts: int = 5
@@ -36,7 +43,26 @@ class Patience:
     timeout: float = 30.0
     pause: float = 0.6
     at_once: int = 8
+    budget: float = 120.0
     sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass
+class Health:
+    """How a site does during one fetch, seen by all that is asked of it, from several threads too.
+
+    `sound`: whole answers so far; `troubled`: the moment from which nothing sound came, None while all is well; `refused`: refusals
+    in a row; `given_up`: the line that says why it is asked no more; `date`: the moment its own clock said, UTC. `tell` hears what
+    the user should know while waiting.
+    """
+
+    sound: int = 0
+    troubled: float | None = None
+    refused: int = 0
+    given_up: str = ""
+    date: pd.Timestamp | None = None
+    tell: Callable[[str], None] = field(default=lambda words: None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -47,6 +73,42 @@ class Site:
     address: str
     patience: Patience
     secret: str = field(default="", repr=False)
+    health: Health = field(default_factory=Health, compare=False, repr=False)
+
+    @property
+    def time_left(self) -> float:
+        """Seconds that an answer may take now: the time limit of a request, or what is left of the budget."""
+        waited = 0.0 if self.health.troubled is None else self.patience.clock() - self.health.troubled
+        return min(self.patience.timeout, max(self.patience.budget - waited, LEAST_WAIT))
+
+    def answered(self, *, sound: bool) -> None:
+        """Something came: what was asked for, or why it can't be had."""
+        self.health.sound += sound
+        self.health.troubled, self.health.refused = None, 0
+
+    def failed(self, failure: "Passing", since: float) -> None:
+        """An attempt begun at `since` failed; a site in trouble for too long, or that goes on refusing, is given up."""
+        health = self.health
+        if health.given_up:
+            return
+        health.troubled = since if health.troubled is None else health.troubled
+        health.refused = health.refused + 1 if failure.refused else 0
+        waited = self.patience.clock() - health.troubled
+        if health.refused >= REFUSALS:
+            health.given_up = (
+                f"{self.name} refused {health.refused} requests in a row, with {self.hidden(str(failure))}, and is asked no more. "
+                f"Fetch again {f'after {failure.wait:.0f} s' if failure.wait else 'in an hour'}."
+            )
+        elif waited >= self.patience.budget:
+            what = "can't be reached" if not failure.reached else "gave no sound answer"
+            self.give_up(f"{what} for {waited:.0f} s ({self.hidden(str(failure))})")
+        elif not failure.reached:
+            left = self.patience.budget - waited
+            health.tell(f"{self.name} doesn't answer; it is given up in {left:.0f} s")
+
+    def give_up(self, why: str) -> None:
+        """Ask it no more in this fetch."""
+        self.health.given_up = f"{self.name} {why}. Check the network and fetch again."
 
     def hidden(self, text: str) -> str:
         """`text` on one line, shortened, without the secret."""
@@ -57,13 +119,16 @@ class Site:
 class Passing(Exception):
     """A failure that may pass: `wait` is how many seconds the site asked for; `reached` if it answered at all.
 
-    `advice` is what to do where it doesn't pass.
+    `refused`: it answered that it won't, as it does to whoever asks too often. `advice` is what to do where it doesn't pass.
     """
 
-    def __init__(self, reason: str, *, wait: float | None = None, reached: bool = True, advice: str = "") -> None:
+    def __init__(
+        self, reason: str, *, wait: float | None = None, reached: bool = True, refused: bool = False, advice: str = ""
+    ) -> None:
         super().__init__(reason)
         self.wait = wait
         self.reached = reached
+        self.refused = refused
         self.advice = advice
 
 
@@ -82,7 +147,8 @@ _HIDER = _QueryHider()
 def client_of(site: Site) -> httpx.Client:
     """An HTTP client of `site`, to be used as a context manager."""
     logging.getLogger("httpx").addFilter(_HIDER)
-    return httpx.Client(base_url=site.address.rstrip("/") + "/", timeout=site.patience.timeout, follow_redirects=True)
+    who = {"User-Agent": AGENT}
+    return httpx.Client(base_url=site.address.rstrip("/") + "/", timeout=site.patience.timeout, follow_redirects=True, headers=who)
 
 
 def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, what: str, read: Callable[[str], Read]) -> Read:
@@ -92,7 +158,7 @@ def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, 
     and `FetchFailed` where its answer can't be used.
     """
     try:
-        for attempt in retries(site.patience):
+        for attempt in attempts(site):
             with attempt:
                 return read(_judged(site, _once(client, site, path, params, what)))
     except Passing as passing:
@@ -101,17 +167,43 @@ def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, 
 
 
 def look(site: Site) -> None:
-    """See in a few seconds that `site` answers, whatever it says. Raises `SourceUnreachable`."""
+    """See in a few seconds that `site` answers, whatever it says; it is given up if not. Raises `SourceUnreachable`."""
     hurried = replace(site.patience, attempts=LOOKS, timeout=min(site.patience.timeout, LONGEST_LOOK))
     try:
         for attempt in retries(hurried):
             with attempt, client_of(replace(site, patience=hurried)) as client:
-                _heard(client)
+                _heard(client, site)
     except Passing as passing:
         failure = passing
     else:
         return
-    raise given_up(site, failure, "answer")
+    site.give_up(f"can't be reached ({site.hidden(str(failure))})")
+    raise SourceUnreachable(site.health.given_up)
+
+
+def attempts(site: Site) -> Iterator[Any]:
+    """As `retries`; what came of each is noted in the site's health. Raises `SourceUnreachable` where it is asked no more."""
+    for attempt in retries(site.patience):
+        if site.health.given_up:
+            raise SourceUnreachable(site.health.given_up)
+        yield Noted(attempt, site)
+
+
+class Noted:
+    """One attempt of a request: a context manager that notes in the health of a site what came of it."""
+
+    def __init__(self, attempt: Any, site: Site) -> None:
+        self.attempt, self.site, self.since = attempt, site, site.patience.clock()
+
+    def __enter__(self) -> None:
+        self.attempt.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if isinstance(error, Passing):
+            self.site.failed(error, self.since)
+        elif error is None or isinstance(error, FetchFailed):
+            self.site.answered(sound=error is None)
+        return bool(self.attempt.__exit__(kind, error, trace))
 
 
 def retries(patience: Patience) -> Iterator[Any]:
@@ -140,34 +232,38 @@ def retries(patience: Patience) -> Iterator[Any]:
 
 
 def given_up(site: Site, failure: Passing, what: str) -> FetchFailed:
-    """The error that says `what` could not be had, and whether the site answered at all."""
+    """The error that says `what` could not be had, and whether it is any use to ask the site for something else."""
+    if site.health.given_up:
+        return SourceUnreachable(site.health.given_up)
     if not failure.reached:
         return SourceUnreachable(f"{site.name} can't be reached ({site.hidden(str(failure))}). Check the network and fetch again.")
     advice = failure.advice or f"Try again {f'after {failure.wait:.0f} s' if failure.wait else 'later'}."
     return FetchFailed(f"{site.name} gave no {what}: {site.hidden(str(failure))}. {advice}")
 
 
-def _heard(client: httpx.Client) -> None:
+def _heard(client: httpx.Client, site: Site) -> None:
     try:
-        client.head("", follow_redirects=False)
+        said = client.head("", follow_redirects=False).headers.get("Date", "")
     except httpx.HTTPError as error:
         raise Passing(str(error) or type(error).__name__, reached=False) from None
+    with suppress(ValueError):
+        site.health.date = pd.Timestamp(parsedate_to_datetime(said)).tz_localize(None)
 
 
 def _once(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> str:
-    reason, response, body = "", None, ""
+    reason, response, body, timeout = "", None, "", site.time_left
     try:
-        with client.stream("GET", path, params=params) as response:
-            body = _read_in_time(response, site.patience.timeout)
+        with client.stream("GET", path, params=params, timeout=timeout) as response:
+            body = _read_in_time(response, timeout)
     except httpx.TimeoutException:
-        reason = f"no whole answer within {site.patience.timeout:.0f} s"
+        reason = f"no whole answer within {timeout:.0f} s"
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
     # Raised out here, so that no exception chain holds the request and its address.
     if reason or response is None:
         raise Passing(reason, reached=response is not None)
     if response.status_code in BUSY:
-        raise Passing(f"HTTP {response.status_code}", wait=asked_wait(response.headers))
+        raise Passing(f"HTTP {response.status_code}", wait=asked_wait(response.headers), refused=response.status_code == 429)
     if response.status_code >= 400:
         raise FetchFailed(f"{site.name} gave no {what}: HTTP {response.status_code}{_told(site, body)}.")
     return body

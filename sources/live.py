@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from sources import coins, constituents, fred, yahoo, yahoo_client
+from sources import coins, constituents, fred, sane_clock, yahoo, yahoo_client
 from sources.at_once import answers
 from sources.batches import Deliveries
 from sources.errors import BadInput, SourceUnreachable
-from sources.http import Patience, Site, look
+from sources.http import Health, Patience, Site, look
 from sources.progress import Progress
 from sources.secrets import redacted
 from sources.store import Store
@@ -31,11 +31,18 @@ class Endpoints:
     alfred: str = "https://api.stlouisfed.org"
     coins: str = "https://community-api.coinmetrics.io/v4"
     yahoo: str = yahoo_client.ADDRESS
+    llama: str = "https://stablecoins.llama.fi"
+
+    @property
+    def asks_llama(self) -> bool:
+        """Whether DefiLlama is asked: not where coins are fetched from another place than usual and nobody said so of DefiLlama."""
+        return self.coins == Endpoints.coins or self.llama != Endpoints.llama
 
 
 def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
-    """The defaults, or what ALTRALLY_FRED_URL, ALTRALLY_ALFRED_URL, ALTRALLY_COINS_URL and ALTRALLY_YAHOO_URL say."""
-    given = {name: address_in(environment, f"ALTRALLY_{name.upper()}_URL") for name in ("fred", "alfred", "coins", "yahoo")}
+    """The defaults, or what ALTRALLY_FRED_URL, _ALFRED_, _COINS_, _YAHOO_ and ALTRALLY_LLAMA_URL say."""
+    names = ("fred", "alfred", "coins", "yahoo", "llama")
+    given = {name: address_in(environment, f"ALTRALLY_{name.upper()}_URL") for name in names}
     return Endpoints(**{name: address for name, address in given.items() if address})
 
 
@@ -79,22 +86,27 @@ def deliveries(
     patience: Patience,
 ) -> Deliveries:
     """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
-    graph, vintages = Site("FRED", endpoints.fred, patience), Site("ALFRED", endpoints.alfred, patience, secret=key)
-    metrics, bars = Site("Coin Metrics", endpoints.coins, patience), Site("Yahoo", endpoints.yahoo, patience)
+
+    def site(name: str, address: str, secret: str = "") -> Site:
+        return Site(name, address, patience, secret, Health(tell=lambda words: progress(words, 0, 0)))
+
+    graph, vintages = site("FRED", endpoints.fred), site("ALFRED", endpoints.alfred, key)
+    metrics, bars = site("Coin Metrics", endpoints.coins), site("Yahoo", endpoints.yahoo)
     names = constituents.listed(store.path.parent)
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
+    yield from sane_clock.beside_services(store, [graph, metrics, bars], today)
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
-    yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress)
+    llama = site("DefiLlama", endpoints.llama) if endpoints.asks_llama else None
+    yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress, llama=llama)
     if names:
         yield from constituents.deliveries(yahoo.Shelf(store, "stock", constituents.LABEL, today), names, bars, progress)
 
 
 def refuse_without_network(sites: Sequence[Site]) -> None:
-    """Raise `SourceUnreachable` where none of `sites` answers: patience is for a source that is down, not for a network that is."""
-    for _, found in answers(look, sites, replace(sites[0].patience, pause=0.0)):
-        if not isinstance(found, SourceUnreachable):
-            return
-    raise SourceUnreachable(f"No source answers. {found}")
+    """Look which of `sites` answer; those that don't are asked no more. Raises `SourceUnreachable` where none does."""
+    found = [found for _, found in answers(look, sites, replace(sites[0].patience, pause=0.0))]
+    if all(isinstance(one, SourceUnreachable) for one in found):
+        raise SourceUnreachable(f"No source answers. {found[-1]}")

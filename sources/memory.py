@@ -35,8 +35,10 @@ class Memory:
         )
         return rows.sort_values(["known", "observed"], kind="stable", ignore_index=True)
 
-    def read_panel(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame:
-        """As `Store.read_panel`."""
+    def read_panel(
+        self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None, *, on_time: bool = False
+    ) -> pd.DataFrame:
+        """As `Store.read_panel`; all of it came on time."""
         bars = self.bars[panel.universe]
         kept = known_by(bars, as_of, start) & bars[panel.field].notna()
         if panel.asset_class is not None:

@@ -96,7 +96,9 @@ def _odd_ratio(fetched: pd.Series, stored: pd.Series, days: pd.Index) -> float:
     before, after = believed[believed.index <= days[0]], believed[believed.index > days[-1]]
     if len(before) and (len(stored) or after.empty):
         return float(fetched[days[0]] / before.iloc[-1])
-    return float(fetched[days[-1]] / after.iloc[0])
+    if len(after):
+        return float(fetched[days[-1]] / after.iloc[0])
+    return float(fetched[days[0]] / believed.iloc[0]) if len(believed) else float(fetched.max() / fetched[fetched > 0].min())
 
 
 def gone_words(fetched: pd.Index, stored: pd.Index, since: pd.Timestamp) -> Iterator[str]:

@@ -220,6 +220,7 @@ def daily_series(macro: Macro, plan: Plan) -> dict[str, pd.Series]:
     values = {
         "BAMLH0A0HYM2": macro.high_yield,
         "BAMLC0A0CM": macro.investment_grade,
+        "BAA10Y": 0.5 + 0.7 * macro.investment_grade + 0.25 * macro.high_yield,
         "DFII10": macro.real_yield,
         "DGS10": macro.ten_year,
         "DGS2": macro.two_year,

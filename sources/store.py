@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,17 +18,20 @@ from sources.batches import BAR_FIELDS, Batch
 from sources.copies import unfinished
 from sources.errors import BadInput, InUse, MissingData, StoreUnusable
 from sources.membership import PREFIX, members_only
-from sources.series import PANELS, SERIES, Panel, Series
+from sources.series import PANELS, PAST_MIDNIGHT, SERIES, Panel, Series
 
 MARKETS = ("live", "files", "simulated")
 VINTAGES = "alfred"
 LAYOUT = "1"
+LAST_FETCH = "last fetch"
 LOCK_SECONDS = 30
 UNIVERSE_WIDTH = 1_000_000
 DAY = "datetime64[us]"
 EPOCH_DAY = "(observed - DATE '1970-01-01')::INTEGER"
 ROWS_AT_ONCE = 1_000_000
 NO_STAYS = pd.DataFrame()
+LAG_DAYS = {panel.universe: panel.release_lag.days for panel in PANELS.values()}
+SERIES_LAG_DAYS = {series.code: series.release_lag.days for series in SERIES.values() if series.universe is None}
 Column = np.ma.MaskedArray[Any, Any]
 
 TABLES = f"""
@@ -56,7 +59,9 @@ WITH stored AS (
     QUALIFY row_number() OVER (PARTITION BY series, observed ORDER BY version DESC) = 1
 ), changed AS (
     SELECT i.series, i.observed::DATE AS observed, i.value,
-        CASE WHEN s.series IS NULL THEN i.known::DATE ELSE greatest(i.known::DATE, s.known, $today) END AS known,
+        CASE WHEN s.series IS NOT NULL THEN greatest(i.known::DATE, s.known, $today)
+            WHEN i.known::DATE < $asked AND i.series IN (SELECT series FROM observations WHERE fetched_at < $fetched_at)
+            THEN greatest(i.known::DATE, $today - 1) ELSE i.known::DATE END AS known,
         coalesce(s.version + 1, 0) AS version
     FROM incoming i LEFT JOIN stored s ON s.series = i.series AND s.observed = i.observed::DATE
     WHERE s.series IS NULL OR i.value IS DISTINCT FROM s.value
@@ -104,6 +109,44 @@ SELECT universe, code, source, fetched_at, known, string_agg(DISTINCT field, ', 
     max(abs(value / nullif(before, 0) - 1)) AS largest
 FROM told WHERE before IS NOT NULL AND value IS DISTINCT FROM before AND known >= $since
 GROUP BY universe, code, source, fetched_at, known ORDER BY known DESC, universe NULLS FIRST, code
+"""
+
+
+REDATE = """
+UPDATE {table} SET known = mended.known, fetched_at = $now, digest = mended.digest FROM (
+    SELECT rows.place, rows.known, {digest} AS digest FROM (
+        SELECT *, rowid AS place FROM {table} WHERE fetched_at > $now
+    ) AS original, LATERAL (
+        SELECT original.* REPLACE (greatest(original.observed, least(original.known, $today)) AS known)
+    ) AS rows {join}
+) AS mended WHERE {table}.rowid = mended.place
+"""
+
+
+def _lag_of(name: str, lags: dict[str, int]) -> str:
+    """SQL that says the release lag in days of what `name` holds."""
+    cases = " ".join(f"WHEN '{code}' THEN {days}" for code, days in lags.items())
+    return f"CASE {name} {cases} END"
+
+
+LATE = f"""
+WITH fetches AS (
+    SELECT fetched_at, max(fetched_at::DATE) OVER (ORDER BY fetched_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS asked
+    FROM (SELECT DISTINCT fetched_at FROM bars UNION SELECT DISTINCT fetched_at FROM observations)
+), firsts AS (SELECT symbol_id, min(fetched_at) AS first_at FROM bars GROUP BY symbol_id
+), beginnings AS (SELECT series, min(fetched_at) AS first_at FROM observations GROUP BY series
+), brought AS (
+    SELECT universe, symbol AS code, observed, known, source, fetched_at, {_lag_of("universe", LAG_DAYS)}
+        + CASE WHEN symbol IN ('{"', '".join(PAST_MIDNIGHT)}') THEN 1 ELSE 0 END AS lag
+    FROM bars JOIN firsts USING (symbol_id) JOIN symbols ON symbols.id = symbol_id
+    WHERE version = 0 AND fetched_at >= $since AND fetched_at > first_at
+    UNION ALL
+    SELECT NULL, series, observed, known, source, fetched_at, {_lag_of("series", SERIES_LAG_DAYS)}
+    FROM observations JOIN beginnings USING (series)
+    WHERE version = 0 AND fetched_at >= $since AND fetched_at > first_at AND source <> '{VINTAGES}'
+)
+SELECT universe, code, source, observed, known, fetched_at FROM brought JOIN fetches USING (fetched_at)
+WHERE observed + lag < least(asked, fetched_at::DATE - 1) ORDER BY fetched_at DESC, universe NULLS FIRST, code, observed
 """
 
 
@@ -174,8 +217,10 @@ class Store:
     def append(self, batch: Batch, fetched_at: pd.Timestamp) -> int:
         """Store what `batch` says that isn't stored yet; returns the number of new rows.
 
-        A first version keeps the batch's `known`. A value that differs from the latest stored version becomes a new version,
-        known on the day of `fetched_at`; the older one stays. So does a vintage whose value is rewritten under its old day.
+        A first version keeps the batch's `known`. In a `daily` batch a row that an earlier fetch of this home should have
+        brought is late: known no sooner than the day before `fetched_at`. A value that differs from the latest stored version
+        becomes a new version, known on the day of `fetched_at`; the older one stays. So does a vintage whose value is rewritten
+        under its old day.
         Appending the same batch again stores nothing.
         """
         if batch.frame.empty:
@@ -202,13 +247,16 @@ class Store:
         ).fetchnumpy()
         return _versions(*(np.ma.masked_array(rows[name]) for name in ("observed", "known", "value")))
 
-    def read_panel(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame:
+    def read_panel(
+        self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None, *, on_time: bool = False
+    ) -> pd.DataFrame:
         """Latest values of `panel` known by `as_of`: float64, observed days x symbols, both sorted; missing is NaN.
 
         `start` limits observed days. Only symbols and days with at least one value appear. Where it is known when each constituent
-        was a member, other days of it are missing.
+        was a member, other days of it are missing. `on_time`: bars that came late are missing too, so that every row can be dated
+        by the release lag alone.
         """
-        wide = self._read_wide(panel, as_of, start)
+        wide = self._read_wide(panel, as_of, start, on_time=on_time)
         stays = self.stays(as_of) if panel.universe == "stock" else NO_STAYS
         return members_only(wide, stays) if len(stays) else wide
 
@@ -225,12 +273,15 @@ class Store:
         ended = began + pd.to_timedelta(rows["lasted"] - 1, unit="D").astype("timedelta64[us]")
         return pd.DataFrame({"ticker": rows["ticker"].astype("str"), "from": began, "to": ended.where(rows["lasted"] > 0)})
 
-    def _read_wide(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None) -> pd.DataFrame:
+    def _read_wide(self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None, *, on_time: bool) -> pd.DataFrame:
         """First versions, then later ones in the order they became known: a later row of a cell wins."""
         members = self._members(panel)
         low, high = (members.index.min(), members.index.max()) if len(members) else (0, -1)
         scope = f"symbol_id BETWEEN {low} AND {high} AND known <= $as_of AND observed >= $start"
-        asked = {"as_of": _day(as_of), "start": _day(start)}
+        asked: dict[str, Any] = {"as_of": _day(as_of), "start": _day(start)}
+        late = f"version = 0 AND known > observed + {LAG_DAYS[panel.universe]}"
+        if on_time and self._read(f"SELECT 1 FROM bars WHERE {scope} AND {late} LIMIT 1", **asked).fetchone():
+            scope += f" AND (symbol_id, observed) NOT IN (SELECT (symbol_id, observed) FROM bars WHERE {scope} AND {late})"
         days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **asked).fetchnumpy()["day"]
         grid = Grid.of(members, np.sort(np.ma.getdata(days)))
         for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, asked):
@@ -256,6 +307,51 @@ class Store:
         ).fetchone()
         return None if found is None or found[0] is None else pd.Timestamp(found[0])
 
+    def last_fetch(self, before: pd.Timestamp | None = None) -> pd.Timestamp | None:
+        """When this home was last fetched, only `before` a moment if it is given; None where it never was."""
+        limit = datetime.max if before is None else before.to_pydatetime()
+        found = self._read(
+            f"""SELECT max(stored) FROM (SELECT max(fetched_at) AS stored FROM bars WHERE fetched_at < $limit
+                UNION ALL SELECT max(fetched_at) FROM observations WHERE fetched_at < $limit
+                UNION ALL SELECT value::TIMESTAMP FROM meta WHERE key = '{LAST_FETCH}' AND value::TIMESTAMP < $limit)""",
+            limit=limit,
+        ).fetchone()
+        return None if found is None or found[0] is None else pd.Timestamp(found[0])
+
+    def from_the_future(self, now: pd.Timestamp) -> int:
+        """How many rows say that they were fetched after `now`: a clock was wrong."""
+        found = self._read(
+            """SELECT (SELECT count(*) FROM bars WHERE fetched_at > $now)
+                + (SELECT count(*) FROM observations WHERE fetched_at > $now)""",
+            now=now.to_pydatetime(),
+        ).fetchone()
+        return int(found[0]) if found else 0
+
+    def redate(self, now: pd.Timestamp) -> int:
+        """Date rows that were fetched after `now` as if they had been fetched at `now`; how many. For `altrally repair` alone.
+
+        They are here, so they are known by the end of this day; nothing else of them is changed.
+        """
+        count = self.from_the_future(now)
+        stamp = {"now": now.to_pydatetime(), "today": _day(now)}
+        with self._transaction():
+            for table, join, digest in (
+                ("bars", "JOIN symbols ON symbols.id = rows.symbol_id", BAR_DIGEST),
+                ("observations", "", OBSERVATION_DIGEST.format(source="rows.source")),
+            ):
+                self._run(REDATE.format(table=table, join=join, digest=digest), **stamp).fetchall()
+            self._run(f"DELETE FROM meta WHERE key = '{LAST_FETCH}' AND value::TIMESTAMP > $now", now=stamp["now"]).fetchall()
+        return count
+
+    def noted(self, key: str) -> str | None:
+        """What was noted last under a key; None where nothing was."""
+        found = self._read("SELECT value FROM meta WHERE key = $key", key=key).fetchone()
+        return None if found is None else str(found[0])
+
+    def note(self, key: str, value: str) -> None:
+        """Note something about fetching itself, in place of what was noted before under that key."""
+        self._run("INSERT OR REPLACE INTO meta VALUES ($key, $value)", key=key, value=value)
+
     def asset_classes(self, universe: str) -> dict[str, str]:
         """Class of every symbol of `universe` that has one, as said when the symbol was first stored."""
         rows = self._run(
@@ -263,6 +359,18 @@ class Store:
             universe=universe,
         )
         return dict(rows.fetchall())
+
+    def sources(self, universe: str) -> pd.DataFrame:
+        """Where closes of `universe` came from: symbol, source, first, last (observed), one row a symbol and source.
+
+        By symbol, in order of their last day.
+        """
+        rows = self._read(
+            """SELECT symbol, source, min(observed) AS first, max(observed) AS last FROM bars JOIN symbols ON id = symbol_id
+               WHERE universe = $universe AND close IS NOT NULL GROUP BY symbol, source ORDER BY symbol, last""",
+            universe=universe,
+        ).df()
+        return rows.astype({"first": DAY, "last": DAY})
 
     def has_vintages(self, series: Series) -> bool:
         """True if values of `series` were stored with the days on which each revision was published."""
@@ -323,6 +431,14 @@ class Store:
         rows = self._run(REWRITTEN, since=_day(since)).df()
         return rows.astype({"known": DAY, "first": DAY, "last": DAY, "fetched_at": DAY})
 
+    def late(self, since: pd.Timestamp) -> pd.DataFrame:
+        """Rows that came later than their release lag says, though an earlier fetch asked for them; fetched since a day.
+
+        universe (None for macro series), code, source, observed, known, fetched_at; the newest fetch first.
+        """
+        rows = self._run(LATE, since=_day(since)).df()
+        return rows.astype({"observed": DAY, "known": DAY, "fetched_at": DAY})
+
     def inventory(self, as_of: pd.Timestamp) -> pd.DataFrame:
         """One row for each declared series and panel: name, first, last (observed), known_last, rows, symbols."""
         rows = [_summary(declared, chosen) for declared, chosen in by_declaration(self.extent(as_of))]
@@ -341,6 +457,7 @@ class Store:
             first=_day(days.min()),
             last=_day(days.max()),
             today=_day(fetched_at),
+            asked=self._asked_before(batch, fetched_at),
             fetched_at=fetched_at.to_pydatetime(),
             source=batch.source,
         )
@@ -352,7 +469,14 @@ class Store:
             _refuse_duplicates(batch, incoming[["series", "observed", "known"]])
             return self._insert(NEW_VINTAGES, incoming, today=_day(fetched_at), **stamp)
         _refuse_duplicates(batch, incoming[["series", "observed"]])
-        return self._insert(NEW_OBSERVATIONS, incoming, today=_day(fetched_at), **stamp)
+        return self._insert(
+            NEW_OBSERVATIONS, incoming, today=_day(fetched_at), asked=self._asked_before(batch, fetched_at), **stamp
+        )
+
+    def _asked_before(self, batch: Batch, fetched_at: pd.Timestamp) -> date:
+        """The day of this home's last fetch before this one: rows known before that day should have come with it."""
+        last = self.last_fetch(before=fetched_at) if batch.daily else None
+        return date.min if last is None else last.date()
 
     def _insert(self, sql: str, incoming: pd.DataFrame, **values: Any) -> int:
         """Run an INSERT that reads `incoming`; returns the number of rows it stored."""
@@ -460,6 +584,11 @@ def _day(moment: pd.Timestamp | None) -> date:
     return date.min if moment is None else pd.Timestamp(moment).date()
 
 
+def refuse_duplicates(batch: Batch) -> None:
+    """Raise `BadInput` where `batch` has two rows for a day of one symbol or series."""
+    _refuse_duplicates(batch, batch.frame[["symbol" if batch.table == "bars" else "series", "observed"]])
+
+
 def _refuse_duplicates(batch: Batch, keys: pd.DataFrame) -> None:
     twice = keys.duplicated()
     if twice.any():
@@ -477,11 +606,16 @@ INSERT INTO bars
 WITH stored AS (
     SELECT * FROM bars WHERE symbol_id BETWEEN $low AND $high AND observed BETWEEN $first AND $last
     QUALIFY version = max(version) OVER (PARTITION BY symbol_id, observed)
+), followed AS (
+    SELECT DISTINCT symbol_id FROM bars WHERE symbol_id BETWEEN $low AND $high AND fetched_at < $fetched_at
 ), changed AS (
     SELECT i.symbol_id, i.observed::DATE AS observed,
-        CASE WHEN s.symbol_id IS NULL THEN i.known::DATE ELSE greatest(i.known::DATE, s.known, $today) END AS known,
+        CASE WHEN s.symbol_id IS NOT NULL THEN greatest(i.known::DATE, s.known, $today)
+            WHEN i.known::DATE < $asked AND f.symbol_id IS NOT NULL THEN greatest(i.known::DATE, $today - 1)
+            ELSE i.known::DATE END AS known,
         {merged}, coalesce(s.version + 1, 0) AS version
     FROM incoming i LEFT JOIN stored s ON s.symbol_id = i.symbol_id AND s.observed = i.observed::DATE
+        LEFT JOIN followed f ON f.symbol_id = i.symbol_id
     WHERE s.symbol_id IS NULL OR {differs}
 )
 SELECT rows.symbol_id, rows.observed, rows.known, {", ".join(f"rows.{name}" for name in BAR_FIELDS)}, $source, $fetched_at,

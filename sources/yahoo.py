@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -16,23 +17,27 @@ import pandas as pd
 from sources.at_once import answers
 from sources.batches import Batch, Deliveries, Skipped
 from sources.errors import FetchFailed, SourceUnreachable
-from sources.http import Site
+from sources.http import Health, Site
 from sources.layout import LAGS
 from sources.oddities import Far, beyond, gone_words, held_back, held_words
 from sources.progress import Progress
-from sources.series import FUND_PRICE, SERIES, Panel
+from sources.series import FUND_PRICE, PAST_MIDNIGHT, SERIES, Panel
 from sources.store import Store
 from sources.yahoo_client import FIELDS, NoSuchTicker, history, quiet, session_of
 
 OVERLAP = pd.Timedelta(days=10)
 LATELY = pd.Timedelta(days=40)
 FAR_AHEAD = pd.Timedelta(days=90)
-FIRST_DAY = pd.Timestamp("1990-01-01")
+FIRST_DAY = pd.Timestamp("1987-01-01")  # ^RUT begins in September of that year
+FAR_OFF = pd.Timestamp("2200-01-01")
+A_SESSION = 0.1
+NONE_LOST: dict[str, pd.Series] = {}
+GONE_AFTER = A_MONTH = pd.Timedelta(days=30)
+NEW_YORK = "America/New_York"
 PRICES = ["open", "high", "low", "close"]
 NOISE = 1e-5  # Yahoo sends 32-bit prices
 LARGEST_DENOMINATOR = 10
 LEAST_UNIT = 50
-UNREACHED_ROUNDS = 2
 NAMED = 3
 NOTHING = pd.DataFrame(columns=list(FIELDS), index=pd.DatetimeIndex([]), dtype="float64")
 
@@ -77,12 +82,17 @@ class Overlap:
 
     shelf: Shelf
     lately: dict[str, pd.DataFrame]
+    lost: dict[str, pd.Timestamp]
+
+    def since(self, symbol: str, last: pd.Timestamp | None) -> pd.Timestamp:
+        """From when bars of a symbol are asked for: a little before its last day, or before the first session it lacks of late."""
+        return min(_since(last), self.lost.get(symbol, FAR_OFF) - OVERLAP)
 
     def bars(self, symbol: str, last: pd.Timestamp | None) -> pd.DataFrame:
-        """Stored bars of one symbol from a little before its last day on: observed days × fields."""
+        """Stored bars of one symbol from `since` on: observed days × fields."""
         if last is None:
             return NOTHING
-        since = _since(last)
+        since = self.since(symbol, last)
         if since < self.shelf.today - LATELY:
             return self.shelf.bars(symbol, since)
         return _bars(symbol, self.lately).loc[since:]
@@ -132,55 +142,120 @@ def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progr
 
     Returns the tickers that may well come another time.
     """
-    last, overlap = shelf.last_days(), Overlap(shelf, shelf.stored(shelf.today - LATELY))
-    left, away, again = dict.fromkeys(asked), Away(site.patience.at_once * UNREACHED_ROUNDS), set[str]()
-    with quiet(), closing(_histories(shelf, asked, last, site)) as coming:
+    last, lately = shelf.last_days(), shelf.stored(shelf.today - LATELY)
+    lost = lost_sessions(lately["close"], asked) if shelf.universe == "fund" else NONE_LOST
+    overlap = Overlap(shelf, lately, {str(symbol): days.index[0] for symbol, days in lost.items()})
+    yield from _lost_words(shelf, lost)
+    missed = Missed(shelf, last)
+    wanted = [one for one in asked if not missed.is_resting(one)]
+    left, again = dict.fromkeys(wanted), set[str]()
+    with quiet(), closing(_histories(overlap, wanted, last, site)) as coming:
         for one, bars in coming:
-            progress(shelf.label, len(asked) - len(left), len(asked))
+            progress(shelf.label, len(wanted) - len(left), len(wanted))
             del left[one]
-            if away.is_hopeless(one, bars):
-                break
             if isinstance(bars, pd.DataFrame):
-                yield from _judged(overlap, one, last.get(one.symbol), bars, len(asked), again)
-            elif not isinstance(bars, SourceUnreachable):
-                again |= set() if isinstance(bars, NoSuchTicker) else {one.ticker}
-                yield Skipped(one.ticker, f"{bars}{_kept(last.get(one.symbol))}")
-    missed = [one.ticker for one in (*away.asked, *left)]
-    if missed:
-        named = ", ".join(missed[:NAMED]) + (", …" if len(missed) > NAMED else "")
-        yield Skipped(shelf.label, f"{away.why} {len(missed)} of {len(asked)} tickers did not come: {named}.")
-    return again | set(missed)
+                yield from _judged(overlap, one, last.get(one.symbol), bars, len(wanted), again)
+            else:
+                missed.note(one, bars)
+    for one in left:
+        missed.note(one, SourceUnreachable(site.health.given_up))
+    yield from missed.words(site.health, len(wanted))
+    return again | missed.again
 
 
 @dataclass
-class Away:
-    """What was asked for in vain where a site did not answer at all; `limit` such failures in a row mean that it won't."""
+class Missed:
+    """The tickers without an answer, and what was said of them. One whose bars ended long ago is asked for once a month."""
 
-    limit: int
-    asked: list[Asked] = field(default_factory=list)
-    why: SourceUnreachable | None = None
-    in_a_row: int = 0
+    shelf: Shelf
+    last: dict[str, pd.Timestamp]
+    errors: dict[Asked, FetchFailed] = field(default_factory=dict)
 
-    def is_hopeless(self, one: Asked, found: pd.DataFrame | Exception) -> bool:
-        """Note what came of `one`; whether asking on is no use."""
-        if isinstance(found, SourceUnreachable):
-            self.asked.append(one)
-            self.why = found
-            self.in_a_row += 1
-        else:
-            self.in_a_row = 0
-        return self.in_a_row == self.limit
+    @property
+    def again(self) -> set[str]:
+        """The tickers that may come another time."""
+        return {one.ticker for one, error in self.errors.items() if not isinstance(error, NoSuchTicker)}
+
+    def ended(self, one: Asked) -> bool:
+        """Whether what is stored of it ends long ago, as that of a liquidated fund does."""
+        last = self.last.get(one.symbol)
+        return last is not None and self.shelf.today - last > GONE_AFTER
+
+    def is_resting(self, one: Asked) -> bool:
+        """Whether it ended, and was looked for within a month."""
+        looked = self.shelf.store.noted(_looked_for(self.shelf, one)) if self.ended(one) else None
+        return looked is not None and self.shelf.today - pd.Timestamp(looked) < A_MONTH
+
+    def note(self, one: Asked, error: FetchFailed) -> None:
+        """Remember that `one` did not come, and why."""
+        self.errors[one] = error
+        if self.ended(one) and not isinstance(error, SourceUnreachable):
+            self.shelf.store.note(_looked_for(self.shelf, one), f"{self.shelf.today:%Y-%m-%d}")
+
+    def words(self, health: Health, of: int) -> Iterator[Skipped]:
+        """A line each where few did not come; one for all that did not for the same reason, or since the site was given up."""
+        by_reason: dict[str, list[Asked]] = {}
+        for one, error in self.errors.items():
+            given_up = health.given_up and not isinstance(error, NoSuchTicker)
+            reason = health.given_up if given_up else str(error).replace(f" of {one.ticker}:", ":")
+            by_reason.setdefault(reason, []).append(one)
+        for reason, tickers in by_reason.items():
+            unreached = any(isinstance(self.errors[one], SourceUnreachable) for one in tickers)
+            if len(tickers) > NAMED or unreached:
+                names = ", ".join(sorted(one.ticker for one in tickers)[:NAMED]) + (", …" if len(tickers) > NAMED else "")
+                came = f"{len(tickers)} of {of} tickers did not come: {names}."
+                yield Skipped(self.shelf.label, f"{reason} {came}", gone=unreached and not health.sound)
+            else:
+                yield from (Skipped(one.ticker, self._alone(one)) for one in tickers)
+
+    def _alone(self, one: Asked) -> str:
+        month = " It is asked for again in a month." if self.ended(one) else ""
+        return f"{self.errors[one]}{_kept(self.last.get(one.symbol))}{month}"
+
+
+def _looked_for(shelf: Shelf, one: Asked) -> str:
+    return f"looked for {shelf.universe} {one.ticker}"
+
+
+def lost_sessions(closes: pd.DataFrame, asked: Sequence[Asked]) -> dict[str, pd.Series]:
+    """The sessions of late that a symbol has no bar of, though it has bars before and after: an entry a day, by symbol.
+
+    `closes`: stored days × symbols. A session is a day on which more than `A_SESSION` of the symbols have bars: a closing day
+    of the exchange has next to none, whatever the calendar says.
+    """
+    open_days = pd.DatetimeIndex(closes.index[closes.notna().mean(axis=1) > A_SESSION])
+    lost = {}
+    for symbol in {one.symbol for one in asked} & set(closes.columns):
+        close = closes[symbol].dropna()
+        missing = open_days[(open_days > close.index[0]) & (open_days < close.index[-1])].difference(close.index)
+        if len(missing):
+            lost[symbol] = pd.Series(True, missing)
+    return lost
+
+
+def _lost_words(shelf: Shelf, lost: dict[str, pd.Series]) -> Iterator[Skipped]:
+    """Each lost session, told once."""
+    by_day = pd.DataFrame(lost).sort_index() if lost else pd.DataFrame()
+    for day, row in by_day.iterrows():
+        names, key = sorted(row.dropna().index), f"lost session {day:%Y-%m-%d}"
+        if shelf.store.noted(key) is None:
+            shelf.store.note(key, f"{shelf.today:%Y-%m-%d}")
+            named = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+            yield Skipped(
+                shelf.label, f"Yahoo sent no bar of {day:%Y-%m-%d} for {len(names)} tickers ({named}); it is asked for again."
+            )
 
 
 def _histories(
-    shelf: Shelf, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
+    overlap: Overlap, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
 ) -> Generator[tuple[Asked, pd.DataFrame | FetchFailed], None, None]:
+    """As they come, until all came or the site is given up."""
     session = session_of(site)
 
     def bars_of(one: Asked) -> pd.DataFrame:
-        return history(one.ticker, _since(last.get(one.symbol)), shelf.today, site, session)
+        return history(one.ticker, overlap.since(one.symbol, last.get(one.symbol)), overlap.shelf.today, site, session)
 
-    return answers(bars_of, asked, site.patience)
+    return answers(bars_of, takewhile(lambda one: not site.health.given_up, asked), site.patience)
 
 
 def _since(last: pd.Timestamp | None) -> pd.Timestamp:
@@ -194,7 +269,8 @@ def _kept(last: pd.Timestamp | None) -> str:
 def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd.DataFrame, of: int, again: set[str]) -> Deliveries:
     """The batch of one ticker and what was odd about it; a ticker that doesn't fit what is stored is told and put into `again`."""
     shelf = overlap.shelf
-    bars, dropped = settled(history, shelf.today)
+    zone = NEW_YORK if one.ticker in PAST_MIDNIGHT else "UTC"
+    bars, dropped = settled(history, shelf.today, zone)
     stored = overlap.bars(one.symbol, last)
     try:
         spliced = splice(bars, stored, one.ticker)
@@ -204,21 +280,29 @@ def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd
         return
     level, closes = spliced.bars["close"], stored["close"].dropna()
     held = held_back(level, closes, **BELIEVED[_kind(shelf, one)]._asdict())
-    for words in (*spliced.words, *gone_words(history.index, closes.index, _since(last)), *held_words(level, closes, held)):
+    for words in (
+        *spliced.words,
+        *gone_words(history.index, closes.index, overlap.since(one.symbol, last)),
+        *held_words(level, closes, held),
+    ):
         yield Skipped(one.ticker, words)
     dropped |= {"held back": int(held.sum())} if held.any() else {}
     frame = spliced.bars[~held].rename_axis("observed").reset_index()
     frame = frame.assign(symbol=one.symbol, known=frame["observed"] + LAGS[shelf.universe])
-    yield Batch(shelf.label, "bars", frame, "yahoo", shelf.universe, dropped, of)
+    yield Batch(shelf.label, "bars", frame, "yahoo", shelf.universe, dropped, of, daily=True)
 
 
 def _kind(shelf: Shelf, one: Asked) -> str:
     return "coin" if shelf.universe != "fund" else "index" if one.ticker.startswith("^") else "fund"
 
 
-def settled(bars: pd.DataFrame, today: pd.Timestamp) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Bars of days that are over and have a close, with what isn't above zero missing; and counts of what was left out."""
-    running = bars.index >= today.normalize()
+def settled(bars: pd.DataFrame, today: pd.Timestamp, zone: str = "UTC") -> tuple[pd.DataFrame, dict[str, int]]:
+    """Bars of days that are over and have a close, with what isn't above zero missing; and counts of what was left out.
+
+    `today`: the running moment, UTC. A day is over when it has ended in `zone`.
+    """
+    here = today.tz_localize("UTC").tz_convert(zone).tz_localize(None)
+    running = bars.index >= here.normalize()
     unquoted = bars["close"].isna() & ~running
     kept = bars[~running & ~unquoted]
     counts = {"running day": int(running.sum()), "no close yet": int(unquoted.sum())}

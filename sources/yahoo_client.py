@@ -4,17 +4,22 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 
+from sources.at_once import ASKER
 from sources.errors import FetchFailed
-from sources.http import BUSY, Passing, Site, asked_wait, given_up, retries
+from sources.http import BUSY, Passing, Site, asked_wait, attempts, given_up
 
 ADDRESS = "https://query2.finance.yahoo.com"
 CHART = "/v8/finance/chart/"
+COOKIE_ADDRESS, CRUMB_ADDRESS = "https://fc.yahoo.com", "https://query1.finance.yahoo.com/v1/test/getcrumb"
+NO_CRUMB = "none"
+UNAUTHORISED = 401
 FIELDS = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume"}
 
 
@@ -29,7 +34,7 @@ def history(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, s
     Yahoo's way to say it is too much.
     """
     try:
-        for attempt in retries(site.patience):
+        for attempt in attempts(site):
             with attempt:
                 rows = _once(ticker, since, today, site, session)
                 break
@@ -53,7 +58,7 @@ def _once(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, ses
     try:
         rows: pd.DataFrame = yf.Ticker(ticker, session=session).history(**span, auto_adjust=False, actions=False)
     except YFRateLimitError:
-        raise Passing("it asks for fewer requests (HTTP 429)") from None
+        raise Passing("it asks for fewer requests (HTTP 429)", refused=True) from None
     except YFTickerMissingError as error:
         why = site.hidden(error.rationale).rstrip(".")
         raise NoSuchTicker(
@@ -70,8 +75,23 @@ def _once(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, ses
 
 def _refused(site: Site, error: OSError) -> Passing:
     """What a failure of the connection, or an HTTP status, means: curl's errors are OSErrors."""
+    from curl_cffi.requests.exceptions import Timeout
+
+    if isinstance(error, Timeout):
+        return Passing("no whole answer in time", reached=False)
     status = getattr(getattr(error, "response", None), "status_code", 0)
     return Passing(f"HTTP {status}" if status else site.hidden(str(error)), reached=bool(status))
+
+
+class Hush(logging.Filter):
+    """Nothing that yfinance says from a thread that asks is printed: a thread may still wait when its fetch was interrupted."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record may be printed."""
+        return record.threadName != ASKER
+
+
+HUSH = Hush()
 
 
 @contextmanager
@@ -81,6 +101,7 @@ def quiet() -> Iterator[None]:
 
     talk, hide, show = logging.getLogger("yfinance"), yf.config.debug.hide_exceptions, warnings.showwarning
     level = talk.level
+    talk.addFilter(HUSH)
 
     def unless_its_own(
         message: Warning | str,
@@ -118,23 +139,49 @@ class Zones:
 def session_of(site: Site) -> Any:
     """The session yfinance shall use: like its own, but it asks `site`, within our patience, and says at once what can't be had.
 
-    yfinance drops what a refusal says (how long to wait) and asks several times more. Nor may it keep pickled cookies on disk.
+    yfinance asks for a cookie and a crumb before anything else, drops what a refusal says (how long to wait) and asks several times
+    more. The chart API needs neither, so both are answered here; only where Yahoo says HTTP 401 are they asked for, once for all
+    that wait. Nor may yfinance keep pickled cookies on disk.
     """
-    from curl_cffi.requests import Session
+    from curl_cffi.requests import Response, Session
     from yfinance import cache
 
     cache._TzCacheManager._tz_cache = Zones()
     cache._CookieCacheManager._Cookie_cache = cache._CookieCacheDummy()
 
     class Frank(Session):  # type: ignore[type-arg]
+        crumb = ""
+        renewing = Lock()
+        renewed = -1
+
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
-            options["timeout"] = site.patience.timeout
+            if not urlsplit(url).path.startswith(CHART):
+                return _said(Response(), url, NO_CRUMB)
+            crumb = self.crumb
+            asked = {name: value for name, value in (options.get("params") or {}).items() if name != "crumb"}
+            options |= {"params": asked | ({"crumb": crumb} if crumb else {}), "timeout": site.time_left}
             answer = super().request(method, _address(site, url), *args, **options)
-            if urlsplit(url).path.startswith(CHART):
-                _judge(site, answer)
+            if answer.status_code == UNAUTHORISED:
+                self.renew(crumb)
+            _judge(site, answer)
             return answer
 
+        def renew(self, used: str) -> None:
+            """A cookie and a crumb of Yahoo's own, unless they were renewed already and nothing sound came since."""
+            with self.renewing:
+                if self.crumb != used or self.renewed == site.health.sound:
+                    return
+                self.renewed = site.health.sound
+                for url in (COOKIE_ADDRESS, CRUMB_ADDRESS):
+                    answer = super().request("GET", _address(site, url), timeout=site.time_left)
+                self.crumb = answer.text if answer.status_code == 200 and "<" not in answer.text else ""
+
     return Frank(impersonate="chrome")
+
+
+def _said(response: Any, url: str, body: str) -> Any:
+    response.url, response.status_code, response.content = url, 200, body.encode()
+    return response
 
 
 def _address(site: Site, url: str) -> str:
@@ -143,8 +190,12 @@ def _address(site: Site, url: str) -> str:
 
 
 def _judge(site: Site, answer: Any) -> None:
-    if answer.status_code == 404:
+    status = answer.status_code
+    if status == 404:
         raise NoSuchTicker(f"{site.name} has no such ticker (HTTP 404): it is wrong or gone.")
-    if answer.status_code in BUSY:
-        asked = " (it asks for fewer requests)" if answer.status_code == 429 else ""
-        raise Passing(f"HTTP {answer.status_code}{asked}", wait=asked_wait(answer.headers))
+    if status == UNAUTHORISED:
+        advice = "It is no fault of the ticker. Fetch again in an hour."
+        raise Passing("HTTP 401, it refuses the crumb it gave itself", refused=True, advice=advice)
+    if status in BUSY:
+        asked = " (it asks for fewer requests)" if status == 429 else ""
+        raise Passing(f"HTTP {status}{asked}", wait=asked_wait(answer.headers), refused=status == 429)

@@ -45,7 +45,7 @@ def train_in(home: Path, fetched: Path) -> None:
     """Train the default model and the baselines, by the command a user types."""
     shutil.copy(fetched / "store.duckdb", home)
     script = Path(sys.executable).with_name("altrally")
-    done = subprocess.run([script, "--home", home, "train", "--model", "hazard"], capture_output=True, text=True, check=False)
+    done = subprocess.run([script, "--home", home, "train", "--model", "pool"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

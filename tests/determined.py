@@ -31,7 +31,7 @@ def told(home: Path, threads: int) -> dict[str, object]:
         "snapshot": snapshot,
         "names": list(table.features),
         "features": hashlib.sha256(b"".join(bits)).hexdigest(),
-        "scores": [model.predict(X[-5:]).tolist(), model.predict_draws(X[-5:]).tolist()],
+        "scores": [model.predict(X[-5:]).tolist(), [limit.tolist() for limit in model.interval(X[-5:])]],
     }
 
 

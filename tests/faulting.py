@@ -49,7 +49,7 @@ ROUNDS = {
 """How often each fault is put upon it: quick, and under `-m long`; of the soak, how many rounds are lived."""
 
 LAST = pd.Timestamp("2018-06-30")
-SETTINGS = TrainSettings(models=("hazard",), draws=2, rotations=5)
+SETTINGS = TrainSettings(models=("pool",), draws=2, rotations=5)
 PARTS = {
     "store.duckdb",
     "store.lock",
@@ -278,11 +278,11 @@ def one_picture(record: ModelRecord, folder: Path) -> None:
 
 
 def spoken(home: Home) -> np.ndarray:
-    """What the champion makes of two rows of inputs, with the draws behind it."""
+    """What the champion makes of two rows of inputs, with its interval."""
     champion = load_champion(home.tracking_uri, home.folder)
     X = pd.DataFrame(np.tile([[0.3], [-0.5]], len(champion.card.columns)), columns=champion.card.columns)
     model = champion.forecaster.model_
-    return np.concatenate([model.predict(X).ravel(), model.predict_draws(X).ravel()])
+    return np.concatenate([model.predict(X).ravel(), *(limit.ravel() for limit in model.interval(X))])
 
 
 def content(home: Home) -> str:

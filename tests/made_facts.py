@@ -4,12 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from altrally.live_evidence import LiveRow
 from altrally.report.cascade import Rung
 from altrally.report.contributions import Effects, Part, Sensitivity
 from altrally.report.facts import Facts, FeatureState, IndexState, Movement
 from altrally.report.moments import Likeness, Moment
 from altrally.report.record import Record, record
-from altrally.score import Driver, HorizonForecast, Score
+from altrally.score import Curve, Driver, HighestClose, HorizonForecast, Score
 
 HOSTILE = """</script><script>alert("1")</script><img src=x onerror='alert(2)'>"q' & {{ 7 * 7 }} ${8 * 8}"""
 WEEKS = 40
@@ -20,6 +21,8 @@ def made_score(name: str, *, market: str, shown: bool = False) -> Score:
     sentence = f"Skill has {'' if shown else 'not '}been shown: {name}."
     skill = {"brier_skill_score": 0.1, "low": -0.1, "high": 0.2, "null_p": None, "shown": shown, "sentence": sentence}
     line = {"series": name, "observed": None, "known": None, "age_days": None, "limit_days": 7, "coverage": 0.0, "fresh": False}
+    grade = "shown live" if shown else "not shown"
+    evidence = {"grade": grade, "drift_p": 0.2, "ahead_of_all": True, "e_value": 1.5, "registered": None, "weeks": 0}
     return Score(
         as_of="2024-12-31",
         market=market,
@@ -27,12 +30,19 @@ def made_score(name: str, *, market: str, shown: bool = False) -> Score:
         model={"name": name, "version": name, "run_id": name},
         outcome={"kind": "first_passage", "threshold": 0.3},
         horizons=[HorizonForecast(days, 0.2 + days / 300, 0.1 + days / 400, 0.4 + days / 300, 0.3) for days in (30, 60, 90)],
-        skill=skill | {"start": "2018-01-07", "end": "2024-10-27"},
+        skill=skill | {"start": "2018-01-07", "end": "2024-10-27", "evidence": evidence | {"sentence": f"{grade}: {name}."}},
         drivers=[Driver(name, 0.3)],
         neutral=[name],
         in_sample=False,
         freshness=[line | {"message": f"{name}: missing"}],
+        curve=made_curve(),
     )
+
+
+def made_curve() -> Curve:
+    """A curve of three rises, half as likely each time."""
+    quantiles = {"0.1": 0.0, "0.25": 0.05, "0.5": 0.2, "0.75": 0.5, "0.9": 0.9}
+    return Curve([0.0, 0.3, 1.0], [HighestClose(days, [0.9, 0.4, 0.1], quantiles) for days in (30, 60, 90)])
 
 
 def made_row(model: str, days: int) -> dict[str, Any]:
@@ -40,7 +50,7 @@ def made_row(model: str, days: int) -> dict[str, Any]:
     skill = {"value": 0.05, "low": -0.05, "high": 0.15}
     unknown = dict.fromkeys(("null_p", "claim_null_p", "claim_null", "best_of_n_p", "trials"))
     scores = {"n": 300, "n_effective": 40.0, "brier": 0.22, "log_score": 0.64, "auc": None}
-    skills = {f"skill_{name}": skill for name in ("climatology", "random_walk", "momentum")}
+    skills = {f"skill_{name}": skill for name in ("volatility", "climatology", "random_walk", "momentum")}
     return {"model": model, "horizon": days} | scores | skills | unknown
 
 
@@ -114,6 +124,7 @@ def made_facts(
         features={name: state},
         index=IndexState(50, [(name, 0.25)], [(name, "2024-07-08")]),
         constituents=name,
+        live=[LiveRow(name, name, "2024-06-02", 3, 1.2, 60, 2, 0.2, 0.21, {"volatility": 1.1})],
         audit=made_audit(name) if audit else None,
         followed={"sentence": name, "columns": [name, name], "rows": [[name, name]], "notes": [name]} if audit else None,
     )

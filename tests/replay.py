@@ -119,11 +119,16 @@ def serving(routes: dict[str, Responder]) -> Iterator[Replay]:
 
 @dataclass
 class Market:
-    """Bodies in the shape of each service, made from drop-in frames. `today` is the running day: its bars are there too."""
+    """Bodies in the shape of each service, made from drop-in frames. `today` is the running day: its bars are there too.
+
+    `called`: what a coin is called at Coin Metrics where not by its asset; `unpriced`: codes whose price and market cap cost money.
+    """
 
     frames: dict[str, pd.DataFrame]
     since: pd.Timestamp
     today: pd.Timestamp
+    called: dict[str, str] = field(default_factory=dict)
+    unpriced: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         span = {name: frame[frame.date.between(self.since, self.today)] for name, frame in self.frames.items()}
@@ -135,9 +140,9 @@ class Market:
         self.coins = {self.code(asset): rows for asset, rows in clean.groupby("asset", observed=True)}
         self.stable_start = {"usdt": self.since, "usdc": self.since, "dai": self.since + pd.Timedelta(days=100)}
 
-    @staticmethod
-    def code(asset: Any) -> str:
-        return {"bitcoin": "btc", "ethereum": "eth", "simulated-dollar": "usdt", "simulated-cash": "usdc"}.get(asset, str(asset))
+    def code(self, asset: Any) -> str:
+        usual = {"bitcoin": "btc", "ethereum": "eth", "simulated-dollar": "usdt", "simulated-cash": "usdc"}
+        return (usual | self.called).get(asset, str(asset))
 
     def routes(self) -> dict[str, Responder]:
         return {
@@ -165,6 +170,17 @@ class Market:
         lines = [f"{day:%Y-%m-%d},{value:g}" for day, value in zip(rows.date, rows.value, strict=True)]
         return Answer("\n".join([f"observation_date,{params['id']}", *lines, "2024-12-25,", ""]))
 
+    def observations(self, path: str, params: Params) -> Answer:
+        """A series as FRED's API gives it."""
+        rows = self.frames["fred"].query("series == @params['series_id']")
+        rows = rows[rows.date >= params.get("observation_start", "1900-01-01")]
+        said = [
+            {"realtime_start": f"{self.today:%Y-%m-%d}", "date": f"{day:%Y-%m-%d}", "value": f"{value:g}"}
+            for day, value in zip(rows.date, rows.value, strict=True)
+        ]
+        missing = {"realtime_start": f"{self.today:%Y-%m-%d}", "date": "2024-12-25", "value": "."}
+        return Answer(json.dumps({"count": len(said) + 1, "observations": [*said, missing]}))
+
     def catalogue(self, path: str, params: Params) -> Answer:
         spans = {code: (rows.date.min(), rows.date.max()) for code, rows in self.coins.items()}
         if params["metrics"] == "SplyCur":
@@ -173,17 +189,23 @@ class Market:
         rows = [
             {
                 "asset": code,
-                "metrics": [{"metric": metric, "frequencies": [{"frequency": "1d", "min_time": stamp(a), "max_time": stamp(b)}]}],
+                "metrics": [{"metric": metric, "frequencies": [self.span(code, metric, a, b)]}],
             }
             for code, (a, b) in spans.items()
         ]
         return Answer(json.dumps({"data": [*rows, {**rows[0], "asset": f"{rows[0]['asset']}_eth"}]}))
 
+    def span(self, code: str, metric: str, first: pd.Timestamp, last: pd.Timestamp) -> dict[str, Any]:
+        """Days of a metric, which only those may ask for that it is free for."""
+        free = {} if code in self.unpriced and metric != "CapMrktEstUSD" else {"community": True}
+        return {"frequency": "1d", "min_time": stamp(first), "max_time": stamp(last), **free}
+
     def metrics(self, path: str, params: Params) -> Answer:
         """Two pages where there are more than 50 rows."""
         codes = params["assets"].split(",")
-        table = self.supply(codes) if params["metrics"] == "SplyCur" else self.priced(codes)
-        table = [row for row in table if row["time"] >= params["start_time"]]
+        table = self.supply(codes) if params["metrics"] == "SplyCur" else self.priced(codes, params["metrics"].split(","))
+        end = params.get("end_time", "9999")
+        table = [row for row in table if params["start_time"] <= str(row["time"]) and str(row["time"])[:10] <= end]
         offset = int(params.get("next_page_token", "0"))
         size = max(len(table) // 2 + 1, 50)
         more = (
@@ -193,13 +215,15 @@ class Market:
         )
         return Answer(json.dumps({"data": table[offset : offset + size], **more}))
 
-    def priced(self, codes: list[str]) -> list[dict[str, str | None]]:
-        rows = pd.concat([self.coins[code].assign(code=code) for code in codes if code in self.coins])
-        wanted = rows[["code", "date", "price", "market_cap"]].itertuples(index=False)
-        return [
+    def priced(self, codes: list[str], metrics: list[str]) -> list[dict[str, str | None]]:
+        free = [code for code in codes if code in self.coins and (code not in self.unpriced or "PriceUSD" not in metrics)]
+        rows = [
             {"asset": code, "time": stamp(day), "PriceUSD": repr(float(price)), "CapMrktCurUSD": repr(float(cap))}
-            for code, day, price, cap in wanted
+            | {"CapMrktEstUSD": repr(float(cap))}
+            for code in free
+            for day, price, cap in self.coins[code][["date", "price", "market_cap"]].itertuples(index=False)
         ]
+        return [{name: row[name] for name in ("asset", "time", *metrics)} for row in rows]
 
     def supply(self, codes: list[str]) -> list[dict[str, str | None]]:
         days = pd.date_range(self.since, self.today)

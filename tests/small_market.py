@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from features.crypto_state import blended_volatility
 from models.catalog import COMPOSITES
 from training.dataset import Dataset
-from training.outcome import Outcomes, outcomes
+from training.outcome import Outcomes, outcomes, week_after
 from training.settings import TrainSettings
 
 LAG = pd.Timedelta(days=1)
@@ -31,13 +32,13 @@ def inputs(level: pd.Series, rows: pd.DatetimeIndex, seed: int) -> pd.DataFrame:
     logs = np.log(level)
     raw = {
         "altcoin_volatility": logs.diff().rolling(90).std(),
+        "blended_volatility": blended_volatility(level),
         "altcoin_momentum": logs.diff(90),
         "rise_from_low": level / level.rolling(90).min() - 1,
         "altcoin_season": (logs.diff(90) > 0).astype(float).rolling(30).mean(),
     }
     seen = pd.DataFrame({name: column.shift(1).reindex(rows) for name, column in raw.items()})
     seen["days_since_breakout"] = np.arange(len(rows)) % 60 * 7.0
-    seen["liquidity_lagged"] = pd.Series(noise[:, COMPOSITES.index("liquidity")], rows).shift(8).fillna(0)
     return pd.concat([pd.DataFrame(noise, rows, columns=list(COMPOSITES)), seen], axis=1)
 
 
@@ -50,7 +51,15 @@ def small_market(settings: TrainSettings, *, seed: int = 1, until: str = "2024-1
     complete = made_outcomes(level, rows, settings, pd.Timestamp("2100-01-01")).events[60].fillna(0.5)
     X[list(COMPOSITES)] += signal * (complete.to_numpy()[:, None] - 0.5)
     neutral = pd.DataFrame(False, index=rows, columns=list(COMPOSITES))
-    return Dataset(X=X, neutral=neutral, outcomes=made, snapshot=f"{seed:08x}{end:%Y%m%d}", market="simulated", until=end)
+    return Dataset(
+        X=X,
+        neutral=neutral,
+        outcomes=made,
+        week_after=week_after(level, rows, release_lag=LAG, until=end),
+        snapshot=f"{seed:08x}{end:%Y%m%d}",
+        market="simulated",
+        until=end,
+    )
 
 
 def made_outcomes(level: pd.Series, rows: pd.DatetimeIndex, settings: TrainSettings, until: pd.Timestamp) -> Outcomes:

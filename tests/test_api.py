@@ -35,7 +35,7 @@ def test_the_command_prints_what_the_call_returns(home: Home, capsys: pytest.Cap
     from altrally import jobs
 
     issued = api.score(home, pd.Timestamp("2023-06-14"))
-    jobs.score(home, "2023-06-14", ALTCOINS, in_sample=False, as_json=True)
+    jobs.score(home, jobs.ScoreRequest("2023-06-14", ALTCOINS, None, None, in_sample=False), as_json=True)
     assert json.loads(capsys.readouterr().out) == issued.score.to_json()
     assert issued.entry.number == 1
 

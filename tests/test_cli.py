@@ -70,12 +70,12 @@ def test_a_day_before_the_first_fold_is_refused_unless_asked_for_in_sample(altra
 
 def test_verify_json_is_the_contract(altrally: Invoke, trained_home: Path, tmp_path: Path) -> None:
     file = tmp_path / "forecasts.parquet"
-    words = ("--home", trained_home, "verify", "--from", "2022-01-01", "--to", "2023-12-31", "--model", "hazard")
+    words = ("--home", trained_home, "verify", "--from", "2022-01-01", "--to", "2023-12-31", "--model", "pool")
     ran = altrally(*words, "--forecasts", file, "--json")
     assert ran.code == 0, ran.err
     rows = json.loads(ran.out)
-    assert {(row["model"], row["horizon"]) for row in rows} == {("hazard", 30), ("hazard", 60), ("hazard", 90)}
-    skills = ("skill_climatology", "skill_random_walk", "skill_momentum")
+    assert {(row["model"], row["horizon"]) for row in rows} == {("pool", 30), ("pool", 60), ("pool", 90)}
+    skills = ("skill_volatility", "skill_climatology", "skill_random_walk", "skill_momentum")
     keys = {"model", "horizon", "n", "n_effective", "base_rate", "brier", "log_score", "auc", *skills}
     for row in rows:
         assert keys <= row.keys()
@@ -92,8 +92,9 @@ def test_compare_and_status_answer_in_json(altrally: Invoke, trained_home: Path)
     assert runs
     status = json.loads(altrally("--home", trained_home, "status", "--json").out)
     assert status["market"] == "simulated"
-    assert status["champion"]["name"] == "hazard"
-    assert status["champion"]["unproven"] is True
+    assert status["champion"]["name"] == "pool"
+    assert status["champion"]["grade"] in ("not shown", "history supports it")
+    assert status["champion"]["unproven"] is (status["champion"]["grade"] == "not shown")
 
 
 def test_features_json_lists_every_block(altrally: Invoke, trained_home: Path) -> None:
@@ -212,8 +213,10 @@ def test_an_interruption_says_what_stays(altrally: Invoke, tmp_path: Path, monke
     fails_in_one_line(altrally("--home", tmp_path, "status"), "Stopped", "What was recorded before stays")
 
 
-def test_help_stands_on_every_command_and_in_the_readme() -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+def test_help_stands_on_every_command_and_in_the_list_that_the_readme_links() -> None:
+    root = Path(__file__).parents[1]
+    readme = (root / "docs" / "commands.md").read_text()
+    assert "docs/commands.md" in (root / "README.md").read_text()
     for command in app.registered_commands:
         assert command.callback is not None
         assert command.callback.__doc__

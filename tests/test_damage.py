@@ -159,5 +159,5 @@ def train_again(world: World, home: Home, file: Path) -> None:
     child.join()
     assert child.exitcode == 0
     if file.name == FORECASTS_FILE:
-        newest = list_runs(home.tracking_uri).query("name == 'hazard'")["run_id"].iloc[0]
+        newest = list_runs(home.tracking_uri).query("name == 'pool'")["run_id"].iloc[0]
         promote(place_of(home), newest, force=True, why="the champion's forecasts are damaged")

@@ -21,7 +21,7 @@ def made(seed: int = 1, n: int = 200) -> Judged:
         "perfect": outcome,
         "climatology": np.full(n, 0.3) + 0.1 * rng.random(n),
         "random_walk": np.full(n, 0.5),
-        "random_walk_fitted": np.full(n, 0.9),
+        "volatility": np.full(n, 0.9),
         "momentum": rng.random(n),
         "hindsight": np.full(n, outcome.mean()),
     }
@@ -65,10 +65,10 @@ def test_knowing_is_worth_one_and_the_base_rate_nothing() -> None:
     assert (value(found, "momentum") < 0).any()
 
 
-def test_curves_stand_in_their_intervals_beside_climatology_and_the_better_walk() -> None:
+def test_curves_stand_in_their_intervals_beside_climatology_and_volatility() -> None:
     found = made()
     curve, diagram = value_curve(found, "good", seed=1, draws=300), murphy(found, "good", seed=1, draws=300)
-    assert list(curve.others) == list(diagram.gains) == ["climatology", "random_walk"]
+    assert list(curve.others) == list(diagram.gains) == ["climatology", "volatility"]
     assert list(diagram.scores) == ["good", "climatology", "random_walk"]
     for shown in (curve.value, *diagram.gains.values()):
         assert ((shown.low <= shown.value + 1e-9) & (shown.value <= shown.high + 1e-9)).all()

@@ -9,13 +9,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from models.boosted import Boosted
 from models.climatology import Climatology
-from models.combination import Combination
 from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
-from models.probit import Probit
+from models.passage import Passage
+from models.pool import Pool
 from models.random_walk import RandomWalk
-from models.random_walk_fitted import RandomWalkFitted
+from models.volatility import Volatility
 
 
 class AnyLabel:
@@ -32,38 +32,38 @@ class AnyBoosted(AnyLabel, Boosted): ...
 class AnyClimatology(AnyLabel, Climatology): ...
 
 
-class AnyCombination(AnyLabel, Combination): ...
-
-
 class AnyConditionalRate(AnyLabel, ConditionalRate): ...
 
 
 class AnyHazard(AnyLabel, Hazard): ...
 
 
-class AnyProbit(AnyLabel, Probit): ...
+class AnyPassage(AnyLabel, Passage): ...
+
+
+class AnyPool(AnyLabel, Pool): ...
 
 
 class AnyRandomWalk(AnyLabel, RandomWalk): ...
 
 
-class AnyRandomWalkFitted(AnyLabel, RandomWalkFitted): ...
-
-
 class AnyRidgeLogit(AnyLabel, RidgeLogit): ...
+
+
+class AnyVolatility(AnyLabel, Volatility): ...
 
 
 CHECKED = [
     AnyClimatology(),
     AnyRandomWalk(horizons=(60,)),
-    AnyRandomWalkFitted(horizons=(60,)),
+    AnyVolatility(horizons=(60,)),
+    AnyPassage(horizons=(60,)),
+    AnyPassage(horizons=(60,), terminal=True),
+    AnyPool(horizons=(60,)),
     AnyConditionalRate(threshold=0.0),
     AnyHazard(),
     AnyRidgeLogit(),
     AnyRidgeLogit(standardise=True),
-    AnyProbit(),
-    AnyCombination(),
-    AnyCombination(ordered=False),
     AnyBoosted(trees=5, leaf_rows=5),
 ]
 

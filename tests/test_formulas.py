@@ -24,6 +24,13 @@ Slow = Callable[..., float]
 Market = dict[Input, pd.Series | pd.DataFrame]
 
 
+def blended(returns: pd.Series) -> float:
+    """Four weighted means by hand: the weight of a squared return halves every so many days."""
+    age = np.arange(len(returns))[::-1]
+    variances = [np.average(returns**2, weights=0.5 ** (age / half_life)) for half_life in (22, 66, 198, 594)]
+    return float(np.sqrt(np.mean(variances)))
+
+
 def walk(seed: int, days: pd.DatetimeIndex, names: int = 1, sd: float = 0.02) -> np.ndarray:
     """Prices around 100, days × names."""
     steps = np.random.default_rng(seed).standard_t(4, (len(days), names)) * sd
@@ -229,6 +236,7 @@ SLOW: dict[str, Slow] = {
     "mbs_holdings_growth": growth,
     "high_yield_spread_change": difference,
     "investment_grade_spread_change": difference,
+    "baa_spread_change": difference,
     "real_yield_change": difference,
     "policy_rate_change": difference,
     "yield_curve_slope": lambda curve: curve.iloc[-1],
@@ -245,6 +253,7 @@ SLOW: dict[str, Slow] = {
     "biotech_over_small_caps": relative,
     "altcoin_drawdown": lambda level: np.log(level.iloc[-1] / level.tail(252).max()),
     "altcoin_volatility": lambda level: np.log(level).diff().tail(90).std(),
+    "blended_volatility": lambda level: blended(np.log(level).diff().dropna()),
     "altcoin_momentum": lambda level: growth(level, 90),
     "altcoin_month_return": lambda level: growth(level, 28),
     "rise_from_low": lambda level: level.iloc[-1] / level.tail(91).min() - 1,

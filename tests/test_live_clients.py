@@ -13,9 +13,10 @@ import pytest
 from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_funds, fetch_live, panel, said, stored_as_they_come
 from replay import NO_TICKER, Answer, Market, Params, Replay, Vintages, chart_body, serving
 
-from sources import coins, fred, live, yahoo
+from sources import coins, fred, live, stablecoins, yahoo
+from sources.assets import class_of
 from sources.batches import Batch, Skipped
-from sources.coins import COUNTED_STABLECOINS, Coverage, asset_class_of
+from sources.coin_metrics import Coverage
 from sources.errors import BadInput, FetchFailed
 from sources.http import Passing, Patience, Site, as_json, ask, client_of
 from sources.progress import silent
@@ -385,10 +386,46 @@ def test_a_later_fetch_asks_for_the_new_vintages_only(store: Store, vintages: Vi
 def test_the_whole_provider_stores_vintages_where_a_key_is_given(
     store: Store, market: Market, vintages: Vintages, monkeypatch: pytest.MonkeyPatch, few: None
 ) -> None:
-    with serving(market.routes() | vintages.routes()) as replay:
+    revised = vintages.routes()["/fred/series/observations"]
+
+    def observations(path: str, params: Params) -> Answer:
+        return (revised if "realtime_start" in params else market.observations)(path, params)
+
+    with serving(market.routes() | vintages.routes() | {"/fred/series/observations": observations}) as replay:
         report = fetch_live(store, replay, monkeypatch, key=KEY)
+        assert not replay.asked_of("/graph")
     assert store.has_vintages(MONEY_SUPPLY)
+    assert store.read(FED_ASSETS, LATER).value.iloc[-1] > 0
     assert not [line for line in report.warnings if "FRED_API_KEY" in line]
+
+
+def test_what_the_api_does_not_give_comes_through_the_second_door(store: Store, server: Replay, market: Market) -> None:
+    sites = {name: Site(name, server.address, QUICK, secret) for name, secret in (("FRED", ""), ("ALFRED", KEY))}
+    server.routes["/fred/series/observations"] = lambda path, params: Answer('{"error_message": "api_key is not registered"}', 400)
+    wanted = [FED_ASSETS, HY_SPREAD]
+    delivered = stored_as_they_come(
+        store, fred.latest_values(store, wanted, sites["FRED"], TODAY, silent, api=sites["ALFRED"]), TODAY
+    )
+    assert not [line for line in said(delivered) if "registered" in line]
+    assert len(store.read(FED_ASSETS, LATER))
+    assert len(store.read(HY_SPREAD, LATER))
+    assert len(server.asked_of("/fred/series/observations")) == 1
+
+
+def test_an_honest_agent_asks(server: Replay) -> None:
+    with client_of(Site("FRED", server.address, QUICK)) as client:
+        assert client.headers["User-Agent"].startswith("altrally ")
+
+
+def test_vintages_that_repeat_end(store: Store, vintages: Vintages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fred, "ROWS_A_PAGE", 1)
+    routes = vintages.routes()
+    first = {"realtime_start": "2024-02-27", "date": "2024-01-01", "value": "1"}
+    routes["/fred/series/observations"] = lambda path, params: Answer(json.dumps({"observations": [first]}))
+    with serving(routes) as replay:
+        (line,) = said(fetch_vintages(store, replay))
+        assert len(replay.asked_of("/fred/series/observations")) == 2
+    assert "page after page without an end" in line
 
 
 # Yahoo
@@ -620,7 +657,7 @@ def test_supply_stops_where_a_counted_stablecoin_is_no_longer_followed(
 
 
 def test_only_coins_can_be_in_an_index_of_altcoins() -> None:
-    said_of = {code: asset_class_of(code) for code in ("btc", "eth", *COUNTED_STABLECOINS, "wbtc", "steth", "paxg", "ftt")}
+    said_of = {code: class_of(code) for code in ("btc", "eth", *stablecoins.COUNTED, "wbtc", "steth", "paxg", "ftt")}
     assert {code for code, name in said_of.items() if name == "coin"} == {"eth", "ftt"}
     declared = [coin.asset for coin in coins.LARGE_COINS]
     assert len(set(declared)) == len(declared)

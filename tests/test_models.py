@@ -17,18 +17,17 @@ from models.base import HorizonModel
 from models.boosted import Boosted
 from models.catalog import COMPOSITES, KINDS, MODELS, default_model
 from models.climatology import Climatology
-from models.combination import Combination
 from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
 from models.newton import INTERCEPT_PENALTY
-from models.probit import Probit
-from models.random_walk import RandomWalk, passage_probability
-from models.random_walk_fitted import RandomWalkFitted
+from models.random_walk import RandomWalk
+from models.volatility import Volatility
 from sources.errors import Refused, UnknownName
 
 WEEKS = 400
 PASSAGE_MODELS = [name for name, spec in MODELS.items() if "first_passage" in spec.kinds]
+UNLEARNT = ("volatility", "random_walk")
 every_passage_model = pytest.mark.parametrize("name", PASSAGE_MODELS)
 
 
@@ -37,7 +36,6 @@ def market(seed: int = 0, rows: int = WEEKS, strength: float = 0.0) -> tuple[pd.
     rng = np.random.default_rng(seed)
     X = pd.DataFrame(rng.standard_normal((rows, len(COMPOSITES))), columns=list(COMPOSITES))
     signal = strength * X.sum(axis=1).to_numpy()
-    X["liquidity_lagged"] = X["liquidity"].shift(8).fillna(0)
     X["altcoin_volatility"] = 0.05 * np.exp(0.3 * rng.standard_normal(rows))
     X["altcoin_momentum"] = 0.5 * rng.standard_normal(rows) + 0.3 * signal
     X["rise_from_low"] = np.maximum(0, rng.standard_normal(rows) + signal)
@@ -47,6 +45,7 @@ def market(seed: int = 0, rows: int = WEEKS, strength: float = 0.0) -> tuple[pd.
     Y = np.maximum.accumulate(rng.uniform(size=(rows, 3)) < hazards, axis=1).astype(float)
     for k, weeks in enumerate((4, 8, 12)):
         Y[rows - weeks :, k] = np.nan
+    X["blended_volatility"] = 0.05 * np.exp(0.2 * rng.standard_normal(rows))
     return X, Y
 
 
@@ -137,7 +136,7 @@ class TestEveryModel:
         with pytest.raises(ValueError, match="horizon 3 of 3"):
             quick(name).fit(X[list(MODELS[name].columns)], Y)
 
-    @pytest.mark.parametrize("name", [name for name in PASSAGE_MODELS if name != "random_walk"])
+    @pytest.mark.parametrize("name", [name for name in PASSAGE_MODELS if name not in UNLEARNT])
     @pytest.mark.parametrize("known", [1, 2])
     def test_rows_censored_later_still_teach_the_horizons_that_are_over(self, name: str, known: int) -> None:
         X, Y = market()
@@ -173,13 +172,14 @@ class TestDraws:
             alone = clone(model).fit(X, Y, row).predict(X)
             np.testing.assert_allclose(draw, alone, rtol=0, atol=1e-9)
 
-    @pytest.mark.parametrize("name", [name for name in PASSAGE_MODELS if name != "random_walk"])
+    @pytest.mark.parametrize("name", [name for name in PASSAGE_MODELS if name not in UNLEARNT])
     def test_draws_spread(self, name: str) -> None:
         model, X, Y = fitted(name)
         assert model.fit_draws(X, Y, bootstrap(4)).predict_draws(X[:1])[:, 0, 0].std() > 0
 
-    def test_the_random_walk_has_nothing_to_be_unsure_of(self) -> None:
-        model, X, Y = fitted("random_walk")
+    @pytest.mark.parametrize("name", UNLEARNT)
+    def test_a_law_without_slopes_has_nothing_to_learn(self, name: str) -> None:
+        model, X, Y = fitted(name)
         draws = model.fit_draws(X, Y, bootstrap(4)).predict_draws(X)
         np.testing.assert_array_equal(draws, np.stack([model.predict(X)] * 4))
 
@@ -203,7 +203,7 @@ class TestDraws:
         np.testing.assert_array_equal(spread, alone)
 
 
-LEARNERS = ["momentum", "persistence", "breakout_rule", "altseason_rule", "hazard", "boosted", "combination", "logit", "probit"]
+LEARNERS = ["momentum", "breakout_rule", "altseason_rule", "hazard", "boosted", "logit"]
 
 
 class TestSkill:
@@ -253,42 +253,39 @@ class TestClimatology:
         assert draws[0, 0, 0] == 0.5
 
 
+def walked(sigma: float, rise: float, days: int, *, terminal: bool = False) -> float:
+    """P of a random walk at one volatility."""
+    model = RandomWalk(rise, (days,), terminal=terminal).fit(np.full((2, 1), sigma), np.array([0.0, 1.0]))
+    return float(model.predict([[sigma]])[0, 0])
+
+
 class TestRandomWalk:
     def test_first_passage_by_hand(self) -> None:
         """σ = 5 %, 60 days: (0.262364 + 0.5826·0.05) / (0.05·7.745967) = 0.752636 standard deviations; 2·Φ(−0.752636) = 0.4517."""
-        P = passage_probability(np.array([0.05]), 0.30, (60,))[0, 0]
+        P = walked(0.05, 0.30, 60)
         assert pytest.approx(2 * norm.cdf(-0.752636), abs=1e-6) == P
         assert pytest.approx(0.4517, abs=5e-5) == P
 
     def test_terminal_by_hand(self) -> None:
         """σ = 4 %, 90 days, 20 %: 0.182322 / (0.04·9.486833) = 0.480462 standard deviations; Φ(−0.480462) = 0.31545."""
-        P = passage_probability(np.array([0.04]), 0.20, (90,), terminal=True)[0, 0]
+        P = walked(0.04, 0.20, 90, terminal=True)
         assert pytest.approx(0.31545, abs=5e-6) == P
 
     def test_it_is_the_share_of_simulated_walks(self) -> None:
         steps = 0.06 * np.random.default_rng(0).standard_normal((40_000, 60))
         highest = np.cumsum(steps, axis=1).max(axis=1)
         simulated = (highest >= np.log(1.3)).mean()
-        assert passage_probability(np.array([0.06]), 0.3, (60,))[0, 0] == pytest.approx(simulated, abs=0.01)
+        assert walked(0.06, 0.3, 60) == pytest.approx(simulated, abs=0.01)
 
     def test_a_price_that_does_not_move_counts_as_missing(self) -> None:
         model, X, _ = fitted("random_walk")
         still = X[:1] * 0
         np.testing.assert_array_equal(model.predict(still), model.predict(still * np.nan))
 
-    @pytest.mark.parametrize("model", [RandomWalk(), RandomWalkFitted()])
+    @pytest.mark.parametrize("model", [RandomWalk(), Volatility()])
     def test_horizons_must_match_the_outcomes(self, model: HorizonModel) -> None:
         with pytest.raises(ValueError, match="3 horizons are named"):
             model.fit(np.full((4, 1), 0.05), np.array([0.0, 1, 0, 1]))
-
-    def test_the_fitted_walk_corrects_a_biased_one(self) -> None:
-        rng = np.random.default_rng(1)
-        X = 0.05 * np.exp(0.3 * rng.standard_normal((2000, 1)))
-        truth = passage_probability(X[:, 0], 0.3, (60,)) * 0.5
-        Y = (rng.uniform(size=truth.shape) < truth).astype(float)
-        fit = RandomWalkFitted(horizons=(60,)).fit(X, Y).predict(X)
-        walk = RandomWalk(horizons=(60,)).fit(X, Y).predict(X)
-        assert np.abs(fit - truth).mean() < 0.2 * np.abs(walk - truth).mean()
 
 
 class TestConditionalRate:
@@ -386,53 +383,6 @@ class TestLogit:
         np.testing.assert_allclose(plain, scaled, atol=1e-9)
 
 
-class TestCombination:
-    def test_mean_of_one_column_hazards_half_way_to_climatology(self) -> None:
-        X, Y = market(strength=0.3)
-        X = X[list(COMPOSITES)].to_numpy()
-        members = np.mean([Hazard().fit(X[:, [j]], Y).predict(X[:, [j]]) for j in range(6)], axis=0)
-        expected = 0.5 * members + 0.5 * np.nanmean(Y, axis=0)
-        np.testing.assert_allclose(
-            Combination(weight=0.5).fit(X, Y).predict(X), np.maximum.accumulate(expected, axis=1), atol=1e-12
-        )
-
-    def test_of_logits_where_horizons_are_not_nested(self) -> None:
-        X, Y = market(strength=0.3)
-        X, Y = X[list(COMPOSITES)].to_numpy(), Y[:, ::-1]
-        members = np.mean([RidgeLogit(ordered=False).fit(X[:, [j]], Y).predict(X[:, [j]]) for j in range(6)], axis=0)
-        np.testing.assert_allclose(Combination(weight=1.0, ordered=False).fit(X, Y).predict(X), members, atol=1e-12)
-
-
-class TestProbit:
-    def test_it_is_that_of_statsmodels(self) -> None:
-        from statsmodels.discrete.discrete_model import Probit as Reference
-
-        X, Y = market(strength=0.3)
-        inputs, outcome = X[list(COMPOSITES)].to_numpy(), Y[:, 1]
-        known = ~np.isnan(outcome)
-        design = np.column_stack([np.ones(known.sum()), inputs[known]])
-        expected = Reference(outcome[known], design).fit(disp=0, tol=1e-12).params
-        np.testing.assert_allclose(Probit(ordered=False).fit(inputs, outcome).parameters_, expected, atol=1e-5)
-
-    def test_a_weight_of_two_is_a_row_twice(self) -> None:
-        X, Y = market(strength=0.3)
-        inputs, Y = X[list(COMPOSITES)].to_numpy()[:200], Y[:200]
-        weights = np.random.default_rng(2).integers(0, 3, 200)
-        twice = np.repeat(np.arange(200), weights)
-        weighted = Probit().fit(inputs, Y, weights)
-        np.testing.assert_allclose(weighted.parameters_, Probit().fit(inputs[twice], Y[twice]).parameters_, atol=1e-8)
-
-    def test_separable_outcomes_are_answered_without_a_word(self) -> None:
-        x = np.linspace(-1, 1, 60)[:, None]
-        P = Probit().fit(x, (x[:, 0] > 0).astype(float)).predict([[-0.5], [0.5]])
-        np.testing.assert_allclose(P, [[0.0], [1.0]], atol=1e-6)
-
-    @pytest.mark.parametrize("event", [0.0, 1.0])
-    def test_one_outcome_only_gives_its_rate(self, event: float) -> None:
-        X, _ = market(rows=100)
-        assert Probit().fit(X, np.full(100, event)).predict(X[:1]) == pytest.approx(event, abs=1e-5)
-
-
 class TestBoosted:
     def test_the_table_of_numbers_answers_as_scikit_learn_does(self) -> None:
         X, Y = market(strength=0.5)
@@ -454,12 +404,11 @@ class TestBoosted:
 class TestCatalog:
     def test_columns_are_the_composites_and_raw_features(self) -> None:
         import_module("features.builder")  # declares every feature
-        from features.composites import LAGGED
         from features.registry import BLOCKS, FEATURES
 
         assert COMPOSITES == BLOCKS
         for spec in MODELS.values():
-            assert all(column in BLOCKS or column in LAGGED or column in FEATURES for column in spec.columns)
+            assert all(column in BLOCKS or column in FEATURES for column in spec.columns)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_every_model_of_an_outcome_fits_it(self, kind: str) -> None:
@@ -470,9 +419,9 @@ class TestCatalog:
                 P = quick(name, kind).fit(X[list(spec.columns)], Y).predict(X[list(spec.columns)])
                 assert P.shape == (WEEKS, 3)
 
-    @pytest.mark.parametrize("kind", ["terminal", "relative"])
-    def test_the_hazard_is_refused_where_horizons_are_not_nested(self, kind: str) -> None:
-        with pytest.raises(Refused, match="--model logit"):
+    @pytest.mark.parametrize(("kind", "instead"), [("terminal", "pool"), ("relative", "logit")])
+    def test_the_hazard_is_refused_where_horizons_are_not_nested(self, kind: str, instead: str) -> None:
+        with pytest.raises(Refused, match=f"--model {instead}"):
             MODELS["hazard"].make(kind, 0.2)
 
     def test_the_random_walk_has_no_say_against_bitcoin(self) -> None:
@@ -489,7 +438,7 @@ class TestCatalog:
 
     @pytest.mark.parametrize(
         ("name", "inside", "outside"),
-        [("persistence", 0.3, 0.29), ("breakout_rule", 90.0, 91.0), ("altseason_rule", 0.75, 0.74)],
+        [("breakout_rule", 90.0, 91.0), ("altseason_rule", 0.75, 0.74)],
     )
     def test_rules_switch_where_they_say(self, name: str, inside: float, outside: float) -> None:
         X = np.array([[inside]] * 60 + [[outside]] * 60)

@@ -10,12 +10,11 @@ import pytest
 from small_market import small_market
 
 from models.base import BatchedModel, HorizonModel
-from models.catalog import COMPOSITES, MODELS
+from models.catalog import CLAIM, COMPOSITES, MODELS
 from models.climatology import Climatology
 from models.hazard import Hazard
 from training.dataset import Dataset
 from training.nulls import (
-    CLAIMED,
     Rotated,
     aucs,
     claim_null,
@@ -26,6 +25,7 @@ from training.nulls import (
     shift_null,
     skills,
     walk,
+    walk_any,
     walk_each,
 )
 from training.outcome import Outcomes
@@ -76,7 +76,7 @@ def test_a_rotation_is_the_walk_forward_refitted(name: str, shift: int) -> None:
     ring = ring_of(X, outcomes)
     shifts = [0, 49, 120, 200]
     place = place_of(ring, folds_of(DATA), SPAN)
-    found = walk(make(), ring.inputs, rotated(ring.events, shifts), place)[shifts.index(shift)]
+    found = walk_any(make, ring.inputs, rotated(ring.events, shifts), place, ring, shifts, None)[shifts.index(shift)]
     slow = refitted(X.loc[ring.days], np.roll(ring.events, shift, axis=0), outcomes, make)
     np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
 
@@ -88,13 +88,13 @@ def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
     make = partial(MODELS[name].make, "first_passage", 0.3)
     ring = ring_of(X, outcomes)
     turned = X.loc[ring.days].copy()
-    others = [column for column in columns if column not in ("crypto_state", "altcoin_volatility")]
+    others = [column for column in columns if column in CLAIM]
     turned[others] = np.roll(turned[others].to_numpy(), shift, axis=0)
     slow = refitted(turned, ring.events, outcomes, make)
     place = place_of(ring, folds_of(DATA), SPAN)
-    own = ~X.columns.isin(CLAIMED)
+    own = ~X.columns.isin(CLAIM)
     inputs = np.where(own, ring.inputs, rotated(ring.inputs, [0, shift]))
-    found = walk(make(), inputs, ring.events, place)[1]
+    found = walk_any(make, inputs, ring.events, place, ring, [0, shift], None)[1]
     np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
 
 

@@ -9,7 +9,7 @@ import pytest
 from small_market import small_market
 
 from models.catalog import CLAIM, COMPOSITES
-from models.hazard import Hazard
+from models.pool import Pool
 from sources.progress import silent
 from training.ablation import LEFT_OUT, Ablated, ablation
 from training.bootstrap import WIDENING, skill_interval
@@ -32,7 +32,7 @@ KEYS = {"reliability", "sharpness", "by_year", "minimum_detectable_effect", "yea
 
 @pytest.fixture(scope="module")
 def forecasts() -> dict[str, pd.DataFrame]:
-    walks = walk_all(DATA, SETTINGS, ["hazard"], FOLDS, silent)
+    walks = walk_all(DATA, SETTINGS, ["hazard", "pool"], FOLDS, silent)
     return {name: walk.probabilities for name, walk in walks.items()}
 
 
@@ -157,12 +157,13 @@ def test_cycles_left_out_are_json_and_none_is_called_skill() -> None:
 
 def test_what_a_block_adds_is_the_difference_of_two_skills(blocks: list[Ablated], found: Judged) -> None:
     assert [(row.horizon, row.block) for row in blocks] == [(days, block) for days in (30, 60, 90) for block in LEFT_OUT]
-    without = forecast(Hazard, DATA.X[["breadth", "breakout", "volume", "liquidity", "ladder"]], DATA.outcomes, FOLDS)
+    left = [*CLAIM, "blended_volatility", "altcoin_volatility"]
+    without = forecast(Pool, DATA.X[left], DATA.outcomes, FOLDS)
     loss = (without.probabilities.loc[found.days, 60] - found.outcome) ** 2
     climate = found.loss("climatology").sum()
     row = next(row for row in blocks if (row.horizon, row.block) == (60, "crypto_state"))
-    assert row.incremental.value == pytest.approx((loss.sum() - found.loss("hazard").sum()) / climate)
-    assert (row.brier, row.brier_without) == (pytest.approx(found.loss("hazard").mean()), pytest.approx(loss.mean()))
+    assert row.incremental.value == pytest.approx((loss.sum() - found.loss("pool").sum()) / climate)
+    assert (row.brier, row.brier_without) == (pytest.approx(found.loss("pool").mean()), pytest.approx(loss.mean()))
     assert row.incremental.low <= row.incremental.value <= row.incremental.high
     json.dumps([row.to_json() for row in blocks], allow_nan=False)
 
@@ -187,13 +188,18 @@ def test_a_lead_is_summed_week_by_week_and_ends_at_its_total(found: Judged) -> N
     json.dumps(lead.to_json(), allow_nan=False)
 
 
-def test_the_random_walk_is_the_better_one_or_climatology_where_there_is_none() -> None:
+def test_a_baseline_that_an_outcome_lacks_is_climatology() -> None:
     outcome, good, bad = np.array([1.0, 0.0]), np.array([0.9, 0.1]), np.array([0.2, 0.8])
     days = pd.DatetimeIndex(["2020-01-05", "2020-01-12"])
-    both = Judged(60, days, {"climatology": bad, "random_walk": bad, "random_walk_fitted": good, "momentum": bad}, outcome)
-    none = Judged(60, days, {"climatology": bad, "momentum": bad}, outcome)
-    assert both.baselines == {"climatology": "climatology", "random_walk": "random_walk_fitted", "momentum": "momentum"}
-    assert none.baselines["random_walk"] == "climatology"
+    every = Judged(60, days, dict.fromkeys(("volatility", "climatology", "random_walk", "momentum"), good), outcome)
+    some = Judged(60, days, {"climatology": bad, "momentum": bad}, outcome)
+    assert every.baselines == {name: name for name in ("volatility", "climatology", "random_walk", "momentum")}
+    assert some.baselines == {
+        "volatility": "climatology",
+        "climatology": "climatology",
+        "random_walk": "climatology",
+        "momentum": "momentum",
+    }
 
 
 def test_gaps_between_days_are_counted_in_weeks() -> None:

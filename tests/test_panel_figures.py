@@ -20,7 +20,7 @@ from training.panel import by_year, sharpness
 from training.reliability import Reliability, reliability_curve
 
 ABOUT = "hazard · simulated market"
-NAMES = ("hazard", "climatology", "random_walk", "random_walk_fitted", "momentum")
+NAMES = ("hazard", "volatility", "climatology", "random_walk", "momentum")
 
 
 def made(horizon: int, n: int = 150) -> Judged:

@@ -25,13 +25,14 @@ from sources.progress import silent
 from sources.series import PANELS, SERIES, Panel
 from sources.simulated import simulate
 from sources.store import Store
+from training.judged import BASELINES
 from training.power import END, Scenario
 from training.power_report import exact_interval, report
 from training.power_study import Line, Study, line_of, run_study
 from training.usual_tests import auc_p, newey_west_variance, slope_p_values, smaller_loss_p
 
 STUDY = Study(markets=3, years=(6,), strengths=(0.0,), lag_weeks=8, seed=7)
-PROMISED = ("shift", "best_of_n", "claim", "shown")
+PROMISED = ("drift", "history", "live")
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "power.json"
 
 KILLED = """
@@ -103,11 +104,12 @@ def test_a_finished_study_is_not_computed_again(kept: Path, lines: list[Line]) -
 
 
 def test_markets_differ_and_so_do_their_inputs(lines: list[Line]) -> None:
-    assert len({line["own"]["skill"] for line in lines}) == 3
+    assert len({line["own"]["skill"]["volatility"] for line in lines}) == 3
     for line in lines:
         assert line["own"]["usual"]["slope_crypto_state"] != line["independent"]["usual"]["slope_crypto_state"]
-        assert line["independent"]["claim_p"] is None
-        assert line["own"]["best_of_n_p"] == max(line["own"]["shift_p"], line["own"]["superior_p"])
+        assert line["own"]["drift_p"] != line["independent"]["drift_p"]
+        assert line["own"]["history"] == (line["own"]["drift"] and line["own"]["ahead_of_all"])
+        assert line["own"]["weeks"] > 80
 
 
 def test_the_documented_size_lies_in_the_interval_of_a_small_study(lines: list[Line]) -> None:
@@ -118,9 +120,9 @@ def test_the_documented_size_lies_in_the_interval_of_a_small_study(lines: list[L
     for row in documented["cells"]:
         if row["strength"] == 0 and (row["years"], row["inputs"]) in small:
             found = small[row["years"], row["inputs"]]
-            for test in PROMISED if row["inputs"] == "own" else ("shift", "best_of_n", "shown"):
+            for test in PROMISED:
                 assert found[test]["low"] <= row[test]["value"] <= found[test]["high"]
-            assert abs(found["skill"]["value"] - row["skill"]["value"]) < 0.2
+            assert abs(found["skill"]["volatility"]["value"] - row["skill"]["volatility"]["value"]) < 0.2
             compared += 1
     assert compared == 2
 
@@ -129,17 +131,17 @@ def test_the_documented_sizes_of_a_history_as_long_as_the_real_one_are_kept() ->
     documented = json.loads(DOCUMENTED.read_text())
     assert {row["years"]: row for row in documented["size_kept"]}[11] == {"years": 11} | dict.fromkeys(PROMISED, True)
     for row in documented["cells"]:
-        assert row["shown"]["of"] == row["markets"]
-        assert exact_interval(row["shown"]["rejected"], row["markets"]) == pytest.approx(
-            (row["shown"]["low"], row["shown"]["high"])
-        )
+        for test in PROMISED:
+            assert row[test]["of"] == row["markets"]
+            limits = (row[test]["low"], row[test]["high"])
+            assert exact_interval(row[test]["rejected"], row["markets"]) == pytest.approx(limits)
 
 
 def test_the_page_shows_the_documented_figures() -> None:
     page = DOCUMENTED.with_suffix(".md").read_text()
     for row in json.loads(DOCUMENTED.read_text())["cells"]:
         about = f"| {row['years']} | {row['strength']:g} | {row['inputs']} | {row['markets']} |"
-        assert any(line.startswith(about) and f"{row['shown']['value']:.1%}" in line for line in page.splitlines())
+        assert any(line.startswith(about) and f"{row['history']['value']:.1%}" in line for line in page.splitlines())
 
 
 def test_the_command_answers_in_json_and_says_that_markets_are_simulated(
@@ -153,7 +155,7 @@ def test_the_command_answers_in_json_and_says_that_markets_are_simulated(
         assert not stop.value.code
     page, answered = capsys.readouterr().out.split("{", 1)
     assert "Simulated market" in page
-    assert "skill shown" in page
+    assert "history supports it" in page
     found = json.loads("{" + answered)
     assert found["configuration"] == STUDY.configuration
     assert [(row["inputs"], row["markets"]) for row in found["cells"]] == [("independent", 3), ("own", 3)]
@@ -207,8 +209,7 @@ def test_exact_intervals_leave_a_fortieth_on_either_side() -> None:
 def made_line(years: int, market: int, *, strength: float, shown: bool, p: float) -> Line:
     """A market as it would have been kept."""
     usual = {"auc": p, "diebold_mariano": p} | {f"slope_{name}": p for name in COMPOSITES}
-    ps = dict.fromkeys(("shift_p", "claim_p", "best_of_n_p"), p)
-    found = {"skill": 0.1, "rotated_skill": 0.0, "shown": shown, "usual": usual, **ps}
+    found = {"skill": dict.fromkeys(BASELINES, 0.1), "usual": usual} | dict.fromkeys(PROMISED, shown)
     about = {"configuration": STUDY.configuration, "years": years, "strength": strength, "market": market}
     return about | {"own": found, "independent": found if strength == 0 else None}
 
@@ -224,14 +225,14 @@ def curve(shown: Sequence[tuple[int, int]], strength: float = 1) -> list[Line]:
 
 def test_shares_are_counted_strictly_below_the_level() -> None:
     row = report(STUDY, curve([(10, 3)]))["cells"][0]
-    assert {row[test]["rejected"] for test in ("shift", "claim", "best_of_n", "shown", "auc", "any_slope", "slope_breadth")} == {3}
-    assert row["shift"]["value"] == pytest.approx(0.3)
-    assert row["skill"]["value"] == pytest.approx(0.1)
+    assert {row[test]["rejected"] for test in (*PROMISED, "auc", "any_slope", "slope_breadth")} == {3}
+    assert row["drift"]["value"] == pytest.approx(0.3)
+    assert row["skill"]["volatility"]["value"] == pytest.approx(0.1)
 
 
 def test_years_needed_lie_on_the_straight_line_between_lengths() -> None:
     needed = report(STUDY, curve([(10, 2), (20, 6), (40, 10)]))["years_needed"]
-    assert [row["test"] for row in needed] == ["shown", "claim"]
+    assert [row["test"] for row in needed] == list(PROMISED)
     assert needed[0]["years"] == pytest.approx(30)
     assert needed_sentence(needed[0]).endswith("at strength 1: 30 years.")
 
@@ -248,7 +249,7 @@ def test_size_is_broken_only_where_the_interval_lies_above_the_level() -> None:
     assert kept == [{"years": 10} | dict.fromkeys(PROMISED, True)]
     assert broken == [{"years": 10} | dict.fromkeys(PROMISED, False)]
     assert "10 years: kept," in size_sentence(kept[0])
-    assert "NOT kept by shift p, claim's p, best-of-N p, skill shown" in size_sentence(broken[0])
+    assert "NOT kept by drift score, history supports it, shown live" in size_sentence(broken[0])
     assert report(STUDY, curve([(10, 4)]))["size_kept"] == []
 
 

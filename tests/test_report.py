@@ -53,7 +53,7 @@ def total(parts: list[Part]) -> float:
     return sum(part.log_odds for part in parts)
 
 
-@pytest.mark.parametrize("name", ["hazard", "boosted", "combination", "logit", "probit"])
+@pytest.mark.parametrize("name", ["pool", "passage", "hazard", "boosted", "logit"])
 @pytest.mark.parametrize("missing", ["", "volume"])
 def test_contributions_add_up_by_feature_by_block_and_as_a_whole(name: str, missing: str) -> None:
     model, rng = fitted(name), np.random.default_rng(8)
@@ -195,12 +195,13 @@ def test_rungs_are_placed_among_their_own_past_three_years() -> None:
 
 def test_the_word_skill_is_given_by_the_rule_alone() -> None:
     shown, unshown = render(made_facts(shown=True)), render(made_facts())
-    assert "No skill shown" in unshown
-    assert re.search(r'class="word">Skill shown', shown)
-    assert "No skill shown" not in shown
+    assert re.search(r'class="word">Not shown', unshown)
+    assert re.search(r'class="word">Shown live', shown)
+    assert 'class="word">Not shown' not in shown
     assert not beats_every_baseline(made_row("hazard", 60))
     better = made_row("hazard", 60) | {
-        f"skill_{name}": {"value": 0.1, "low": 0.01, "high": 0.2} for name in ("climatology", "random_walk", "momentum")
+        f"skill_{name}": {"value": 0.1, "low": 0.01, "high": 0.2}
+        for name in ("volatility", "climatology", "random_walk", "momentum")
     }
     assert beats_every_baseline(better)
 
@@ -324,8 +325,9 @@ def test_the_movement_adds_up_to_the_last_digit_shown(facts: Facts) -> None:
     moved = facts.movement
     assert moved is not None
     assert moved.as_of == "2023-06-07"
-    assert moved.other is None  # the same fold answers both days
-    assert total(moved.data.features) == pytest.approx(moved.end - moved.start, abs=EXACT)
+    assert moved.other is not None  # one fold answers both days, but the weights of its experts have moved
+    assert (moved.other.name, abs(moved.other.log_odds) < 0.05) == ("model", True)
+    assert total(moved.data.features) + moved.other.log_odds == pytest.approx(moved.end - moved.start, abs=EXACT)
 
 
 def test_the_movement_from_a_ledger_line_names_the_change_of_model(
@@ -356,7 +358,7 @@ def test_report_json_is_the_contract(trained_home: Path, tmp_path: Path, capsys:
     home = Home(tmp_path)
     jobs.report(home, "2023-06-14", ALTCOINS, as_json=True)
     told = json.loads(capsys.readouterr().out)
-    jobs.score(home, "2023-06-14", ALTCOINS, in_sample=False, as_json=True)
+    jobs.score(home, jobs.ScoreRequest("2023-06-14", ALTCOINS, None, None, in_sample=False), as_json=True)
     issued = json.loads(capsys.readouterr().out)
     assert told == {name: issued[name] for name in ("as_of", "market", "snapshot")} | {
         "path": str(tmp_path / "reports/2023-06-14.html")
@@ -367,4 +369,4 @@ def test_report_json_is_the_contract(trained_home: Path, tmp_path: Path, capsys:
         assert (
             f"interval {words.percent(row['low'])} to {words.percent(row['high'])}; usual {words.percent(row['base_rate'])}" in page
         )
-    assert issued["skill"]["sentence"] in Elements(page).text
+    assert issued["skill"]["evidence"]["sentence"] in Elements(page).text

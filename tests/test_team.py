@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("few_pictures")
 PASSWORDS = {"ann": "of ann, not told", "ben": "of ben, not told"}
 SECRETS = (ADMIN_PASSWORD, DATABASE_PASSWORD, *PASSWORDS.values())
 NEW_USER = "/api/2.0/mlflow/users/create"
-QUICK = replace(SETTINGS, models=("hazard", "logit"), draws=5, rotations=20)
+QUICK = replace(SETTINGS, models=("pool", "logit"), draws=5, rotations=20)
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ def as_ben(trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_the_first_training_on_a_server_makes_a_champion(trained: Trained) -> None:
-    assert trained.report.decisions[0] == "hazard v1 is champion: the first model of this home, unproven."
+    assert trained.report.decisions[0] == "pool v1 is champion: the first model of this home, not shown."
     files = [file.name for file in trained.homes["ann"].home.rglob("*") if file.is_file()]
     assert files == ["tries.jsonl"], "what was tried is kept at home too; the rest is the server's"
 
 
 def test_another_compares_and_promotes_from_a_home_of_his_own(trained: Trained, as_ben: Callable[..., str]) -> None:
     rows = json.loads(as_ben("compare", "--json"))
-    assert {row["model"] for row in rows} == {"hazard", "logit"}
+    assert {row["model"] for row in rows} == {"pool", "logit"}
     assert {(row["model"], row["horizon"]): row["brier"] for row in rows} == {
         (row["model"], row["horizon"]): pytest.approx(row["brier"]) for row in trained.report.rows
     }

@@ -130,7 +130,7 @@ def test_of_a_day_only_the_first_forecast_counts_and_backtests_are_told_apart(le
     ledger.append_outcomes([came("2024-03-01", 30, 1)], NOW)
     assert of_horizon(ledger, 30)["brier"] == pytest.approx(0.8**2)
     assert of_horizon(ledger, 30, "backtest")["brier"] == pytest.approx(0.05**2)
-    facts = told(ledger, UNTIL)
+    facts = told(ledger, "files", UNTIL)
     assert facts["forecasts"] == {"live": 1, "backtest": 1, "in_sample": 1, "repeated": 1}
     assert (facts["lines"], facts["outcomes"]) == (5, 1)
     assert {row["record"] for row in facts["records"]} == {"live", "backtest"}
@@ -169,7 +169,7 @@ def test_the_interval_is_wide_and_holds_the_value() -> None:
 
 
 def test_an_empty_ledger_has_an_empty_record(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = told(ledger, UNTIL) | {"market": "simulated", "resolved_now": 0}
+    facts = told(ledger, "files", UNTIL) | {"market": "simulated", "resolved_now": 0}
     assert (facts["lines"], facts["records"]) == (0, [])
     show(ledger_page(facts))
     assert "Simulated market" in capsys.readouterr().out

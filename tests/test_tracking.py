@@ -137,9 +137,11 @@ def test_opening_sweeps(place: TrackingPlace) -> None:
 
 def test_trials_count_distinct_configurations_from_the_prior_tries_on(place: TrackingPlace) -> None:
     with tracking(place) as tracker:
-        assert count_trials(tracker, "family", "label", ["a", "b"]) == {"a": 55, "b": 56}
-        assert count_trials(tracker, "family", "label", ["b", "c", "a"]) == {"a": 55, "b": 56, "c": 57}
-        assert count_trials(tracker, "another family", "label", ["a"]) == {"a": 55}
+        assert count_trials(tracker, "family", "label", ["a", "b"]) == {"a": PRIOR_TRIALS + 1, "b": PRIOR_TRIALS + 2}
+        assert count_trials(tracker, "family", "label", ["b", "c", "a"]) == {
+            name: PRIOR_TRIALS + place for place, name in enumerate("abc", 1)
+        }
+        assert count_trials(tracker, "another family", "label", ["a"]) == {"a": PRIOR_TRIALS + 1}
 
 
 def test_what_a_sweep_had_searched_counts_as_judged_once_it_is(place: TrackingPlace) -> None:
@@ -165,12 +167,17 @@ def test_sweeps_that_judged_on_the_same_days_are_counted_together(place: Trackin
         assert count_sweeps(tracker, "another family", "one", early, pd.Timestamp("2024-12-31")) == 1
 
 
+def numbered(names: str) -> dict[str, int]:
+    """The numbers of so many tries, the first after those from before."""
+    return {name: PRIOR_TRIALS + place for place, name in enumerate(names, 1)}
+
+
 def test_what_was_tried_on_another_question_is_counted_but_apart(place: TrackingPlace) -> None:
     with tracking(place) as tracker:
         count_trials(tracker, "family", "30 %", ["a", "b"])
         count_trials(tracker, "family", "20 %", ["c"])
         tried = tried_on(tracker, "family", "30 %")
-    assert (tried.trials, tried.configurations) == (57, {"a", "b"})
+    assert (tried.trials, tried.configurations) == (PRIOR_TRIALS + 3, {"a", "b"})
     assert tried.unjudged(["a"]) == 1
     assert tried.unjudged(["a", "b", "d"]) == 0
 
@@ -188,7 +195,7 @@ def test_deleting_runs_does_not_reset_the_trials(place: TrackingPlace) -> None:
         tracker.client.delete_run(run_of(tracker))
         tracker.client.delete_experiment(tracker.experiment_id)
     with tracking(place) as tracker:
-        assert count_trials(tracker, "family", "label", ["b"]) == {"a": 55, "b": 56}
+        assert count_trials(tracker, "family", "label", ["b"]) == {"a": PRIOR_TRIALS + 1, "b": PRIOR_TRIALS + 2}
 
 
 def test_a_moved_home_is_written_to_where_it_is_now(place: TrackingPlace, tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ import pytest
 from faulting import one_picture
 from small_market import small_market
 
+from models.catalog import COMPOSITES
 from models.registry import aliases, damaged_figures, list_runs, load_champion
 from sources.errors import BadInput, MissingData, NoChampion, Refused, StoreUnusable, UnknownName
 from sources.progress import silent
 from sources.target import ALTCOINS
+from training.best_of import PRIOR_TRIALS
 from training.bootstrap import Interval
 from training.compare import compare
 from training.figures import draw_history
@@ -25,13 +27,13 @@ from training.judged import Judged
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
 from training.run_figures import draw_panel, draw_reliability
 from training.settings import TrainSettings
-from training.tracking import TrackingPlace, log_comparison, tracking
-from training.train import Job, TrainReport, skill_sentence, skill_shown, train_on
+from training.tracking import TrackingPlace, log_comparison, pointed_at, tracking
+from training.train import Job, TrainReport, skill_sentence, train_on
 from training.walk_forward import quarters, usable
 
-SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("hazard", "logit", "momentum"), draws=20, rotations=40)
-HAZARD = replace(SETTINGS, models=("hazard",))
-COLUMNS = [f"skill_{name}" for name in ("climatology", "random_walk", "momentum")]
+SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("pool", "logit", "momentum"), draws=20, rotations=40)
+POOL = replace(SETTINGS, models=("pool",))
+COLUMNS = [f"skill_{name}" for name in ("volatility", "climatology", "random_walk", "momentum")]
 
 
 def place_in(home: Path) -> TrackingPlace:
@@ -79,28 +81,29 @@ def champion_card(home: Path) -> Any:
 def test_the_first_training_makes_the_default_model_champion_and_unproven(first: tuple[Path, TrainReport]) -> None:
     home, report = first
     tags = version_tags(home)
-    assert (tags["model"], tags["unproven"]) == ("hazard", "true")
+    assert (tags["model"], tags["unproven"]) == ("pool", "true")
     assert version_tags(home, "challenger")["model"] == "logit"
-    assert report.decisions[0].startswith("hazard v1 is champion")
+    assert report.decisions[0].startswith("pool v1 is champion")
     assert not champion_card(home).skill["shown"]
 
 
 def test_the_default_model_is_trained_in_an_empty_home_though_another_was_asked_for(tmp_path: Path) -> None:
     report = train_on(job(replace(SETTINGS, models=("momentum",), draws=2)), place_in(tmp_path), silent)
-    assert [model["model"] for model in report.models] == ["hazard", "momentum"]
-    assert version_tags(tmp_path)["model"] == "hazard"
+    assert [model["model"] for model in report.models] == ["pool", "momentum"]
+    assert version_tags(tmp_path)["model"] == "pool"
 
 
 LOAD = """
 import json, sys
 from pathlib import Path
 import numpy as np, pandas as pd
+from models.catalog import COMPOSITES
 from models.registry import load_champion
 champion = load_champion(sys.argv[1], Path(sys.argv[2]))
 X = pd.read_parquet(sys.argv[3])
 forecaster = champion.forecaster
 models = [forecaster.model_, *forecaster.fold_models_]
-print(json.dumps([[model.predict(X).tolist(), model.predict_draws(X).tolist()] for model in models]))
+print(json.dumps([[model.predict(X).tolist(), [limit.tolist() for limit in model.interval(X)]] for model in models]))
 """
 
 
@@ -113,10 +116,30 @@ def test_the_champion_gives_the_same_numbers_in_a_fresh_process(first: tuple[Pat
     forecaster = load_champion(place.uri, home).forecaster
     models = [forecaster.model_, *forecaster.fold_models_]
     assert len(fresh) == len(models) == 1 + len(job().folds)
-    for model, (point, draws) in zip(models, fresh, strict=True):
+    for model, (point, limits) in zip(models, fresh, strict=True):
         np.testing.assert_allclose(model.predict(X), point, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(model.predict_draws(X), draws, rtol=0, atol=1e-12)
-        assert np.shape(draws) == (20, 5, 3)
+        np.testing.assert_allclose(model.interval(X), limits, rtol=0, atol=1e-12)
+
+
+def test_the_served_model_reads_what_score_reads_and_answers_any_question(first: tuple[Path, TrainReport]) -> None:
+    import mlflow
+
+    home, report = first
+    with pointed_at(place_in(home).uri):
+        served = mlflow.pyfunc.load_model(f"models:/altrally/{report.models[0]['version']}")
+    X = job().data.X[champion_card(home).columns].tail(3)
+    model = load_champion(place_in(home).uri, home).forecaster.model_
+    np.testing.assert_allclose(served.predict(X), model.predict(X))
+    for blank in (["breadth"], ["breadth", "crypto_state"], ["altcoin_volatility"], ["blended_volatility"], list(X.columns)):
+        missing = X.assign(**dict.fromkeys(blank, np.nan))
+        read = missing.fillna(dict.fromkeys(COMPOSITES, 0.0))
+        np.testing.assert_allclose(served.predict(missing), model.predict(read))
+    asked = X.assign(rise=[0.5, 0.3, np.nan], days=[45.0, 60.0, 30.0])
+    answers = [
+        model.asking(rise, (days,)).predict(X.iloc[[row]])[0] for row, (rise, days) in enumerate([(0.5, 45), (0.3, 60), (None, 30)])
+    ]
+    np.testing.assert_allclose(served.predict(asked), answers)
+    np.testing.assert_allclose(served.predict(X.assign(rise=0.5)), model.asking(0.5, None).predict(X))
 
 
 def test_past_days_are_answered_by_the_fold_that_forecast_them(first: tuple[Path, TrainReport]) -> None:
@@ -136,7 +159,8 @@ def test_the_card_says_what_score_needs(first: tuple[Path, TrainReport]) -> None
     assert card.base_rates == pytest.approx(data.outcomes.events.mean().tolist())
     assert card.last_label_end == f"{data.outcomes.label_end.where(data.outcomes.events.notna()).max().max():%Y-%m-%d}"
     assert card.means["breadth"] == pytest.approx(data.X.loc[data.outcomes.events.dropna(how="all").index, "breadth"].mean())
-    assert card.trials == 57
+    assert card.trials == PRIOR_TRIALS + 3
+    assert card.skill["evidence"]["grade"] == "not shown"
     assert card.skill["start"] == "2023-01-01"
 
 
@@ -149,12 +173,10 @@ def test_a_run_keeps_params_tags_metrics_inputs_and_artifacts(first: tuple[Path,
     children = [client.get_run(model["run_id"]) for model in report.models]
     assert parent.info.status == "FINISHED"
     assert all(child.data.tags["mlflow.parentRunId"] == report.run_id and child.info.status == "FINISHED" for child in children)
-    hazard = children[0].data
-    assert {"family", "trial", "label", "snapshot", "code_version", "configuration", "market", "unproven", "pid"} <= set(
-        hazard.tags
-    )
-    assert {"brier_60", "skill_climatology_60", "skill_climatology_60_lo", "skill_momentum_90_hi", "auc_30"} <= set(hazard.metrics)
-    assert hazard.params["prior_sd"] == "0.3"
+    pool = children[0].data
+    assert {"family", "trial", "label", "snapshot", "code_version", "configuration", "market", "unproven", "pid"} <= set(pool.tags)
+    assert {"brier_60", "skill_climatology_60", "skill_climatology_60_lo", "skill_momentum_90_hi", "auc_30"} <= set(pool.metrics)
+    assert pool.params["prior_sd"] == "0.2"
     assert children[0].inputs.dataset_inputs[0].dataset.digest == job().data.snapshot
     kept = {file.path for file in client.list_artifacts(children[0].info.run_id)}
     assert {
@@ -180,13 +202,13 @@ def test_a_training_that_breaks_off_leaves_no_champion_and_no_running_run(tmp_pa
 
 
 def test_the_same_training_again_is_a_refresh_and_no_trial(trained: Path) -> None:
-    report = train_on(job(HAZARD), place_in(trained), silent)
-    assert report.decisions[0] == "hazard v4 is champion: a refresh of v1, unproven."
-    assert report.trials == 57
+    report = train_on(job(POOL), place_in(trained), silent)
+    assert report.decisions[0] == "pool v4 is champion: a refresh of v1, not shown."
+    assert report.trials == PRIOR_TRIALS + 3
 
 
 def test_later_data_refresh_the_champion(trained: Path) -> None:
-    train_on(job(HAZARD, until="2024-12-31"), place_in(trained), silent)
+    train_on(job(POOL, until="2024-12-31"), place_in(trained), silent)
     assert aliases(place_in(trained).uri)["champion"] == "4"
     assert champion_card(trained).trained_as_of == "2024-12-31"
 
@@ -194,9 +216,9 @@ def test_later_data_refresh_the_champion(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("second", "reason"),
     [
-        (job(HAZARD, until="2024-06-30"), "it knows less (2024-06-30) than the champion (2024-09-30)"),
-        (job(HAZARD, seed=2), "so inputs of the past have changed"),
-        (job(HAZARD, stale=("coin price: too old",)), "coin price: too old"),
+        (job(POOL, until="2024-06-30"), "it knows less (2024-06-30) than the champion (2024-09-30)"),
+        (job(POOL, seed=2), "so inputs of the past have changed"),
+        (job(POOL, stale=("coin price: too old",)), "coin price: too old"),
     ],
     ids=["earlier data", "another past", "gates closed"],
 )
@@ -207,15 +229,15 @@ def test_a_refresh_that_may_not_be_says_why_and_leaves_the_champion(trained: Pat
 
 
 def test_another_configuration_becomes_challenger_never_champion(trained: Path) -> None:
-    report = train_on(job(replace(HAZARD, start=pd.Timestamp("2016-01-01"))), place_in(trained), silent)
+    report = train_on(job(replace(POOL, start=pd.Timestamp("2016-01-01"))), place_in(trained), silent)
     assert "stays: its configuration wasn't trained" in report.decisions[0]
     assert aliases(place_in(trained).uri) == {"champion": "1", "challenger": "4"}
-    assert report.trials == 58
+    assert report.trials == PRIOR_TRIALS + 4
 
 
 def test_another_outcome_moves_no_alias(trained: Path) -> None:
     before = aliases(place_in(trained).uri)
-    report = train_on(job(replace(HAZARD, target=ALTCOINS.asking(move=0.4))), place_in(trained), silent)
+    report = train_on(job(replace(POOL, target=ALTCOINS.asking(move=0.4))), place_in(trained), silent)
     assert "first_passage 0.3 within 30/60/90 days on the simulated market; nothing here was compared" in report.decisions[0]
     assert aliases(place_in(trained).uri) == before
     with pytest.raises(Refused, match=r"first_passage 0\.4"):
@@ -237,7 +259,7 @@ def test_a_comparison_that_broke_off_leaves_the_run_saying_what_was_logged(train
 
 
 def test_runs_none_of_whose_forecasts_is_judged_yet_cannot_be_compared(trained: Path) -> None:
-    young = job(replace(HAZARD, first_test=pd.Timestamp("2024-07-01")), until="2024-07-20")
+    young = job(replace(POOL, first_test=pd.Timestamp("2024-07-01")), until="2024-07-20")
     report = train_on(young, place_in(trained), silent)
     with pytest.raises(MissingData, match="nothing to compare"):
         compare(place_in(trained), [report.run_id])
@@ -254,13 +276,13 @@ def test_promotion_says_every_reason_against_it(first: tuple[Path, TrainReport])
 def test_what_cannot_be_promoted_is_named(first: tuple[Path, TrainReport], tmp_path: Path) -> None:
     home, report = first
     with pytest.raises(Refused, match="is champion already"):
-        promote(place_in(home), "hazard")
+        promote(place_in(home), "pool")
     with pytest.raises(Refused, match="holds no model"):
         promote(place_in(home), report.run_id)
     with pytest.raises(UnknownName, match="No run 'nothing'"):
         promote(place_in(home), "nothing")
     with pytest.raises(NoChampion):
-        promote(place_in(tmp_path), "hazard")
+        promote(place_in(tmp_path), "pool")
     assert not (tmp_path / "mlruns").exists()
 
 
@@ -306,12 +328,10 @@ def test_force_needs_a_reason_and_leaves_it(trained: Path) -> None:
     assert "exclude zero" in version.tags["lacked"]
 
 
-def test_the_best_is_the_best_of_all_that_was_tried_on_the_same_days(trained: Path) -> None:
+def test_what_was_tried_before_stays_counted(trained: Path) -> None:
     place = place_in(trained)
-    again = train_on(job(HAZARD), place, silent).rows
-    assert all(row["unjudged"] == 0 and row["best_of_n_p"] is not None for row in again)
-    later = train_on(job(HAZARD, until="2024-10-31"), place, silent).rows
-    assert all(row["unjudged"] == 1 and row["best_of_n_p"] is None for row in later)  # logit; momentum always is judged
+    again = train_on(job(POOL), place, silent).rows
+    assert all(row["unjudged"] == 1 and row["trials"] == PRIOR_TRIALS + 3 for row in again)
 
 
 def forecasts(probability: list[float], outcome: list[float], first: str = "2023-01-01") -> pd.DataFrame:
@@ -339,24 +359,23 @@ def test_forecasts_that_differ_by_more_than_a_billionth_are_told_apart() -> None
 
 def test_compare_sets_the_last_training_beside_the_champion(first: tuple[Path, TrainReport]) -> None:
     rows = compare(place_in(first[0]), [])
-    assert [row["model"] for row in rows[::3]] == ["hazard", "logit", "momentum"]
+    assert [row["model"] for row in rows[::3]] == ["pool", "logit", "momentum"]
     assert len({row["n"] for row in rows if row["horizon"] == 60}) == 1
     champion_row, logit_row = rows[1], rows[4]
     assert champion_row["against"] is champion_row["brier_difference"] is None
-    assert logit_row["against"]["model"] == "hazard"
+    assert logit_row["against"]["model"] == "pool"
     assert logit_row["brier_difference"]["value"] == pytest.approx(champion_row["brier"] - logit_row["brier"])
     assert logit_row["log_difference"]["value"] == pytest.approx(champion_row["log_score"] - logit_row["log_score"])
-    assert 0 < logit_row["shift_null_p"] <= 1
     assert 0 < logit_row["diebold_mariano_p"] <= 1
     assert {row["left_out"] for row in rows} == {0}
     json.dumps(rows, allow_nan=False)
 
 
 def test_compare_by_name_pairs_with_the_first_named(first: tuple[Path, TrainReport]) -> None:
-    rows = compare(place_in(first[0]), ["logit", "hazard"])
+    rows = compare(place_in(first[0]), ["logit", "pool"])
     assert [(row["model"], row["against"] and row["against"]["model"]) for row in rows[::3]] == [
         ("logit", None),
-        ("hazard", "logit"),
+        ("pool", "logit"),
     ]
 
 
@@ -364,12 +383,11 @@ def test_runs_of_other_days_are_compared_on_those_in_common_and_it_is_said_and_k
     from mlflow import MlflowClient
 
     place, client = place_in(trained), MlflowClient(place_in(trained).uri)
-    later = train_on(job(HAZARD, until="2024-12-31"), place, silent).models[0]["run_id"]
+    later = train_on(job(POOL, until="2024-12-31"), place, silent).models[0]["run_id"]
     rows = [row for row in compare(place, ["logit", later]) if row["horizon"] == 60]
     assert rows[0]["n"] == rows[1]["n"]
     assert rows[0]["left_out"] == 0 < rows[1]["left_out"]
     assert not rows[1]["same_snapshot"]
-    assert rows[1]["shift_null_p"] is None
     run = client.get_run(later).data
     assert run.metrics["gain_60"] == pytest.approx(rows[1]["brier_difference"]["value"])
     assert run.metrics["gain_60_lo"] == pytest.approx(rows[1]["brier_difference"]["low"])
@@ -388,43 +406,27 @@ def row(low: float | None = 0.01) -> dict[str, Any]:
     return {"n": 300, "n_effective": 35.2, "horizon": 60, "null": None, "trials": 57, "unjudged": 0, "best_of_n_p": 0.2, **skills}
 
 
-@pytest.mark.parametrize(
-    ("changed", "p", "shown"),
-    [({}, 0.049, True), ({}, 0.05, False), ({}, None, False), (row(0.0), 0.01, False), (row(None), 0.01, False)]
-    + [({name: {"value": 0.05, "low": -0.01, "high": 0.1}}, 0.01, False) for name in COLUMNS],
-)
-def test_skill_is_shown_only_against_all_three_baselines_and_the_best_of_n(
-    changed: dict[str, Any], p: float | None, shown: bool
-) -> None:
-    assert skill_shown(row() | changed | {"best_of_n_p": p}) is shown
-
-
-def test_the_sentence_tells_all_three_and_the_rule() -> None:
-    told = skill_sentence(row(), "2018-01-07", "2024-10-27", shown=False)
+def test_the_sentence_tells_every_baseline_volatility_first() -> None:
+    told = skill_sentence(row(), "2018-01-07", "2024-10-27", "not shown")
     assert told == (
-        "Skill has not been shown: from 2018-01 to 2024-10 the 60-day Brier skill was +0.050 [+0.010, +0.090] against climatology, "
-        "+0.050 [+0.010, +0.100] against the random walk, +0.050 [+0.010, +0.110] against momentum "
-        "(95 % intervals, about 35 independent windows; p 0.200 as the best of those judged together, 57 tries counted)."
+        "Skill has not been shown: from 2018-01 to 2024-10 the 60-day Brier skill was +0.050 [+0.010, +0.090] against volatility "
+        "alone, +0.050 [+0.010, +0.100] against climatology, +0.050 [+0.010, +0.110] against the random walk, "
+        "+0.050 [+0.010, +0.120] against momentum (95 % intervals, about 35 independent windows; p 0.200 as the best of those "
+        "judged together, 57 tries counted)."
     )
     null = {"p": 0.0213, "shifts": 448, "independent": 39}
-    told = skill_sentence(row() | {"null": null}, "2018-01-07", "2024-10-27", shown=False)
+    told = skill_sentence(row() | {"null": null}, "2018-01-07", "2024-10-27", "history supports it")
+    assert told.startswith("Skill has not been shown live, history supports it: from")
     assert "windows; null p 0.021 of 448 rotations, about 39 independent; p 0.200 as the best of" in told
-    assert skill_sentence(row() | {"n": 0}, None, None, shown=False).startswith("Skill has not been shown")
+    assert skill_sentence(row() | {"n": 0}, None, None, "not shown").startswith("Skill has not been shown")
 
 
-def test_where_an_outcome_has_no_random_walk_none_is_said_to_be_beaten() -> None:
-    same = row() | {"skill_random_walk": row()["skill_climatology"]}
-    told = skill_sentence(same, "2018-01-07", "2024-10-27", shown=False)
+def test_where_an_outcome_has_no_law_no_volatility_is_said_to_be_beaten() -> None:
+    same = row() | dict.fromkeys(("skill_random_walk", "skill_volatility"), row()["skill_climatology"])
+    told = skill_sentence(same, "2018-01-07", "2024-10-27", "not shown")
     assert "random walk" not in told
+    assert "volatility" not in told
     assert told.count("against") == 2
-
-
-@pytest.mark.parametrize(
-    ("unjudged", "why"), [(0, "this one not refitted on rotations"), (3, "3 of them not judged on these days")]
-)
-def test_the_sentence_says_why_there_is_no_p_of_the_best(unjudged: int, why: str) -> None:
-    told = skill_sentence(row() | {"best_of_n_p": None, "unjudged": unjudged}, "2018-01-07", "2024-10-27", shown=False)
-    assert f"no p as the best: 57 tries counted, {why})." in told
 
 
 def test_figures_are_drawn_also_before_any_outcome_is_known(tmp_path: Path) -> None:

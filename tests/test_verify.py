@@ -19,7 +19,6 @@ from sources.progress import silent
 from sources.target import ALTCOINS
 from training.best_of import PRIOR_TRIALS, Tried
 from training.chance import SPACED, Walk, chances
-from training.judged import Judged
 from training.plain import plain
 from training.scores import auc, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
@@ -33,9 +32,9 @@ from training.verify import (
 from training.walk_forward import quarters, usable
 
 CONTRACT = ["model", "horizon", "n", "n_effective", "base_rate", "brier", "log_score", "auc"]
-SKILLS = ["skill_climatology", "skill_random_walk", "skill_momentum"]
+SKILLS = ["skill_volatility", "skill_climatology", "skill_random_walk", "skill_momentum"]
 SETTINGS = TrainSettings(first_test=pd.Timestamp("2021-01-01"))
-NAMES = ["climatology", "random_walk", "random_walk_fitted", "momentum", "hazard"]
+NAMES = ["volatility", "climatology", "random_walk", "momentum", "hazard"]
 
 
 def verified(
@@ -93,7 +92,7 @@ def test_slow_differences_are_worth_fewer_windows_than_fast_ones() -> None:
 def test_rows_hold_the_contract_and_are_json(judged: Verification) -> None:
     assert [(row["model"], row["horizon"]) for row in judged.rows] == [(name, days) for days in (30, 60, 90) for name in NAMES]
     for row in judged.rows:
-        assert list(row)[: len(CONTRACT) + 3] == CONTRACT + SKILLS
+        assert list(row)[: len(CONTRACT) + len(SKILLS)] == CONTRACT + SKILLS
         assert all(set(row[name]) == {"value", "low", "high"} for name in SKILLS)
         assert row["n_effective"] <= row["n"] * 7 / row["horizon"]
         assert row["widening"] >= 1
@@ -102,7 +101,7 @@ def test_rows_hold_the_contract_and_are_json(judged: Verification) -> None:
 
 
 def test_climatology_has_no_skill_against_itself(judged: Verification) -> None:
-    row = judged.rows[0]
+    row = judged.rows[1]
     assert row["model"] == "climatology"
     assert row["skill_climatology"] == {"value": 0, "low": 0, "high": 0}
 
@@ -124,29 +123,31 @@ def test_forecasts_hold_every_day_and_outcomes_not_over_are_missing(judged: Veri
     assert judged.forecasts["probability"].between(0, 1).all()
 
 
-def test_the_random_walk_to_beat_is_the_better_of_two() -> None:
-    outcome, days = np.array([1.0, 0.0]), pd.DatetimeIndex(["2024-01-07", "2024-01-14"])
-    good, bad = np.array([0.8, 0.1]), np.array([0.1, 0.8])
-    forecasts = {"climatology": bad, "momentum": bad, "random_walk": bad, "random_walk_fitted": good}
-    assert Judged(60, days, forecasts, outcome).baselines["random_walk"] == "random_walk_fitted"
-    turned = forecasts | {"random_walk": good, "random_walk_fitted": bad}
-    assert Judged(60, days, turned, outcome).baselines["random_walk"] == "random_walk"
-
-
 def test_every_quick_model_has_its_nulls_and_the_best_of_all(judged: Verification) -> None:
     for row in judged.rows:
         assert 0 < row["null_p"] <= 1
         assert row["null"]["p"] == row["null_p"]
-        assert row["best_of_n_p"] == max(row["spa_p"], row["max_null_p"])
+        assert row["best_of_n_p"] == row["spa_p"]
         assert row["trials"] == PRIOR_TRIALS + len(NAMES)
         assert (row["claim_null_p"] is None) == (row["model"] != "hazard")
 
 
-def test_what_was_tried_and_is_not_judged_here_leaves_no_p_of_the_best() -> None:
+def test_what_was_tried_and_is_not_judged_here_is_counted() -> None:
     data = small_market(SETTINGS)
-    tried = Tried(60, frozenset({"another"}))
+    tried = Tried(250, frozenset({"another"}))
     found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, tried=tried)
-    assert all(row["best_of_n_p"] is None and row["unjudged"] == 1 and row["trials"] == 60 for row in found.rows)
+    assert all(row["unjudged"] == 1 and row["trials"] == 250 for row in found.rows)
+
+
+def test_every_row_tells_the_drift_score_and_the_grade(judged: Verification) -> None:
+    drift = judged.rows[0]["drift"]
+    assert 0 < drift["p"] <= 1
+    for row in judged.rows:
+        assert row["drift"] == drift
+        at_60 = next(one for one in judged.rows if (one["model"], one["horizon"]) == (row["model"], 60))
+        assert row["ahead_of_all"] == all(at_60[name]["value"] > 0 for name in SKILLS)
+        assert row["grade"] == ("history supports it" if drift["p"] < 0.05 and row["ahead_of_all"] else "not shown")
+    assert not any(row["ahead_of_all"] for row in judged.rows if row["model"] in NAMES[:4])
 
 
 def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path:
 
 def test_cycles_and_blocks_are_left_out_on_request() -> None:
     data = small_market(SETTINGS)
-    rows = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, robust=True).rows
+    rows = verify_on(data, SETTINGS, ["pool"], pd.Timestamp("2023-01-01"), data.until, silent, robust=True).rows
     assert {one["block"] for one in rows[0]["ablation"]} >= {"breadth", "crypto_state"}
     assert {one["cycle"] for one in rows[0]["leave_one_cycle_out"]} == {"2017–18", "2020–21", "2023–24"}
     json.dumps(rows, allow_nan=False)
@@ -217,7 +218,8 @@ def test_other_outcomes_have_their_models_and_all_three_skills(kind: str) -> Non
     rows = verified(["logit"], settings=settings, first="2024-01-01").rows
     assert all(row[name]["value"] is not None for row in rows for name in SKILLS)
     if kind == "relative":
-        assert all(row["skill_random_walk"] == row["skill_climatology"] for row in rows)
+        assert all(row[name] == row["skill_climatology"] for row in rows for name in ("skill_random_walk", "skill_volatility"))
+        assert all(row["drift"] is None and row["grade"] == "not shown" for row in rows)
 
 
 def test_a_model_that_cannot_speak_of_the_outcome_is_refused() -> None:

@@ -124,8 +124,10 @@ def test_the_next_day_asks_only_for_what_is_new_and_the_overlap(lived: Lived) ->
     assert len(series) == FRED_SERIES
     oldest = min(lived.store.read(one, pd.Timestamp(FIRST))["observed"].max() for one in KNOWN) - pd.Timedelta(days=30)
     assert min(pd.Timestamp(params["cosd"]) for params in series.values()) >= oldest - pd.Timedelta(days=7)
-    groups = asked(lived.asked_later, METRICS)
-    assert {params["start_time"] for name, params in groups.items()} == {"2024-12-16"}
+    groups = asked(lived.asked_later, METRICS).values()
+    assert {params["start_time"] for params in groups if "end_time" not in params} == {"2024-12-16"}
+    ranked = [(params["start_time"], params["end_time"]) for params in groups if "end_time" in params]
+    assert ranked == [(FIRST, FIRST)]
     assert sum(path.startswith(CHART) for path, _ in lived.asked_later) == len(funds)
     assert sum(path.startswith(GRAPH) for path, _ in lived.asked_later) == len(series)
 

@@ -1,46 +1,28 @@
 """Of many tries one is the best by luck alone: is the best better than that?"""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from training.bootstrap import Floats, block_length
 from training.plotting import import_matplotlib
 
 RESAMPLES = 1000
-PRIOR_TRIALS = 54
-"""Exploratory tries on 2018-2024 made before this project began (STATISTICS 10)."""
+PRIOR_TRIALS = 184
+"""Tries on 2018-2024 made before any that is tracked: 54 and 15 on early models, 115 on the law and its tilt (docs/results.md)."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What was tried before: `trials` in all, and the `configurations` that asked the same question.
-
-    Of those kept on the same data: `forecasts` (days × horizons) and `skills` on every rotation (S, K), by configuration.
-    """
+    """What was tried before: `trials` in all, and the `configurations` that asked the same question."""
 
     trials: int = PRIOR_TRIALS
     configurations: frozenset[str] = frozenset()
-    forecasts: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    skills: Mapping[str, Floats] = field(default_factory=dict)
 
     def unjudged(self, judged: Iterable[str]) -> int:
-        """Configurations of the same question that are neither `judged` now nor kept."""
-        return len(self.configurations - set(judged) - set(self.forecasts))
-
-    def alike(self, days: Mapping[int, pd.DatetimeIndex], rotations: int) -> "Tried":
-        """Without what was kept and can't be set beside what is judged on these `days` of each horizon, and on so many `rotations`
-        (the true dates counted): left out of a test, it mustn't count as judged. A model that was never rotated may stay, as the
-        null of the maximum is that of models that are."""
-        forecasts = {
-            name: frame
-            for name, frame in self.forecasts.items()
-            if all(frame[horizon].reindex(own).notna().all() for horizon, own in days.items())
-            and len(self.skills.get(name, range(rotations))) == rotations
-        }
-        return replace(self, forecasts=forecasts, skills={name: self.skills[name] for name in forecasts if name in self.skills})
+        """Configurations of the same question that are not `judged` now."""
+        return len(self.configurations - set(judged))
 
 
 def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats], days: int, *, seed: int) -> dict[str, float]:
@@ -81,15 +63,3 @@ def stepped_down(losses: Mapping[str, Floats], reference: Floats, days: int, see
         test.compute()
         least = found[name] = max(least, float(test.pvalues["consistent"]))
     return found
-
-
-def maximum_null_p_values(skills: Mapping[str, Floats]) -> dict[str, float]:
-    """How often the best of all configurations does as well on a rotation as one did on the true dates.
-
-    skills: (S,) of each configuration, refitted on the same rotations, the true dates first; what can't be had counts as good.
-    Reference: Westfall and Young (1993), Resampling-based multiple testing.
-    """
-    if not skills:
-        return {}
-    by_chance = np.fmax.reduce([skill[1:] for skill in skills.values()])
-    return {name: float((1 + (~(by_chance < skill[0])).sum()) / len(skill)) for name, skill in skills.items()}

@@ -1,4 +1,4 @@
-"""What chance does with each model, and with the best of all of them: the null fields of verification rows."""
+"""What chance does with each model: the null fields of verification rows."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ import pandas as pd
 from models.base import BatchedModel
 from models.catalog import MODELS
 from sources.progress import Progress
-from training.best_of import PRIOR_TRIALS, Tried, maximum_null_p_values
+from training.best_of import PRIOR_TRIALS, Tried
 from training.bootstrap import Floats
 from training.dataset import Dataset
 from training.nulls import Kept, Null, Rotated, Span, claim_null, shift_null
@@ -27,7 +27,7 @@ SPACED = 39
 """Rotations of a model that can't be refitted in batches (STATISTICS 12): its p-values are never below 1/40."""
 
 THREADS = 2
-NO_NULLS: dict[str, Any] = dict.fromkeys(("null_p", "null", "auc_null_p", "claim_null_p", "claim_null", "max_null_p"))
+NO_NULLS: dict[str, Any] = dict.fromkeys(("null_p", "null", "auc_null_p", "claim_null_p", "claim_null"))
 
 
 @dataclass(frozen=True)
@@ -143,46 +143,25 @@ class KeptFiles(Kept):
 def with_chance(
     rows: Sequence[Mapping[str, Any]], found: Mapping[str, Chance], settings: TrainSettings, tried: Tried
 ) -> list[dict[str, Any]]:
-    """Verification rows with the p-values of each model alone and as the best of all that was tried.
+    """Verification rows with the p-values of each model alone, how much was tried, and the p-value as the best of it.
 
-    best_of_n_p is the larger of spa_p and max_null_p. It is None where one can't be had, and where a configuration that asked the
-    same question before wasn't judged together with these: it might have been the best.
+    best_of_n_p is superior predictive ability over what was judged together here; `unjudged` configurations that asked the same
+    question before aren't among them, and are counted in `trials`.
     """
-    names = dict.fromkeys(row["model"] for row in rows)
-    own = {configuration_of(name, settings) for name in [*names, *found]}
+    own = {configuration_of(name, settings) for name in [*dict.fromkeys(row["model"] for row in rows), *found]}
     together = {"trials": max(tried.trials, PRIOR_TRIALS + len(own)), "unjudged": tried.unjudged(own)}
-    best = [best_on_rotations(found, tried.skills, k) for k in range(len(settings.horizons))]
-    return [judged_row({**row, **together}, found, settings.horizons.index(row["horizon"]), best) for row in rows]
+    return [
+        {**row, **together, **null_fields(found.get(row["model"]), settings.horizons.index(row["horizon"]))}
+        | {"best_of_n_p": row["spa_p"]}
+        for row in rows
+    ]
 
 
-def judged_row(row: Mapping[str, Any], found: Mapping[str, Chance], k: int, best: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """One row with its nulls."""
-    chance = found.get(row["model"])
-    nulls = NO_NULLS | ({} if chance is None else null_fields(chance, k)) | {"max_null_p": best[k].get(row["model"])}
-    return {**row, **nulls, "best_of_n_p": best_of_n_p(row["spa_p"], nulls["max_null_p"], row["unjudged"])}
-
-
-def best_of_n_p(spa_p: float | None, max_null_p: float | None, unjudged: int) -> float | None:
-    """The larger of both, if all that was tried was judged together."""
-    return None if unjudged or spa_p is None or max_null_p is None else max(spa_p, max_null_p)
-
-
-def best_on_rotations(found: Mapping[str, Chance], earlier: Mapping[str, Floats], k: int) -> dict[str, float]:
-    """p-value of each model against the best of all on each rotation, of those that were rotated alike, as all `earlier` were."""
-    longest = most_rotations(found)
-    full = {name: chance.shift for name, chance in found.items() if chance.shift is not None}
-    skills = {name: one.skill[:, k] for name, one in full.items() if len(one.shifts) == longest}
-    return maximum_null_p_values({name: skill[:, k] for name, skill in earlier.items()} | skills)
-
-
-def most_rotations(found: Mapping[str, Chance]) -> int:
-    """On how many rotations the models were refitted, the true dates counted; slow ones on fewer."""
-    return max((len(chance.shift.shifts) for chance in found.values() if chance.shift is not None), default=0)
-
-
-def null_fields(chance: Chance, k: int) -> dict[str, Any]:
-    """Fields of one horizon."""
-    fields: dict[str, Any] = {}
+def null_fields(chance: Chance | None, k: int) -> dict[str, Any]:
+    """The p-values of one model at horizon number k; None where it wasn't refitted on rotations."""
+    fields = dict(NO_NULLS)
+    if chance is None:
+        return fields
     if chance.shift is not None:
         null = chance.shift.null(chance.shift.skill, k)
         fields |= {"null_p": null.p, "null": told(null), "auc_null_p": chance.shift.null(chance.shift.auc, k).p}

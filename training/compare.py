@@ -14,7 +14,7 @@ from sources.target import ALTCOINS, Target, judged_horizon
 from training.bootstrap import difference_interval, skill_interval
 from training.cumulative import cumulative_lead
 from training.judged import Judged
-from training.paired import diebold_mariano_p, paired_null_p
+from training.paired import diebold_mariano_p
 from training.plain import plain
 from training.scores import auc, brier_losses, brier_score, log_losses, log_score
 from training.settings import family
@@ -24,22 +24,20 @@ from training.tracking import (
     champion,
     forecasts_of,
     log_comparison,
-    rotations_of,
     tracking,
     version_of,
 )
 
 SEED = 7
-NOTHING_PAIRED = dict.fromkeys(("against", "brier_difference", "log_difference", "diebold_mariano_p", "shift_null_p"))
+NOTHING_PAIRED = dict.fromkeys(("against", "brier_difference", "log_difference", "diebold_mariano_p"))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A run to compare: what is listed of it, its forecasts, and what it scored on every rotation of outcomes."""
+    """A run to compare: what is listed of it, its forecasts, and its version."""
 
     run: pd.Series
     forecasts: pd.DataFrame
-    rotations: pd.DataFrame
     version: str | None
 
     @property
@@ -55,7 +53,7 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
     of `target`, paired with its champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
     Each row: run_id, model, version, trained_as_of, label, market, horizon, n, left_out (days of its own that the others lack),
     brier, log_score, auc, skill_climatology, and paired with the run it is `against` (None for that run itself): brier_difference
-    and log_difference (positive where this run is the better), diebold_mariano_p, shift_null_p (None where rotations differ).
+    and log_difference (positive where this run is the better), diebold_mariano_p.
     Raises Refused where runs forecast different outcomes or were judged by unequal ones.
     """
     listed = list_runs(place.uri)
@@ -77,7 +75,7 @@ def candidate(tracker: Tracker, run: pd.Series) -> Candidate:
     run_id = str(run["run_id"])
     registered = version_of(tracker, run_id)
     version = registered.version if registered else None
-    return Candidate(run, forecasts_of(tracker, run_id), rotations_of(tracker, run_id), version)
+    return Candidate(run, forecasts_of(tracker, run_id), version)
 
 
 def keep_comparison(
@@ -100,7 +98,7 @@ def gain_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
     """What a run gained at one horizon, as metrics."""
     days, gain = row["horizon"], row["brier_difference"]
     limits = {f"gain_{days}": gain["value"], f"gain_{days}_lo": gain["low"], f"gain_{days}_hi": gain["high"]}
-    return limits | {f"gain_{days}_dm_p": row["diebold_mariano_p"], f"gain_{days}_null_p": row["shift_null_p"]}
+    return limits | {f"gain_{days}_dm_p": row["diebold_mariano_p"]}
 
 
 def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Path) -> None:
@@ -223,12 +221,6 @@ def paired_with(here: pd.DataFrame, mine: Candidate, first: Candidate, days: int
             "brier_difference": asdict(difference_interval(brier[0], brier[1], days, seed=SEED)),
             "log_difference": asdict(difference_interval(log[0], log[1], days, seed=SEED)),
             "diebold_mariano_p": diebold_mariano_p(brier[1] - brier[0], days),
-            "shift_null_p": paired_null_p(mine.rotations, first.rotations, days) if same_data(mine, first) else None,
         }
     )
     return told
-
-
-def same_data(mine: Candidate, theirs: Candidate) -> bool:
-    """Whether both saw the same snapshot: else their rotations can't be paired."""
-    return bool(mine.run["tags.snapshot"] == theirs.run["tags.snapshot"])

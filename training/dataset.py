@@ -10,7 +10,7 @@ from sources.errors import MissingData
 from sources.reading import Reader, observed
 from sources.series import BTC, COIN_PRICE
 from sources.target import Target
-from training.outcome import Outcomes, outcomes
+from training.outcome import Outcomes, outcomes, week_after
 from training.settings import TrainSettings
 
 LEAST_INDEX = pd.Timedelta(days=3 * 365)
@@ -20,12 +20,14 @@ LEAST_INDEX = pd.Timedelta(days=3 * 365)
 class Dataset:
     """Sundays from `start` to `until`: inputs X (n, p), where a composite stands at 0 for want of data (`neutral`), and outcomes.
 
-    `snapshot` names exactly what the store knew by the end of `until`.
+    `week_after` is the log return (n,) of the target over the week that begins a day later, NaN where it isn't known. `snapshot`
+    names exactly what the store knew by the end of `until`.
     """
 
     X: pd.DataFrame
     neutral: pd.DataFrame
     outcomes: Outcomes
+    week_after: pd.Series
     snapshot: str
     market: str
     until: pd.Timestamp
@@ -44,6 +46,7 @@ def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Data
         X=inputs.X,
         neutral=inputs.neutral,
         outcomes=index_outcomes(store, level, rows, settings.target, until),
+        week_after=week_after(level, rows, release_lag=COIN_PRICE.release_lag, until=until),
         snapshot=store.snapshot(until),
         market=store.market or "unknown",
         until=until,

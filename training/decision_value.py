@@ -58,7 +58,7 @@ def elementary_scores(probability: Floats, outcome: Floats, thresholds: Floats =
 
 
 def murphy(found: Judged, model: str, *, seed: int, draws: int = DRAWS) -> Murphy:
-    """The Murphy diagram of a model beside climatology and the better random walk."""
+    """The Murphy diagram of a model beside climatology and volatility alone."""
     others = compared(found, model)
     scores = {name: elementary_scores(found.probabilities[name], found.outcome) for name in (model, *others)}
     gains = {name: gain(found, model, name, scores[name] - scores[model], seed, draws) for name in others}
@@ -74,7 +74,7 @@ def gain(found: Judged, model: str, other: str, better: Floats, seed: int, draws
 
 
 def value_curve(found: Judged, model: str, *, seed: int, draws: int = DRAWS) -> ValueCurve:
-    """The cost-loss value of a model, beside climatology known at the time and the better random walk."""
+    """The cost-loss value of a model, beside climatology known at the time and volatility alone."""
     resampling = blocks_of(found.loss(CLIMATOLOGY) - found.loss(model), found.horizon, seed, draws)
     scores, n = elementary_scores(found.probabilities[model], found.outcome), rows(found)
     resampled = saved(resampling.sums(scores) / n, resampling.sums(found.outcome[:, None]) / n)
@@ -83,8 +83,8 @@ def value_curve(found: Judged, model: str, *, seed: int, draws: int = DRAWS) -> 
 
 
 def compared(found: Judged, model: str) -> list[str]:
-    """What a model is drawn beside: climatology known at the time, and the better random walk."""
-    return [name for name in dict.fromkeys([CLIMATOLOGY, found.baselines["random_walk"]]) if name != model]
+    """What a model is drawn beside: climatology known at the time, and volatility alone."""
+    return [name for name in dict.fromkeys([CLIMATOLOGY, found.baselines["volatility"]]) if name != model]
 
 
 def rows(found: Judged) -> int:

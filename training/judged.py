@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from training.scores import Floats, brier_losses, brier_score
+from training.scores import Floats, brier_losses
 
-CLIMATOLOGY, MOMENTUM = "climatology", "momentum"
-RANDOM_WALKS = ("random_walk", "random_walk_fitted")
+BASELINES = VOLATILITY, CLIMATOLOGY, RANDOM_WALK, MOMENTUM = "volatility", "climatology", "random_walk", "momentum"
+"""What every skill is measured against, volatility first; always forecast, whichever models are asked for."""
+
 JUDGED_DAYS, LEVEL = 60, 0.05
 """The horizon by which skill is judged, and below which a p-value counts (STATISTICS 8); all else is descriptive."""
 
@@ -29,10 +30,8 @@ class Judged:
 
     @property
     def baselines(self) -> dict[str, str]:
-        """The three baselines and the model each stands for: of two random walks the better, climatology where there is none."""
-        walks = [name for name in RANDOM_WALKS if name in self.probabilities]
-        better = min(walks, key=lambda name: brier_score(self.probabilities[name], self.outcome), default=CLIMATOLOGY)
-        return {"climatology": CLIMATOLOGY, "random_walk": better, "momentum": MOMENTUM}
+        """Each baseline and the model that stands for it: climatology where an outcome has no law of volatility."""
+        return {name: name if name in self.probabilities else CLIMATOLOGY for name in BASELINES}
 
     def weeks(self) -> np.ndarray:
         """Weeks (n,) since the first day; rows may have gaps."""

@@ -4,20 +4,21 @@ Rotating keeps what neighbouring weeks share, which shuffling or a t-test would 
 """
 
 from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from models.base import BatchedModel, HorizonModel
-from models.catalog import CLAIM, LAGGED_LIQUIDITY
+from models.base import BatchedModel, HorizonModel, Refits
+from models.catalog import CLAIM
 from models.climatology import Climatology
 from models.engine import spread
+from models.pool import Pool, earned_weights
 from training.bootstrap import weeks_of
 from training.outcome import Outcomes
-from training.walk_forward import Fold
+from training.walk_forward import LEAST_TRAINING_ROWS, Fold, quarters
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -27,8 +28,7 @@ Kept = MutableMapping[int, Floats]
 
 LOOKBACK_WEEKS = 36  # 252 days, the longest a feature of the index reaches back: a closer rotation would hold the outcome itself
 LEVELS = (0.05, 0.95)
-CLAIMED = frozenset({*CLAIM, *LAGGED_LIQUIDITY} - {"crypto_state"})
-"""Columns that are the claim's; what is left is crypto's own state."""
+ALL_DAYS = (pd.Timestamp.min, pd.Timestamp.max)
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,12 @@ class Ring:
 class Place:
     """Where a walk-forward falls on a ring: of each fold the cells (n, K) known before it and the rows (n,) it forecasts.
 
-    `judged` are the rows (n,) that some fold forecasts.
+    `judged` are the rows (n,) that some fold forecasts; `record` are the quarters before, from which a pool knows its experts.
     """
 
     rows: list[tuple[Bools, Bools]]
     judged: Bools
+    record: list[tuple[Bools, Bools]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,38 @@ def ring_of(X: pd.DataFrame, outcomes: Outcomes) -> Ring:
 
 def walk(model: BatchedModel, inputs: Floats, events: Floats, place: Place) -> Floats:
     """Forecasts (S, m, K) of all rotations at once on the judged rows: of outcomes (S, n, K), or of inputs (S, n, p)."""
+    return walked(model, model.forecast_each, inputs, events, place.rows)
+
+
+def walk_pool(pool: Pool, inputs: Floats, events: Floats, place: Place, ring: Ring) -> Floats:
+    """As `walk`: the experts' forecasts, and in each rotation the weights that their known outcomes earn them."""
+    rows = [*place.record, *place.rows]
+
+    def answer(asked: Floats, refits: Refits) -> Floats:
+        return pool.experts_each(asked, refits.parameters, refits.base_rates)
+
+    experts = walked(pool, answer, inputs, events, rows)
+    tested = np.any([test for _, test in rows], axis=0)
+    weights = earned_weights(experts, events[..., tested, :], ring.known[tested], ring.days.to_numpy()[tested], pool.horizons)
+    return np.asarray(np.einsum("snm,msnk->snk", weights, experts)[:, -int(place.judged.sum()) :])
+
+
+def walked(
+    model: BatchedModel,
+    answer: Callable[[Floats, Refits], Floats],
+    inputs: Floats,
+    events: Floats,
+    rows: Sequence[tuple[Bools, Bools]],
+) -> Floats:
+    """What `answer` makes (…, S, m, K) of the rows that each fold forecasts and of the fold's fits, one fit a rotation."""
     parts, near = [], None
-    for taught, test in place.rows:
+    for taught, test in rows:
         learning = taught.any(axis=1)
         cells = events.compress(learning, axis=-2)
         cells[..., ~taught[learning]] = np.nan
         near = model.fit_each(inputs.compress(learning, axis=-2), cells, near=near)
-        parts.append(model.forecast_each(inputs.compress(test, axis=-2), near))
-    return np.concatenate(parts, axis=1)
+        parts.append(answer(inputs.compress(test, axis=-2), near))
+    return np.concatenate(parts, axis=-2)
 
 
 def walk_once(make: Make, inputs: Floats, events: Floats, place: Place) -> Floats:
@@ -161,7 +186,12 @@ def place_of(ring: Ring, folds: Sequence[Fold], span: Span) -> Place:
     """Where the folds fall on the ring."""
     rows = rows_of(ring, folds, span)
     judged = np.any([np.zeros(len(ring.days), dtype=bool), *(test for _, test in rows)], axis=0)
-    return Place(rows, judged)
+    first = folds[0].test_start if folds else span[0]
+    before = quarters(ring.days[0], first - pd.Timedelta(days=1)) if len(ring.days) and ring.days[0] < first else []
+    record = [
+        (taught, test) for taught, test in rows_of(ring, before, ALL_DAYS) if (taught.sum(axis=0) >= LEAST_TRAINING_ROWS).all()
+    ]
+    return Place(rows, judged, record)
 
 
 def rows_of(ring: Ring, folds: Sequence[Fold], span: Span) -> list[tuple[Bools, Bools]]:
@@ -196,7 +226,7 @@ def shift_null(
     if not shifts or not place.judged.any():
         return None
     events = rotated(ring.events, [0, *shifts])
-    forecasts = walk_any(make, ring.inputs, events, place, [0, *shifts], kept)
+    forecasts = walk_any(make, ring.inputs, events, place, ring, [0, *shifts], kept)
     climate = walk(Climatology(ordered=False), ring.inputs, events, place)
     return scored_rotations([0, *shifts], forecasts, climate, events[:, place.judged], ring)
 
@@ -215,19 +245,23 @@ def claim_null(
 
     It asks what small caps, volume and liquidity add to what crypto already shows. None where a model reads only one of the two.
     """
-    ring, own = ring_of(X, outcomes), ~X.columns.isin(CLAIMED)
+    ring, own = ring_of(X, outcomes), ~X.columns.isin(CLAIM)
     shifts, place = ring.claim_shifts(most), place_of(ring, folds, span)
     if not shifts or not place.judged.any() or own.all() or not own.any():
         return None
     inputs = np.where(own, ring.inputs, rotated(ring.inputs, [0, *shifts]))
-    forecasts = walk_any(make, inputs, ring.events, place, [0, *shifts], kept)
-    alone = walk_once(make, ring.inputs[:, own], ring.events, place)[None]
+    forecasts = walk_any(make, inputs, ring.events, place, ring, [0, *shifts], kept)
+    alone = walk_any(make, ring.inputs[None][..., own], ring.events, place, ring, [0], None)
     return scored_rotations([0, *shifts], forecasts, alone, ring.events[place.judged][None], ring)
 
 
-def walk_any(make: Make, inputs: Floats, events: Floats, place: Place, shifts: Sequence[int], kept: Kept | None) -> Floats:
+def walk_any(
+    make: Make, inputs: Floats, events: Floats, place: Place, ring: Ring, shifts: Sequence[int], kept: Kept | None
+) -> Floats:
     """Forecasts (S, m, K) of every rotation, by whichever way the model allows."""
     model = make()
+    if isinstance(model, Pool):
+        return walk_pool(model, inputs, events, place, ring)
     if isinstance(model, BatchedModel):
         return walk(model, inputs, events, place)
     return walk_each(make, inputs, events, place, shifts, {} if kept is None else kept)

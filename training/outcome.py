@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from sources.errors import MissingData
@@ -46,6 +47,13 @@ def outcomes(
     known = label_end + release_lag
     came = pd.DataFrame({days: happened(level, days, kind, threshold).reindex(rows) for days in horizons}, index=rows)
     return Outcomes(events=came.where(known <= until), label_end=label_end, known=known)
+
+
+def week_after(index_level: pd.Series, rows: pd.DatetimeIndex, *, release_lag: pd.Timedelta, until: pd.Timestamp) -> pd.Series:
+    """Log return (n,) from the close of day t+1 to that of day t+8; NaN where it isn't known by `until` or a close is missing."""
+    level = np.log(by_day(index_level))
+    after = (level.shift(-8) - level.shift(-1)).reindex(rows)
+    return after.where(rows + pd.Timedelta(days=8) + release_lag <= until)
 
 
 def happened(level: pd.Series, days: int, kind: str, threshold: float) -> pd.Series:

@@ -1,46 +1,39 @@
-"""Is skill declared where there is none, and found where there is? One simulated market, judged by the project's rule.
+"""Is skill declared where there is none, and found where there is? One simulated market, judged by the project's three grades.
 
-A market passes the code real data pass: drop-in frames, features as they were known, purged walk-forward, intervals, nulls. Where
-liquidity moves no coin it is judged twice: with inputs of its `own`, of which crypto's state may still know how far prices move,
-and with `independent` ones, those of another market, of which no outcome can depend on anything.
+A market passes the code real data pass: drop-in frames, features as they were known, purged walk-forward. Where liquidity moves
+no coin it is judged twice: with inputs of its `own`, of which crypto's state may still know how far prices move, and with
+`independent` ones, those of another market, on which nothing that follows can depend.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from evaluation.evidence import ENOUGH, LEVEL, Grade, grade_of, tilt_factor
 from features.builder import COMPOSITE_LOOKBACK, build, matrix
-from models.catalog import COMPOSITES, MODELS
+from models.catalog import CLAIM, COMPOSITES, MODELS
+from models.law_model import LawModel
 from sources.layout import batches
 from sources.memory import Memory, hold
 from sources.progress import silent
 from sources.simulated import simulate
-from training.bootstrap import block_length
 from training.dataset import Dataset, prepare
-from training.judged import JUDGED_DAYS, judged
-from training.nulls import Null, claim_null, shift_null
+from training.judged import BASELINES, JUDGED_DAYS, judged
 from training.plain import plain
-from training.plotting import import_matplotlib
-from training.scores import Floats, brier_losses
+from training.scores import brier_score
 from training.settings import TrainSettings
-from training.train import skill_shown
 from training.usual_tests import auc_p, slope_p_values, smaller_loss_p
-from training.verify import scored, walk, walk_all
-from training.walk_forward import Fold, quarters, usable
+from training.verify import drift_of, skill, walk_all
+from training.walk_forward import WalkForward, quarters, usable
 
 END = pd.Timestamp("2024-12-31")
 YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST = 1, 4
 LEAST_YEARS = 6
 STOCKS, COINS = 20, 60
-SHIFTS = 100
-"""Rotations of each null, evenly spread over the 450 there are in 11 years: p is then below 0.05 in 5 of 101 ranks."""
-
-REPETITIONS = 500
-REFITTED = "hazard"
+JUDGED_MODEL = "pool"
 ITSELF, ANOTHER = 0, 1
 
 
@@ -63,7 +56,7 @@ class Scenario:
     def settings(self) -> TrainSettings:
         """As on the real market: rows from the second year on, forecasts from the fifth."""
         first, test = (self.start + pd.DateOffset(years=years) for years in (YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST))
-        return TrainSettings(start=first, first_test=test, models=(REFITTED,))
+        return TrainSettings(start=first, first_test=test, models=(JUDGED_MODEL,))
 
     def drawn(self, which: int) -> Memory:
         """The market `ITSELF`, or `ANOTHER` of the same kind."""
@@ -75,21 +68,20 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found on one market, 60 days ahead. `shown` is the rule; p-values under `usual` are those of tests that don't hold.
+    """What was found on one market, 60 days ahead; p-values under `usual` are those of tests that don't hold.
 
-    `skill` is Brier skill against climatology, `rotated_skill` its mean over rotated outcomes, `low` its lower limit against each
-    baseline, `superior_p` the largest p of superior predictive ability over them. None where it can't be had.
+    `skill` are Brier skills of the pool against each baseline. `drift` says whether the drift score rejects, `history` whether its
+    grade would be "history supports it", `live` whether the evidence of `weeks` weeks ever reached 20; `e_value` is its last value.
     """
 
-    skill: float | None
-    rotated_skill: float
-    low: Mapping[str, float | None]
-    auc: float | None
-    shift_p: float
-    superior_p: float
-    claim_p: float | None
-    best_of_n_p: float
-    shown: bool
+    skill: Mapping[str, float]
+    drift_p: float
+    ahead_of_all: bool
+    drift: bool
+    history: bool
+    live: bool
+    e_value: float
+    weeks: int
     usual: Mapping[str, float | None]
 
 
@@ -97,15 +89,10 @@ def judge_market(scenario: Scenario) -> dict[str, Any]:
     """The judgements of one market, by its inputs: `own`, and `independent` (None where liquidity moves coins)."""
     settings = scenario.settings
     data = prepare(scenario.drawn(ITSELF), settings, END)
-    folds = usable(quarters(settings.first_test, END), data.outcomes)
-    walks = walk_all(data, settings, [REFITTED], folds, silent)
-    forecasts = {name: walked.probabilities for name, walked in walks.items()}
-    own = judgement_of(forecasts, data, settings, folds, claim=True)
+    own = asdict(judgement_of(data, settings))
     if scenario.strength:
-        return {"own": asdict(own), "independent": None}
-    other = with_inputs_of(scenario.drawn(ANOTHER), data, settings)
-    forecasts[REFITTED] = walk(MODELS[REFITTED], other, settings, folds, None).probabilities
-    return {"own": asdict(own), "independent": asdict(judgement_of(forecasts, other, settings, folds, claim=False))}
+        return {"own": own, "independent": None}
+    return {"own": own, "independent": asdict(judgement_of(with_inputs_of(scenario.drawn(ANOTHER), data, settings), settings))}
 
 
 def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dataset:
@@ -114,62 +101,46 @@ def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dat
     return replace(data, X=data.X.assign(**inputs.X[list(COMPOSITES)]), neutral=inputs.neutral)
 
 
-def judgement_of(
-    forecasts: Mapping[str, pd.DataFrame], data: Dataset, settings: TrainSettings, folds: Sequence[Fold], *, claim: bool
-) -> Judgement:
-    """The project's rule and the usual tests, of the hazard; the claim's null only where asked for."""
-    hazard, outcome, references = compared(forecasts, data)
-    row = scored(hazard, outcome, references, np.zeros(len(outcome), dtype=bool), JUDGED_DAYS, settings.seed)
-    loss = brier_losses(hazard, outcome)
-    shift, claim_p = by_chance(data, settings, folds, claim=claim)
-    superior = max(superior_p(loss, reference, settings.seed) for reference in references.values())
-    best = best_of_one(shift.p, superior)
-    usual = {"auc": auc_p(hazard, outcome), "diebold_mariano": smaller_loss_p(loss, references["climatology"], JUDGED_DAYS)}
+def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
+    """The three grades and the usual tests, of the pool."""
+    folds = usable(quarters(settings.first_test, END), data.outcomes)
+    walks = walk_all(data, settings, [JUDGED_MODEL], folds, silent)
+    found = judged({name: walk.probabilities for name, walk in walks.items()}, data.outcomes.events, JUDGED_DAYS)
+    scores = {name: brier_score(found.probabilities[name], found.outcome) for name in (JUDGED_MODEL, *BASELINES)}
+    ahead = all(scores[JUDGED_MODEL] < scores[name] for name in BASELINES)
+    drift = drift_of(data)
+    assert drift is not None  # six years hold weeks to shift
+    path = evidence_path(walks[JUDGED_MODEL], data)
+    usual = {
+        "auc": auc_p(found.probabilities[JUDGED_MODEL], found.outcome),
+        "diebold_mariano": smaller_loss_p(found.loss(JUDGED_MODEL), found.loss("climatology"), JUDGED_DAYS),
+    }
     slopes = slope_p_values(data.X[list(COMPOSITES)], data.outcomes.events, settings.horizons)
     return Judgement(
-        skill=row["skill_climatology"]["value"],
-        rotated_skill=shift.mean,
-        low={name: row[f"skill_{name}"]["low"] for name in references},
-        auc=row["auc"],
-        shift_p=shift.p,
-        superior_p=superior,
-        claim_p=claim_p,
-        best_of_n_p=best,
-        shown=skill_shown(row | {"best_of_n_p": best}),
-        usual=plain(usual | {f"slope_{name}": p for name, p in slopes.items()}),
+        skill={name: skill(found.loss(JUDGED_MODEL), found.loss(name)) for name in BASELINES},
+        drift_p=drift.p,
+        ahead_of_all=ahead,
+        drift=drift.p < LEVEL,
+        history=grade_of(drift.p, ahead, 1.0) == Grade.SUPPORTED,
+        live=bool(path.max(initial=1.0) >= ENOUGH),
+        e_value=float(path[-1]) if len(path) else 1.0,
+        weeks=len(path),
+        usual=plain(usual | {f"slope_{name}": slopes[name] for name in CLAIM} | {"slope_crypto_state": slopes["crypto_state"]}),
     )
 
 
-def compared(forecasts: Mapping[str, pd.DataFrame], data: Dataset) -> tuple[Floats, Floats, dict[str, Floats]]:
-    """Forecasts of the hazard (n,), outcomes (n,), and the Brier losses (n,) of the three baselines on the same days."""
-    found = judged(forecasts, data.outcomes.events, JUDGED_DAYS)
-    return found.probabilities[REFITTED], found.outcome, {name: found.loss(model) for name, model in found.baselines.items()}
-
-
-def by_chance(data: Dataset, settings: TrainSettings, folds: Sequence[Fold], *, claim: bool) -> tuple[Null, float | None]:
-    """The null of skill against climatology when outcomes are rotated, and the claim's p where asked for."""
-    make = partial(MODELS[REFITTED].asked, settings.target)
-    rotate = (make, data.X[list(COMPOSITES)], data.outcomes, folds, (settings.first_test, END))
-    place = settings.horizons.index(JUDGED_DAYS)
-    shift, added = shift_null(*rotate, most=SHIFTS), claim_null(*rotate, most=SHIFTS) if claim else None
-    assert shift is not None  # six years hold two to rotate
-    return shift.null(shift.skill, place), None if added is None else added.null(added.skill, place).p
-
-
-def best_of_one(shift_p: float, superior: float) -> float:
-    """Best-of-N p where one model was tried: both the rotations and the comparison with every baseline must speak for it."""
-    return max(shift_p, superior)
-
-
-def superior_p(loss: Floats, reference: Floats, seed: int) -> float:
-    """p that the model of `loss` (n,) isn't better than `reference` (n,), circular blocks as for the intervals.
-
-    Reference: Hansen, "A test for superior predictive ability", Journal of Business & Economic Statistics 23 (2005).
-    """
-    import_matplotlib()  # arch imports it
-    from arch.bootstrap import SPA
-
-    block = block_length(reference - loss, JUDGED_DAYS)
-    test = SPA(reference, loss[:, None], block_size=block, reps=REPETITIONS, bootstrap="circular", seed=seed)
-    test.compute()
-    return float(test.pvalues["consistent"])
+def evidence_path(walk: WalkForward, data: Dataset) -> np.ndarray:
+    """Evidence (weeks,) after each week that was forecast out of sample, as the ledger would have kept it from the first on."""
+    factors = []
+    for fold in walk.models:
+        rows = data.X.loc[fold.start : fold.end, list(MODELS[JUDGED_MODEL].columns)]
+        if rows.empty or not isinstance(fold.model, LawModel):
+            continue
+        tilts, sigmas = fold.model.edge(rows)
+        followed = data.week_after.loc[rows.index].to_numpy()
+        factors += [
+            tilt_factor(float(tilt), float(sigma), float(move))
+            for tilt, sigma, move in zip(tilts, sigmas, followed, strict=True)
+            if np.isfinite(move) and sigma > 0
+        ]
+    return np.cumprod(factors)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from models.catalog import CLAIM, COMPOSITES
-from training.judged import LEVEL
-from training.power import COINS, SHIFTS, STOCKS
+from training.judged import BASELINES, LEVEL
+from training.power import COINS, STOCKS
 from training.power_study import Line, Study
 
 COVERAGE = 0.95
@@ -30,10 +30,9 @@ def any_slope(found: Found) -> bool | None:
 
 
 OURS: dict[str, Callable[[Found], bool | None]] = {
-    "shift": lambda found: below(found["shift_p"]),
-    "claim": lambda found: below(found["claim_p"]),
-    "best_of_n": lambda found: below(found["best_of_n_p"]),
-    "shown": lambda found: found["shown"],
+    "drift": lambda found: found["drift"],
+    "history": lambda found: found["history"],
+    "live": lambda found: found["live"],
 }
 USUAL: dict[str, Callable[[Found], bool | None]] = {
     "auc": lambda found: below(found["usual"]["auc"]),
@@ -42,9 +41,7 @@ USUAL: dict[str, Callable[[Found], bool | None]] = {
     **{f"slope_{name}": lambda found, name=name: below(found["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
 }
 OWN, INDEPENDENT = "own", "independent"
-SIZED = {"shift": (INDEPENDENT,), "best_of_n": (INDEPENDENT,), "claim": (OWN,), "shown": (OWN, INDEPENDENT)}
-"""Tests whose size is promised, and the inputs with which there is nothing to find. Rotating outcomes asks for dependence, so only
-independent inputs say how often it errs; the claim's blocks know nothing of coins without a cascade; skill must never be shown."""
+"""Whose composites the market was judged with. Without a cascade neither holds anything of the claim to find."""
 
 
 def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
@@ -61,7 +58,6 @@ def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
         "lag_weeks": study.lag_weeks,
         "stocks": STOCKS,
         "coins": COINS,
-        "shifts": SHIFTS,
         "level": LEVEL,
         "cells": cells,
         "size_kept": sizes(cells),
@@ -82,13 +78,13 @@ def grouped(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
 def cell(found: Sequence[Found], years: int, strength: float, inputs: str) -> dict[str, Any]:
     """One row of the report."""
     about = {"years": years, "strength": strength, "inputs": inputs, "markets": len(found)}
-    means = {"skill": mean_of(found, "skill"), "rotated_skill": mean_of(found, "rotated_skill")}
+    means = {"skill": {name: mean_of([one["skill"][name] for one in found]) for name in BASELINES}}
     return about | means | {name: share([test(one) for one in found]) for name, test in (OURS | USUAL).items()}
 
 
-def mean_of(found: Sequence[Found], name: str) -> dict[str, float | None]:
-    """Mean over markets with its 95 % interval, of those that have the number; no interval of one."""
-    known = np.array([one[name] for one in found if one[name] is not None])
+def mean_of(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean over markets with its 95 % interval; no interval of one."""
+    known = np.array(values)
     if len(known) < 2:
         return {"value": float(known[0]) if len(known) else None, "low": None, "high": None}
     mean, reach = float(known.mean()), 1.96 * float(known.std(ddof=1)) / sqrt(len(known))
@@ -118,11 +114,7 @@ def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of each length whether each promised size is kept: the interval of the share includes or lies below the level."""
     quiet = [row for row in cells if row["strength"] == 0]
     return [
-        {"years": years}
-        | {
-            name: all(below_or_at(row[name]) for row in quiet if row["years"] == years and row["inputs"] in inputs)
-            for name, inputs in SIZED.items()
-        }
+        {"years": years} | {name: all(below_or_at(row[name]) for row in quiet if row["years"] == years) for name in OURS}
         for years in sorted({row["years"] for row in quiet})
     ]
 
@@ -133,12 +125,12 @@ def below_or_at(part: Mapping[str, Any]) -> bool:
 
 
 def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each strength above 0, the years of coins at which the rule, and the claim's null, reach 80 % power."""
+    """Of each strength above 0, the years of coins at which each grade reaches 80 % power."""
     strengths = sorted({row["strength"] for row in cells if row["strength"] > 0})
     return [
         {"strength": strength, "test": test, **reached([row for row in cells if row["strength"] == strength], test)}
         for strength in strengths
-        for test in ("shown", "claim")
+        for test in OURS
     ]
 
 

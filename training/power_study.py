@@ -16,7 +16,7 @@ from models.catalog import MODELS
 from models.engine import spread
 from sources.errors import BadInput, Refused
 from sources.progress import Progress
-from training.power import COINS, END, LEAST_YEARS, REFITTED, REPETITIONS, SHIFTS, STOCKS, Scenario, judge_market
+from training.power import COINS, END, JUDGED_MODEL, LEAST_YEARS, STOCKS, Scenario, judge_market
 from training.settings import TrainSettings, configuration
 
 Line = dict[str, Any]
@@ -49,11 +49,11 @@ class Study:
     @property
     def configuration(self) -> str:
         """16 hex digits of all that decides what is found on a market of given number, length and strength, the code apart."""
-        spec = MODELS[REFITTED]
+        spec = MODELS[JUDGED_MODEL]
         settings = TrainSettings()
         params = spec.asked(settings.target).get_params()
-        model = configuration(REFITTED, params, [*spec.columns, *FEATURES], settings)
-        parts = [model, self.seed, self.lag_weeks, STOCKS, COINS, SHIFTS, REPETITIONS, f"{END:%Y-%m-%d}"]
+        model = configuration(JUDGED_MODEL, params, [*spec.columns, *FEATURES], settings)
+        parts = [model, self.seed, self.lag_weeks, STOCKS, COINS, f"{END:%Y-%m-%d}"]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def scenarios(self) -> list[Scenario]:

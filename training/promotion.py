@@ -1,10 +1,11 @@
 """Which model may be champion: refresh, challenge, promote. Each refusal says every reason."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
 
+from evaluation.evidence import ENOUGH
 from models.catalog import MODELS
 from models.registry import find_run, list_runs
 from sources.errors import AltrallyError, BadInput, Refused
@@ -49,7 +50,18 @@ def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], recor
         return first_champion(tracker, default, made, records, aliased(tracker, target.registered_model))
     if not all(comparable(current.tags, record) for record in records.values()):
         return [f"{told('Champion', current)} forecasts {described(current.tags)}; nothing here was compared with it."]
-    return refresh(tracker, current, made, records)
+    return refresh(tracker, current, made, records) + new_default(current, default, made)
+
+
+def new_default(current: Registered, default: str, made: Mapping[str, Registered]) -> list[str]:
+    """That the default model is another now, where the champion was made by a version that graded no evidence."""
+    if "grade" in current.tags or default not in made:
+        return []
+    name, target = told(current.tags.get("model", "the champion"), current), " --target FILE" if whose_is(current) else ""
+    return [
+        f"The default model is {default} now; {name} stays champion until you decide: "
+        f'`altrally promote {default}{target} --force --why "the new default"`.'
+    ]
 
 
 def first_champion(
@@ -80,8 +92,8 @@ def whose_is(version: Registered) -> str:
 
 
 def standing(record: ModelRecord) -> str:
-    """What a champion is worth, in two words."""
-    return "skill shown" if record.card.skill["shown"] else "unproven"
+    """What a champion is worth: the grade of its evidence."""
+    return str(record.card.skill["evidence"]["grade"])
 
 
 def comparable(tags: Mapping[str, str], record: ModelRecord) -> bool:
@@ -154,12 +166,30 @@ def challenge(
     return [f"{told(best, made[best])} is challenger ({days}-day Brier score {scores[best]:.4f})."]
 
 
-def promote(place: TrackingPlace, run: str, target: Target = ALTCOINS, *, force: bool = False, why: str | None = None) -> str:
+LiveLead = Callable[[str, str], float]
+"""From the configurations of a challenger and the champion to the live evidence that the first has the better Brier score."""
+
+
+def no_lead(challenger: str, current: str) -> float:
+    """No live record was kept."""
+    return 1.0
+
+
+def promote(
+    place: TrackingPlace,
+    run: str,
+    target: Target = ALTCOINS,
+    *,
+    force: bool = False,
+    why: str | None = None,
+    live_lead: LiveLead = no_lead,
+) -> str:
     """Make the model of a run champion of its target if it has earned it; says what was done.
 
     run: an id or the beginning of one, or the name of a run of `target`.
 
-    With `force` it becomes champion all the same; what it lacked and `why` stay with the version as tags.
+    It has by the paired interval and the nulls, or by live evidence of 20 against the champion. With `force` it becomes champion
+    all the same; what it lacked and `why` stay with the version as tags.
     Raises Refused with every reason, UnknownName, BadInput where `force` and `why` don't come together, or NoChampion where nothing
     was trained.
     """
@@ -173,7 +203,7 @@ def promote(place: TrackingPlace, run: str, target: Target = ALTCOINS, *, force:
         name, current = told(str(found["name"]), candidate), champion_named(tracker, candidate.name)
         if current is not None and current.run_id == candidate.run_id:
             raise Refused(f"{name} is champion already.")
-        reasons = promotion_refusals(tracker, current, candidate)
+        reasons = [] if leads_live(current, candidate, live_lead) else promotion_refusals(tracker, current, candidate)
         if reasons and not force:
             raise Refused(f"{name} isn't promoted: {'; '.join(reasons)}.")
         if force:
@@ -181,6 +211,13 @@ def promote(place: TrackingPlace, run: str, target: Target = ALTCOINS, *, force:
         set_alias(tracker, "champion", candidate)
     by_force = f", by force: {str(why).strip()}. It lacked: {'; '.join(reasons) or 'nothing'}" if force else ""
     return f"{name} is champion{by_force}."
+
+
+def leads_live(current: Registered | None, candidate: Registered, live_lead: LiveLead) -> bool:
+    """Whether live forecasts of the same days show the candidate's Brier score to be better than the champion's."""
+    if current is None or candidate.tags.get("label") != current.tags.get("label"):
+        return False
+    return live_lead(candidate.tags.get("configuration", ""), current.tags.get("configuration", "")) >= ENOUGH
 
 
 def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: Registered) -> list[str]:

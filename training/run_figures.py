@@ -28,7 +28,7 @@ def draw_panel(found: Mapping[int, Judged], model: str, about: str, folder: Path
     """What the forecasts were worth, to whom, and when; nothing where none was judged."""
     if not all(len(one.outcome) for one in found.values()):
         return
-    beside = {days: (model, "climatology", one.baselines["random_walk"]) for days, one in found.items()}
+    beside = {days: tuple(dict.fromkeys((model, "climatology", one.baselines["volatility"]))) for days, one in found.items()}
     spread = {days: {name: sharpness(one.probabilities[name]) for name in beside[days]} for days, one in found.items()}
     figures.draw_murphy({days: murphy(one, model, seed=seed) for days, one in found.items()}, about, folder / "murphy.png")
     figures.draw_value({days: value_curve(one, model, seed=seed) for days, one in found.items()}, about, folder / "value.png")

@@ -27,12 +27,11 @@ from sources.store import Store
 from sources.target import Target, judged_horizon
 from training.best_of import spa_p_values
 from training.dataset import Dataset, index_outcomes, prepare
-from training.judged import judged
+from training.judged import BASELINES, LEVEL, judged
 from training.nulls import Place, Ring, null_of, place_of, ring_of, rotated, skills, walk
 from training.plain import plain
 from training.settings import FIRST_TEST, SEARCHED, TrainSettings, configuration, family
 from training.tracking import Tracker, TrackingPlace, count_sweeps, count_trials, log_sweep, tracking
-from training.train import skill_shown
 from training.verify import scored, walk_all
 from training.walk_forward import forecast, quarters, usable
 
@@ -388,7 +387,7 @@ def found_by(
     winner = candidates[winners[0]]
     row = judged_winner(arena.questions[winner.target].data, asked, winner)
     best = None if row["spa_p"] is None else min(1.0, sweeps * max(row["spa_p"], null.p))
-    shown = skill_shown({**row, "best_of_n_p": best})
+    shown = best is not None and best < LEVEL and all((row[f"skill_{name}"]["low"] or 0.0) > 0 for name in BASELINES)
     return {
         "target": winner.target.name,
         "label": winner.target.label,

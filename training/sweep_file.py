@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from features.composites import LAGGED
 from features.registry import BLOCKS, FEATURES
 from models.catalog import MODELS
 from sources.errors import BadInput
@@ -34,8 +33,8 @@ def positive(value: Any) -> bool:
     return number(value) and value > 0
 
 
-COLUMNS = (*BLOCKS, *LAGGED)
-TUNABLE = ("hazard", "hazard_signed", "logit", "combination")
+COLUMNS = BLOCKS
+TUNABLE = ("hazard", "logit")
 KEYS: Mapping[str, Key] = {
     "target": Key(lambda value: isinstance(value, str) and bool(value), "the file of a target, seen from this one"),
     "trials": Key(lambda value: type(value) is int and 1 <= value <= MOST_TRIALS, f"a whole number from 1 to {MOST_TRIALS}"),
@@ -83,7 +82,7 @@ def sweep_in(values: Mapping[str, Any], target: Target, file: str) -> Sweep:
         raise BadInput(f"{file}: moves: {str(error).replace('--threshold ', '')}") from None
     for name in values["models"]:
         if target.outcome not in MODELS[name].kinds:
-            raise BadInput(f"{file}: models: {name!r} can't speak of the outcome {target.outcome}; write logit or combination.")
+            raise BadInput(f"{file}: models: {name!r} can't speak of the outcome {target.outcome}; write logit.")
     return Sweep(
         targets=asked,
         columns=tuple(values["columns"]),

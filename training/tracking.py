@@ -7,7 +7,7 @@ import platform
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 
 from models.card import Card
-from models.forecaster import Forecaster
+from models.catalog import MODELS
+from models.forecaster import QUESTION_COLUMNS, Forecaster
+from models.law_model import LawModel
 from models.location import EXPERIMENT, stored_elsewhere
 from models.processes import shielded
 from models.registry import (
@@ -31,7 +32,8 @@ from models.registry import (
     ENVIRONMENT,
     FORECASTS_FILE,
     MODEL_FILE,
-    ROTATIONS_FILE,
+    SHADOW_MODELS_FILE,
+    SHADOWS_FILE,
     VERIFICATION_FILE,
     champion_version,
     damaged_figures,
@@ -41,7 +43,7 @@ from models.registry import (
     table_of,
     unless_deleted,
 )
-from models.saving import TRUSTED_TYPES, digest
+from models.saving import TRUSTED_TYPES, digest, save_models
 from sources.addresses import folder_address, sqlite_address, sqlite_file
 from sources.copies import damage, is_passing, keep_copy, unfinished
 from sources.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable
@@ -52,7 +54,6 @@ from sources.target import ALTCOINS, Target
 from training import trial_record
 from training.best_of import PRIOR_TRIALS, Tried
 from training.judged import Judged
-from training.scores import Floats
 from training.scratch import clear, is_left, is_occupied, room
 from training.settings import SEARCHED
 
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 
 DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
-WORTH_TWO_PROCESSES = 4
+WORTH_TWO_PROCESSES = 3
 LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
@@ -471,19 +472,6 @@ def is_configuration(word: str) -> bool:
     return len(word) == CONFIGURATION_DIGITS and all(digit in "0123456789abcdef" for digit in word)
 
 
-def tried_before(tracker: Tracker, training: Mapping[str, str], *, besides: Sequence[str]) -> Tried:
-    """What was tried on the question of a training (its tags) so far, with what was kept of it on the same data."""
-    tried = tried_on(tracker, training["family"], training["label"])
-    forecasts: dict[str, pd.DataFrame] = {}
-    skills: dict[str, Floats] = {}
-    for name, run in kept_runs(tracker, training, tried.configurations - set(besides)).items():
-        with suppress(StoreUnusable):  # what is damaged counts as never judged
-            found, spoken = skills_of(tracker, run), wide(forecasts_of(tracker, run))
-            forecasts[name] = spoken
-            skills |= {} if found is None else {name: found}
-    return replace(tried, forecasts=forecasts, skills=skills)
-
-
 def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
     """How much was tried in a family, and what of it asked the question of this label.
 
@@ -494,33 +482,6 @@ def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
         trials=max([PRIOR_TRIALS + len(counted), *(number for number, _ in counted.values())]),
         configurations=frozenset(name for name, (_, asked) in counted.items() if asked == label),
     )
-
-
-def kept_runs(tracker: Tracker, training: Mapping[str, str], wanted: frozenset[str]) -> dict[str, str]:
-    """The newest finished run of each configuration wanted that answered the same question on the same data."""
-    if not wanted:
-        return {}
-    same = " and ".join(f"tags.{name} = '{training[name]}'" for name in ("family", "label", "snapshot"))
-    runs = tracker.client.search_runs([tracker.experiment_id], f"{same} and attributes.status = 'FINISHED'", max_results=1000)
-    found = {run.data.tags.get("configuration", ""): run.info.run_id for run in reversed(list(runs))}
-    return {name: run for name, run in found.items() if name in wanted}
-
-
-def wide(forecasts: pd.DataFrame) -> pd.DataFrame:
-    """Probabilities as days × horizons."""
-    return forecasts.pivot_table(index="as_of", columns="horizon", values="probability")
-
-
-def rotations_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
-    """What a run scored on every rotation: null, shift, horizon, skill, auc, brier; empty where it was never rotated."""
-    return table_of(tracker.client, tracker.place.home, tracker.place.uri, run_id, ROTATIONS_FILE)
-
-
-def skills_of(tracker: Tracker, run_id: str) -> NDArray[np.float64] | None:
-    """Skill (S, K) of a run on every rotation of outcomes, the true dates first; None where it was never rotated."""
-    rotations = rotations_of(tracker, run_id)
-    shifts = rotations[rotations["null"] == "shift"]
-    return None if shifts.empty else shifts.pivot_table(index="shift", columns="horizon", values="skill").sort_index().to_numpy()
 
 
 def log_training(
@@ -541,9 +502,25 @@ def log_training(
             pictures = draw_all(models, Path(folder))
             for done, (name, record) in enumerate(models.items()):
                 progress(f"tracking: {name}", done, len(models))
-                made[name] = log_model_run(tracker, parent, name, training, record, pictures[name])
+                made[name] = log_model_run(tracker, parent, name, training, record, pictures.get(name))
+        log_shadows(tracker, parent, models, made)
         seal(tracker, parent)
     return parent, made
+
+
+def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord], made: Mapping[str, Registered]) -> None:
+    """Keep the final fits of all models in one small file, so that each can forecast beside the champion every day."""
+    told = [
+        {"name": name, "version": made[name].version, "configuration": record.card.configuration, "columns": record.card.columns}
+        for name, record in models.items()
+    ]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / SHADOW_MODELS_FILE
+        save_models({name: record.forecaster.model_.without_draws() for name, record in models.items()}, file)
+        sha = digest(file)
+        tracker.client.log_artifact(parent, str(file))
+    tracker.client.log_dict(parent, told, SHADOWS_FILE)
+    tracker.client.set_tag(parent, "shadows", sha)
 
 
 @contextmanager
@@ -568,23 +545,25 @@ def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description:
 
 
 def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]:
-    """The pictures of every model, each in a folder of its own; many are drawn by two processes, which see the same disk."""
-    places = {name: folder / str(number) for number, name in enumerate(models)}
-    jobs = (delayed(write_figures)(replace(record, forecaster=Forecaster()), places[name]) for name, record in models.items())
+    """The pictures of every model but the baselines, each in a folder of its own; many are drawn by two processes."""
+    drawn = [name for name in models if not MODELS[name].baseline]
+    places = {name: folder / str(number) for number, name in enumerate(drawn)}
+    jobs = [delayed(write_figures)(replace(models[name], forecaster=Forecaster()), places[name]) for name in drawn]
     with shielded():
-        Parallel(n_jobs=2 if len(models) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
+        Parallel(n_jobs=2 if len(drawn) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
     return places
 
 
 def log_model_run(
-    tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord, pictures: Path
+    tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord, pictures: Path | None
 ) -> Registered:
     """The child run of one model."""
     with running(tracker, name, {**training.tags, **record.tags}, record.description, parent) as run_id:
         log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
-        log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts, ROTATIONS_FILE: record.rotations}, record)
-        tracker.client.log_artifacts(run_id, str(pictures))
+        log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts}, record)
+        if pictures is not None:
+            tracker.client.log_artifacts(run_id, str(pictures))
         registered = register(tracker, run_id, record)
         seal(tracker, run_id)
     return registered
@@ -711,7 +690,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
             serialization_format="skops",
             skops_trusted_types=TRUSTED_TYPES,
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-            signature=mlflow.models.infer_signature(record.inputs, record.forecaster.predict(record.inputs)),
+            signature=signature_of(record),
             input_example=record.inputs.head(2),
         )
     log_values(tracker, run_id, {}, record.metrics, info.model_id)
@@ -729,6 +708,18 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
         model_id=info.model_id,
     )
     return Registered(str(made.version), run_id, tags, made.name)
+
+
+def signature_of(record: ModelRecord) -> Any:
+    """What a served model takes and gives; one with a law also takes another `rise` or number of `days`, row by row."""
+    from mlflow.models import infer_signature
+    from mlflow.types import ColSpec, Schema
+
+    signature = infer_signature(record.inputs, record.forecaster.predict(record.inputs))
+    if isinstance(record.forecaster.model_, LawModel):
+        asked = [ColSpec("double", name, required=False) for name in QUESTION_COLUMNS]
+        signature.inputs = Schema([*signature.inputs.inputs, *asked])
+    return signature
 
 
 def require_registered_model(tracker: Tracker, target: Target) -> None:

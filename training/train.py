@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evaluation.evidence import Grade, LiveEvidence, evidence
 from features.catalogue import catalogue
 from models.base import HorizonModel
 from models.card import Card, FoldCard
-from models.catalog import MODELS, default_model
+from models.catalog import COMPOSITES, MODELS, default_model
 from models.forecaster import assemble
 from models.hazard_table import hazard_table
+from models.passage import Passage
+from models.pool import Pool
+from models.slope_table import slope_text
 from sources.gates import freshness
 from sources.progress import Progress
 from sources.reach import require_reachable
@@ -23,7 +27,7 @@ from training.best_of import Tried
 from training.bootstrap import WIDENING
 from training.chance import Chance, Walk, chances, configuration_of
 from training.dataset import Dataset, prepare
-from training.judged import LEVEL, Judged, judged_horizons
+from training.judged import Judged, judged_horizons
 from training.promotion import settle
 from training.settings import TrainSettings, family
 from training.spool import Work, forget, kept, left, read, reserved, spool
@@ -40,14 +44,27 @@ from training.tracking import (
     count_trials,
     log_training,
     tracking,
-    tried_before,
+    tried_on,
 )
 from training.verify import judged_by_chance, model_names, table, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 MOST_MISSING = 0.5
+MOST_SLOW_DRAWS = 60
+"""Refits behind an interval of a model whose refits take a tenth of a second each."""
+
 START_OF_TIME = pd.Timestamp("1900-01-01")
-BASELINE_WORDS = {"climatology": "climatology", "random_walk": "the random walk", "momentum": "momentum"}
+VERDICTS = {
+    str(Grade.SHOWN): "Skill has been shown live",
+    str(Grade.SUPPORTED): "Skill has not been shown live, history supports it",
+    str(Grade.NOT_SHOWN): "Skill has not been shown",
+}
+BASELINE_WORDS = {
+    "volatility": "volatility alone",
+    "climatology": "climatology",
+    "random_walk": "the random walk",
+    "momentum": "momentum",
+}
 
 
 @dataclass(frozen=True)
@@ -137,7 +154,7 @@ def train_on(job: Job, place: TrackingPlace, progress: Progress) -> TrainReport:
         names = names_to_train(job.settings, champion(tracker, job.settings.target))
         configurations = [configuration_of(name, job.settings) for name in names]
         trials = count_trials(tracker, job.family, job.settings.label, configurations)
-        tried = tried_before(tracker, training_tags(job, max(trials.values())), besides=configurations)
+        tried = tried_on(tracker, job.family, job.settings.label)
         with reserved(place.home):
             trained = learn(job, names, tried, progress)
         report = keep(tracker, job, trained, trials, progress)
@@ -222,16 +239,22 @@ def learn(job: Job, names: Sequence[str], tried: Tried, progress: Progress) -> l
     trained = []
     for done, name in enumerate(names):
         progress(f"final fit: {name}", done, len(names))
-        final, own = final_fit(name, data, settings), [row for row in rows if row["model"] == name]
+        final, own = final_fit(name, data, settings, walks[name]), [row for row in rows if row["model"] == name]
         trained.append(Trained(name, walks[name], table(forecasts, data, [name]), final, own, settings, found.get(name), judged))
     return trained
 
 
-def final_fit(name: str, data: Dataset, settings: TrainSettings) -> HorizonModel:
-    """The model fitted on every outcome known, with the refits that give its interval."""
+def final_fit(name: str, data: Dataset, settings: TrainSettings, walk: WalkForward) -> HorizonModel:
+    """The model fitted on every outcome known, with the refits that give its interval; a pool with the record of its experts."""
     events = data.outcomes.events.dropna(how="all")
     inputs = data.X.loc[events.index, list(MODELS[name].columns)]
-    return fitted(MODELS[name].asked(settings.target), inputs, events, Draws(settings.draws, settings.seed))
+    model = MODELS[name].asked(settings.target)
+    draws = min(settings.draws, MOST_SLOW_DRAWS) if model.slow else settings.draws
+    model = fitted(model, inputs, events, Draws(draws, settings.seed))
+    newest = walk.models[-1].model
+    if isinstance(model, Pool) and isinstance(newest, Pool):
+        return model.with_record(pd.DatetimeIndex([data.until]), newest.weights_[None])
+    return model
 
 
 def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecord:
@@ -242,18 +265,21 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         "configuration": model.configuration,
         "trial": str(trial),
         f"skill_{judged_row_of(model)['horizon']}": worth(judged_row_of(model)["skill_climatology"]),
-        "unproven": str(not card.skill["shown"]).lower(),
+        "grade": card.skill["evidence"]["grade"],
+        "unproven": str(card.skill["evidence"]["grade"] == Grade.NOT_SHOWN).lower(),
         "gates": "; ".join(closed_gates(job, model.columns)) or "pass",
     }
     return ModelRecord(
         card=card,
-        forecaster=assemble(model.final, model.walk.models),
+        forecaster=assemble(
+            model.final, model.walk.models, [place for place, name in enumerate(model.columns) if name in COMPOSITES]
+        ),
         inputs=job.data.X[model.columns].tail(100),
         forecasts=model.forecasts,
         params={"model": model.name, "columns": ", ".join(model.columns), "draws": job.settings.draws, **model.final.get_params()},
         metrics={name: value for row in model.rows for name, value in row_metrics(row).items()},
         tags=tags,
-        texts={"coefficients.txt": coefficients(job, model)} if model.name == "hazard" else {},
+        texts=coefficients(job, model),
         description=description(job, model, card),
         rotations=rotation_table(model.chance, job.settings.horizons),
         independent=0 if model.chance is None or model.chance.shift is None else model.chance.shift.independent,
@@ -282,14 +308,18 @@ def rotation_table(chance: Chance | None, horizons: Sequence[int]) -> pd.DataFra
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def coefficients(job: Job, model: Trained) -> str:
-    """The hazard in statsmodels form, a table with standard errors; or why there is none."""
+def coefficients(job: Job, model: Trained) -> dict[str, str]:
+    """The table of coefficients with standard errors, by file name: of a hazard, a passage or a pool; or why there is none."""
+    if isinstance(model.final, Passage | Pool) and model.final.parameters_ is not None:
+        return {"coefficients.txt": slope_text(model.final, [name for name in model.columns if name in COMPOSITES])}
+    if model.name != "hazard":
+        return {}
     events = job.data.outcomes.events.dropna(how="all")
     inputs = job.data.X.loc[events.index, model.columns]
     try:
-        return hazard_table(inputs, events.to_numpy(), horizons=job.settings.horizons).text
+        return {"coefficients.txt": hazard_table(inputs, events.to_numpy(), horizons=job.settings.horizons).text}
     except ValueError as error:
-        return str(error)
+        return {"coefficients.txt": str(error)}
 
 
 def training_record(job: Job, tried: int, trained: Sequence[Trained]) -> TrainingRecord:
@@ -376,56 +406,48 @@ def judged_row_of(model: Trained) -> dict[str, Any]:
 
 
 def skill_card(model: Trained) -> dict[str, Any]:
-    """Skill at the horizon judged as the card tells it."""
+    """Skill at the horizon judged as the card tells it, with the evidence that history gives."""
     row = judged_row_of(model)
     judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
     start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))
     against = row["skill_climatology"]
-    shown = skill_shown(row)
+    drift = row["drift"]
+    found = evidence(None if drift is None else drift["p"], row["ahead_of_all"], LiveEvidence())
     return {
         "brier_skill_score": against["value"],
         "low": against["low"],
         "high": against["high"],
         "null_p": row["null_p"],
-        "shown": shown,
-        "sentence": skill_sentence(row, start, end, shown=shown),
+        "shown": found.grade == Grade.SHOWN,
+        "sentence": skill_sentence(row, start, end, found.grade),
         "start": start,
         "end": end,
+        "evidence": found.to_dict(),
     }
 
 
-def skill_shown(row: Mapping[str, Any]) -> bool:
-    """The one rule (STATISTICS 8): intervals against all three baselines above zero, and the best-of-N p below 0.05."""
-    lows, best = [row[f"skill_{name}"]["low"] for name in BASELINE_WORDS], row["best_of_n_p"]
-    return best is not None and best < LEVEL and all(low is not None and low > 0 for low in lows)
-
-
-def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, *, shown: bool) -> str:
-    """Skill in one sentence, the same wherever it is told: by what rule, over which span, against whom."""
+def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, grade: str) -> str:
+    """Skill in one sentence, the same wherever it is printed: the grade, over which span, against whom."""
     if row["n"] == 0 or start is None or end is None:
         return "Skill has not been shown: no forecast has been judged yet."
-    verdict = "Skill has been shown" if shown else "Skill has not been shown"
     against = ", ".join(f"{worth(row[f'skill_{name}'])} against {words}" for name, words in baselines_told(row).items())
     windows = f"about {row['n_effective']:.0f} independent windows{by_chance(row['null'])}"
     return (
-        f"{verdict}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
+        f"{VERDICTS[grade]}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
         f"(95 % intervals, {windows}; {as_the_best(row)})."
     )
 
 
 def baselines_told(row: Mapping[str, Any]) -> dict[str, str]:
-    """The baselines by name, in words. Of an outcome that has no random walk climatology stands for it, and is told once."""
-    twice = row["skill_random_walk"] == row["skill_climatology"]
-    return {name: words for name, words in BASELINE_WORDS.items() if not (twice and name == "random_walk")}
+    """The baselines by name, in words. Of an outcome without a law climatology stands for the volatilities, and is told once."""
+    same = [name for name in ("volatility", "random_walk") if row[f"skill_{name}"] == row["skill_climatology"]]
+    return {name: words for name, words in BASELINE_WORDS.items() if name not in same}
 
 
 def as_the_best(row: Mapping[str, Any]) -> str:
-    """The p-value as the best of all that was judged together, or why there is none. It doesn't pay for other tries."""
-    best, unjudged, tries = row["best_of_n_p"], row["unjudged"], f"{row['trials']} tries counted"
-    if best is not None:
-        return f"p {best:.3f} as the best of those judged together, {tries}"
-    why = f"{unjudged} of them not judged on these days" if unjudged else "this one not refitted on rotations"
-    return f"no p as the best: {tries}, {why}"
+    """The p-value as the best of what was judged together, and how much was tried; it doesn't pay for other tries."""
+    best, tries = row["best_of_n_p"], f"{row['trials']} tries counted"
+    return f"no p as the best, {tries}" if best is None else f"p {best:.3f} as the best of those judged together, {tries}"
 
 
 def by_chance(null: Mapping[str, Any] | None) -> str:
@@ -458,6 +480,7 @@ def row_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
         f"skill_climatology_{days}_null_p": row["null_p"],
         f"claim_{days}_null_p": row["claim_null_p"],
         f"best_of_n_{days}_p": row["best_of_n_p"],
+        f"drift_{days}_p": None if row["drift"] is None else row["drift"]["p"],
         f"miscalibration_{days}": row["reliability"]["miscalibration"],
         f"discrimination_{days}": row["reliability"]["discrimination"],
         f"uncertainty_{days}": row["reliability"]["uncertainty"],

@@ -1,4 +1,4 @@
-"""Judge forecasts: scores, skill against three baselines with intervals, and what overlap leaves of the sample."""
+"""Judge forecasts: scores, skill against the baselines with intervals, and what overlap leaves of the sample."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,28 +8,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from evaluation.evidence import WEEK_DAYS, DriftScore, drift_score, grade_of
 from models.base import BatchedModel, HorizonModel
-from models.catalog import MODELS, ModelSpec, default_model
+from models.catalog import CLAIM, MODELS, RELATIVE, SIGMA, ModelSpec, default_model
 from sources.errors import BadInput, UnknownName
 from sources.gates import last_known
 from sources.progress import Progress
 from sources.store import Store
+from sources.target import judged_horizon
 from training.ablation import ablation
 from training.best_of import Tried, spa_p_values
 from training.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
-from training.chance import Chance, Walk, chances, most_rotations, with_chance
+from training.chance import Chance, Walk, chances, with_chance
 from training.cycles import leave_one_cycle_out
 from training.dataset import Dataset, prepare
-from training.judged import CLIMATOLOGY, MOMENTUM, RANDOM_WALKS, Judged, judged_horizons
+from training.judged import BASELINES, CLIMATOLOGY, judged_horizons
 from training.nulls import Span
 from training.panel import panel_of
 from training.plain import plain
 from training.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
-
-BASELINES = (CLIMATOLOGY, *RANDOM_WALKS, MOMENTUM)
-"""Always forecast, whichever models are asked for: skill is measured against them."""
 
 NOTHING_TRIED = Tried()
 
@@ -172,40 +171,60 @@ def judged_by_chance(
     found: Mapping[str, Chance],
     tried: Tried,
 ) -> list[dict[str, Any]]:
-    """The rows of `judge` with what chance does, beside all that was `tried` before on the same days and rotations."""
-    days = {horizon: one.days for horizon, one in judged_horizons(forecasts, data.outcomes.events, settings.horizons).items()}
-    alike = tried.alike(days, most_rotations(found))
-    return with_chance(judge(forecasts, data, settings, names, alike), found, settings, alike)
+    """The rows of `judge` with what chance does, how much was `tried` before, and the grade of the evidence."""
+    return with_evidence(with_chance(judge(forecasts, data, settings, names), found, settings, tried), data, settings)
+
+
+def with_evidence(rows: Sequence[dict[str, Any]], data: Dataset, settings: TrainSettings) -> list[dict[str, Any]]:
+    """Rows with the drift score of the claim, whether the model is ahead of every baseline, and the grade that history allows.
+
+    The drift score is None for an outcome without a volatility to measure by; ahead is said of the horizon judged.
+    """
+    drift = None if settings.outcome == RELATIVE else drift_of(data)
+    days = judged_horizon(settings.horizons)
+    ahead = {row["model"]: is_ahead(row) for row in rows if row["horizon"] == days}
+    drift_p = None if drift is None else drift.p
+    return [
+        {
+            **row,
+            "drift": None if drift is None else asdict(drift),
+            "ahead_of_all": ahead.get(row["model"]),
+            "grade": str(grade_of(drift_p, ahead.get(row["model"]), 1.0)),
+        }
+        for row in rows
+    ]
+
+
+def drift_of(data: Dataset) -> DriftScore | None:
+    """The drift score of the claim's composites against the week that follows, in standard deviations of the volatility known."""
+    signal = data.X[list(CLAIM)].sum(axis=1).to_numpy()
+    return drift_score(signal, data.week_after.to_numpy() / (data.X[SIGMA].to_numpy() * np.sqrt(WEEK_DAYS)))
+
+
+def is_ahead(row: Mapping[str, Any]) -> bool:
+    """Whether a model's Brier score is below that of volatility alone and of every other baseline."""
+    values = [row[f"skill_{name}"]["value"] for name in BASELINES]
+    return all(value is not None and value > 0 for value in values)
 
 
 def judge(
-    forecasts: Mapping[str, pd.DataFrame],
-    data: Dataset,
-    settings: TrainSettings,
-    names: Sequence[str],
-    tried: Tried = NOTHING_TRIED,
+    forecasts: Mapping[str, pd.DataFrame], data: Dataset, settings: TrainSettings, names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One row a model and horizon, on the days all models have forecast and whose outcome is known.
 
-    forecasts: days × horizons of every model and baseline; the best of them is measured with what was `tried` before.
+    forecasts: days × horizons of every model and baseline.
     """
     panel = panel_of(forecasts, data, settings, names)
     rows = []
     for found in judged_horizons(forecasts, data.outcomes.events, settings.horizons).values():
         references = {name: found.loss(model) for name, model in found.baselines.items()}
-        spa = spa_p_values(all_losses(found, tried.forecasts), references, found.horizon, seed=settings.seed)
+        losses = {name: found.loss(name) for name in found.probabilities}
+        spa = spa_p_values(losses, references, found.horizon, seed=settings.seed)
         onset = (data.X["rise_from_low"].reindex(found.days) < settings.target.under_way).to_numpy()
         for name in names:
             scores = scored(found.probabilities[name], found.outcome, references, onset, found.horizon, settings.seed)
             rows.append({"model": name, "horizon": found.horizon, **scores, **panel[name, found.horizon], "spa_p": spa.get(name)})
     return rows
-
-
-def all_losses(found: Judged, earlier: Mapping[str, pd.DataFrame]) -> dict[str, Floats]:
-    """Brier losses of every model, and of earlier configurations, which forecast the same days."""
-    before = {name: frame[found.horizon].reindex(found.days).to_numpy() for name, frame in earlier.items()}
-    losses = {name: brier_losses(values, found.outcome) for name, values in before.items()}
-    return losses | {name: found.loss(name) for name in found.probabilities}
 
 
 def scored(

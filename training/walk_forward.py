@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import starmap
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from models.base import HorizonModel
 from models.engine import spread
 from models.forecaster import FoldModel
+from models.pool import Pool, earned_weights
 from sources.errors import LeakFound, MissingData
 from training.bootstrap import block_weights, weeks_of
 from training.outcome import Outcomes
@@ -56,13 +58,18 @@ def quarters(first: pd.Timestamp, last: pd.Timestamp) -> list[Fold]:
 
 def usable(folds: Sequence[Fold], outcomes: Outcomes) -> list[Fold]:
     """Folds with at least a year of training outcomes at every horizon. Raises MissingData if there is none."""
-    kept = [fold for fold in folds if (purged(outcomes, fold.test_start).notna().sum() >= LEAST_TRAINING_ROWS).all()]
+    kept = [fold for fold in folds if has_training_rows(fold, outcomes)]
     if not kept:
         span = f"{folds[0].test_start:%Y-%m-%d} to {folds[-1].test_end:%Y-%m-%d}" if folds else "the days asked for"
         raise MissingData(
             f"Nothing can be forecast in {span}: no quarter of it has {LEAST_TRAINING_ROWS} weeks of known outcomes before it."
         )
     return kept
+
+
+def has_training_rows(fold: Fold, outcomes: Outcomes) -> bool:
+    """Whether a year of training outcomes was known before a fold, at every horizon."""
+    return bool((purged(outcomes, fold.test_start).notna().sum() >= LEAST_TRAINING_ROWS).all())
 
 
 def purged(outcomes: Outcomes, test_start: pd.Timestamp) -> pd.DataFrame:
@@ -117,8 +124,10 @@ def forecast(
 ) -> WalkForward:
     """Fit a fresh model for each fold and forecast the rows of X (n, p) that lie in its span.
 
-    With `draws` each fold's model is refitted under that many bootstrap weightings too.
+    With `draws` each fold's model is refitted under that many bootstrap weightings too. A pool follows the record of its experts.
     """
+    if isinstance(make(), Pool):
+        return forecast_pool(cast(Callable[[], Pool], make), X, outcomes, folds)
     taught = [training_rows(outcomes, fold.test_start) for fold in folds]
     rows = [(make(), X.loc[events.index], events, draws) for events in taught]
     fits = list(spread(fitted, rows) if rows[0][0].slow else starmap(fitted, rows))
@@ -130,10 +139,47 @@ def forecast(
     return WalkForward(pd.concat(parts), models, [base_rates(events) for events in taught])
 
 
+def forecast_pool(make: Callable[[], Pool], X: pd.DataFrame, outcomes: Outcomes, folds: Sequence[Fold]) -> WalkForward:
+    """As `forecast`: a pool is trained at each fold; its experts' weights move each week with what became known of their forecasts.
+
+    The record of the experts begins with the first quarter that has enough training rows, however much earlier than `folds`.
+    """
+    all_folds = [*record_folds(folds, outcomes), *folds]
+    rows = [training_rows(outcomes, fold.test_start) for fold in all_folds]
+    pools = [make().fit(X.loc[events.index], events.to_numpy()) for events in rows]
+    tests = [X.loc[fold.test_start : fold.test_end] for fold in all_folds]
+    experts = np.concatenate([pool.experts(test) for pool, test in zip(pools, tests, strict=True) if len(test)], axis=1)
+    days = pd.DatetimeIndex(np.concatenate([test.index for test in tests]))
+    horizons = [int(number) for number in outcomes.events.columns]
+    known = outcomes.known.loc[days].to_numpy()
+    weights = earned_weights(experts, outcomes.events.loc[days].to_numpy(), known, days.to_numpy(), horizons)
+    mixed = pd.DataFrame(np.einsum("nm,mnk->nk", weights, experts), days, outcomes.events.columns)
+    models = [
+        FoldModel(with_record(pool, days, weights, fold), fold.test_start, fold.test_end)
+        for pool, fold in zip(pools, all_folds, strict=True)
+    ]
+    first = len(all_folds) - len(folds)
+    return WalkForward(mixed.loc[folds[0].test_start :], models[first:], [base_rates(events) for events in rows[first:]])
+
+
+def record_folds(folds: Sequence[Fold], outcomes: Outcomes) -> list[Fold]:
+    """Quarters before the first of `folds` that could have been forecast."""
+    last = folds[0].test_start - pd.Timedelta(days=1)
+    before = quarters(outcomes.events.index[0], last) if outcomes.events.index[0] <= last else []
+    return [fold for fold in before if has_training_rows(fold, outcomes)]
+
+
+def with_record(pool: Pool, days: pd.DatetimeIndex, weights: NDArray[np.float64], fold: Fold) -> Pool:
+    """A pool with its experts' weights on the days of a fold, and on the last one before."""
+    first = max(int(days.searchsorted(fold.test_start)) - 1, 0)
+    end = int(days.searchsorted(fold.test_end, side="right"))
+    return pool.with_record(days[first:end], weights[first:end]) if end > first else pool
+
+
 def fitted(model: HorizonModel, X: pd.DataFrame, events: pd.DataFrame, draws: Draws | None = None) -> HorizonModel:
     """The model fitted on rows X (n, p) with outcomes (n, K), and refitted under bootstrap weightings."""
     model.fit(X, events.to_numpy())
-    if draws is not None and draws.count:
+    if draws is not None and draws.count and model.has_draws:
         model.fit_draws(X, events.to_numpy(), draws.weights(len(X), [int(days) for days in events.columns]))
     return model
 

@@ -16,7 +16,7 @@ from altrally.report.moments import UNUSUAL, Likeness, Moment
 from altrally.report.record import Bin, History
 from altrally.report.svg import across, axis, bar, dot, element, grid, label, line, path, picture, place, stretched
 from altrally.report.words import block_name, long_date, percent, signed, signed_percent
-from altrally.score import HorizonForecast
+from altrally.score import Curve, HighestClose, HorizonForecast
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PROBABILITIES = (0.01, *(twentieth / 20 for twentieth in range(1, 20)), 0.99)
@@ -27,6 +27,7 @@ HISTORY_HEIGHT, PATHS_HEIGHT, SQUARE = 280, 300, 320
 PATH_LOW, PATH_HIGH = 0.5, 3.0
 PATH_TICKS = (0.5, 0.75, 1.0, 1.3, 2.0, 3.0)
 MOST_YEARS_ON_A_PHONE = 5
+MOST_RISE = 1.0  # the curve of the highest close is drawn up to a doubling
 
 Axis = tuple[float, float]
 
@@ -45,6 +46,35 @@ def gauge(one: HorizonForecast) -> Markup:
         dot(across(one.probability, 0, 1), 23, 8, "now", said),
         says=said,
     )
+
+
+def highest_close(curve: Curve, asked: float) -> Markup:
+    """The chance that the highest close lies at least so far above today's, a line a horizon, up to a doubling."""
+    lines = [
+        path(curve_points(curve.rises, one), f"high high-{place}", high_tip(one)) for place, one in enumerate(curve.horizons, 1)
+    ]
+    marks = [line("0", f"{100 * (1 - tick):.2f}%", "100%", f"{100 * (1 - tick):.2f}%", "grid") for tick in QUARTERS]
+    words = [label("-8", HISTORY_HEIGHT * (1 - tick) + 4, percent(tick), anchor="end") for tick in QUARTERS]
+    rise = across(asked, 0, MOST_RISE)
+    said = "; ".join(high_tip(one) for one in curve.horizons)
+    return picture(HISTORY_HEIGHT, *marks, line(rise, 0, rise, "100%", "asked"), stretched(*lines), *words, says=said)
+
+
+def curve_points(rises: Sequence[float], one: HighestClose) -> list[tuple[float, float] | None]:
+    """The line of one horizon in shares of width and height, as far as the picture goes."""
+    shown = [(rise, p) for rise, p in zip(rises, one.probability, strict=True) if rise <= MOST_RISE]
+    return [(rise / MOST_RISE, 1 - p) for rise, p in shown]
+
+
+def high_tip(one: HighestClose) -> str:
+    """The middle and a high quantile of one horizon in words."""
+    middle, high = (signed_percent(one.quantiles[level]) for level in ("0.5", "0.9"))
+    return f"highest close within {one.days} days: half of the time below {middle}, nine in ten below {high}"
+
+
+def rise_axis() -> Markup:
+    """Rises of the highest close."""
+    return axis([(tick, signed_percent(tick)) for tick in QUARTERS], 0, MOST_RISE)
 
 
 def share_axis() -> Markup:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from altrally.audit import audit
 from altrally.ledger import Ledger, canonical
+from altrally.live_evidence import LiveRow, live_rows
 from altrally.report.facts import Previous
 from altrally.report.words import percent, signed_percent
 from altrally.score import Score
@@ -28,6 +29,12 @@ def previous_of(home: Home, score: Score, target: Target) -> Previous | None:
     with Ledger.open(home.ledger) as ledger:
         line = ledger.last_live(before=pd.Timestamp(score.as_of), target=target)
     return None if line is None or canonical(line.body["outcome"]) != canonical(score.outcome) else Previous.of(line.body)
+
+
+def live_record(home: Home, score: Score) -> list[LiveRow]:
+    """How every model does that forecasts live, the champion and its rivals."""
+    with Ledger.open(home.ledger) as ledger:
+        return live_rows(ledger, score.market, score.target)
 
 
 def audited(store: Store, day: pd.Timestamp, target: Target) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Everything the page says, gathered before a word of it is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import logit
 
 from altrally.asked import reworded
+from altrally.live_evidence import LiveRow
 from altrally.report.cascade import Rung, known, rungs
 from altrally.report.contributions import (
     Effects,
@@ -38,6 +39,7 @@ from sources.series import COIN_PRICE, STOCK_PRICE
 from sources.store import Store
 from sources.target import Target, judged_horizon
 from training.dataset import index_outcomes
+from training.judged import BASELINES
 from training.outcome import Outcomes
 from training.settings import TrainSettings
 
@@ -45,6 +47,8 @@ BEFORE = pd.Timedelta(days=7)
 YEAR = pd.Timedelta(days=365)
 LARGEST_HELD = 10
 EXACT = 1e-12
+UNKNOWN_SKILLS = {f"skill_{name}": {"value": None, "low": None, "high": None} for name in BASELINES}
+"""Of a training of an earlier version, which knew fewer baselines."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,22 @@ class Facts:
     features: dict[str, FeatureState]
     index: IndexState
     constituents: str
+    live: Sequence[LiveRow]
     audit: Mapping[str, Any] | None
     followed: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What other parts of altrally add to a page: an earlier forecast to compare with, the live record, audit, an illustration."""
+
+    previous: Previous | None = None
+    live: Sequence[LiveRow] = ()
+    audit: Mapping[str, Any] | None = None
+    followed: Mapping[str, Any] | None = None
+
+
+NOTHING_BESIDE = Beside()
 
 
 @dataclass(frozen=True)
@@ -165,9 +183,10 @@ def read_kept(tracking_uri: str, home: Path, run_id: str) -> Kept:
     """What MLflow keeps of a run. A training from before verification was kept has no rows."""
     forecasts = run_table(tracking_uri, home, run_id)
     try:
-        return Kept(forecasts, verification_beside(tracking_uri, home, run_id))
+        rows = verification_beside(tracking_uri, home, run_id)
     except NoChampion:
         return Kept(forecasts, [])
+    return Kept(forecasts, [UNKNOWN_SKILLS | row for row in rows])
 
 
 def gather(
@@ -177,14 +196,13 @@ def gather(
     score: Score,
     kept: Kept,
     *,
-    previous: Previous | None = None,
-    audit: Mapping[str, Any] | None = None,
-    followed: Mapping[str, Any] | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> Facts:
-    """All facts of a page. `score` is the forecast as issued, from these `inputs`, by this `champion`.
+    """All facts of a page. `score` is the forecast as issued, from these `inputs`, by this `champion`; `beside` is what others say.
 
-    `previous` is the forecast to compare with; without one, what the champion would have said a week before.
+    Without an earlier forecast to compare with, it is what the champion would have said a week before.
     """
+    previous = beside.previous
     market = read_market(store, champion, inputs.as_of)
     before = inputs.as_of - BEFORE if previous is None else previous.as_of
     model, means = answering(champion, inputs.as_of)
@@ -204,8 +222,9 @@ def gather(
         features=feature_states(market, before),
         index=index_state(market),
         constituents=sentence(store.asset_classes(STOCK_PRICE.universe), store.stays(inputs.as_of)),
-        audit=audit,
-        followed=followed,
+        live=beside.live,
+        audit=beside.audit,
+        followed=beside.followed,
     )
 
 

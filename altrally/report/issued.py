@@ -3,8 +3,8 @@
 import pandas as pd
 
 from altrally.issue import Issued
-from altrally.report.evidence import audited, followed, previous_of
-from altrally.report.facts import gather, read_kept
+from altrally.report.evidence import audited, followed, live_record, previous_of
+from altrally.report.facts import Beside, gather, read_kept
 from altrally.report.page import Page, write_report
 from altrally.settings import Home
 from sources.store import Store
@@ -22,9 +22,12 @@ def page_of(home: Home, place: TrackingPlace, store: Store, made: Issued, target
         made.inputs,
         made.score,
         kept,
-        previous=previous_of(home, made.score, target),
-        audit=audited(store, day, target),
-        followed=followed(store, made.champion.card, kept.forecasts, day),
+        beside=Beside(
+            previous=previous_of(home, made.score, target),
+            live=live_record(home, made.score),
+            audit=audited(store, day, target),
+            followed=followed(store, made.champion.card, kept.forecasts, day),
+        ),
     )
     page = write_report(home.reports(target), facts)
     with tracking(place) as tracker:

@@ -8,12 +8,14 @@ import pandas as pd
 from scipy.special import expit
 
 from altrally.asked import an_event, capitalised, condition
+from altrally.live_evidence import LiveRow
 from altrally.report.cascade import Rung
 from altrally.report.contributions import Part, Sensitivity
 from altrally.report.facts import Facts, FeatureState, Movement
 from altrally.report.moments import Likeness
 from altrally.report.record import Bin, History, beats_every_baseline
-from altrally.score import HorizonForecast
+from altrally.score import HighestClose, HorizonForecast, Score
+from evaluation.evidence import Grade
 from sources.target import Target, judged_horizon
 from training.train import BASELINE_WORDS
 
@@ -26,9 +28,16 @@ BLOCK_NAMES = {
     "crypto_state": "Crypto’s own state",
 }
 SKILLS = {f"skill_{name}": f"against {words}" for name, words in BASELINE_WORDS.items()}
+TRUST = {
+    str(Grade.SHOWN): "Its live forecasts have gathered the evidence that shows an edge.",
+    str(
+        Grade.SUPPORTED
+    ): "Past data support it; live forecasts haven’t shown it yet. The people who chose the inputs knew these years.",
+    str(Grade.NOT_SHOWN): "Past data don’t support the claim’s part of it; most of the number is volatility and the base rate.",
+}
 CAUSES = {"model": "The model changed", "corrections": "Data corrected since"}
 CAUSE_NOTES = {
-    "model": "That day’s inputs put through this day’s model, less the answer given then: what refitting did.",
+    "model": "That day’s inputs put through this day’s model, less the answer given then: what refitting and new weights did.",
     "corrections": "The same model put to that day’s inputs as they are known now.",
 }
 CAPITALS = {"mbs": "MBS"}
@@ -136,8 +145,33 @@ def fresh_finding(freshness: Sequence[dict[str, Any]]) -> str:
 
 
 def verdict(facts: Facts) -> str:
-    """The word on skill, by the one rule."""
-    return "Skill shown" if facts.score.skill["shown"] else "No skill shown"
+    """The grade of the evidence, by the one rule."""
+    grade = str(facts.score.skill["evidence"]["grade"])
+    return grade[:1].upper() + grade[1:]
+
+
+def trust(facts: Facts) -> str:
+    """What the grade means for a reader."""
+    return TRUST[str(facts.score.skill["evidence"]["grade"])]
+
+
+def highest_at(score: Score) -> HighestClose:
+    """The highest close of the horizon judged."""
+    assert score.curve is not None
+    days = judged_horizon([one.days for one in score.curve.horizons])
+    return next(one for one in score.curve.horizons if one.days == days)
+
+
+def highest_finding(one: HighestClose) -> str:
+    """What the curve says in one sentence."""
+    middle, high = (signed_percent(one.quantiles[level]) for level in ("0.5", "0.9"))
+    return f"Half of the time the highest close within {one.days} days lies below {middle}, nine times in ten below {high}"
+
+
+def live_finding(rows: Sequence[LiveRow]) -> str:
+    """The largest live evidence so far."""
+    most = max(rows, key=lambda row: row.e_value)
+    return f"Live evidence so far reaches {number(most.e_value)} of the 20 that would show an edge ({most.model.replace('_', ' ')})"
 
 
 def champion_row(facts: Facts) -> dict[str, Any] | None:
@@ -236,9 +270,9 @@ def reliability_finding(bins: Sequence[Bin], event: str) -> str:
 
 
 def models_finding(rows: Sequence[dict[str, Any]], days: int) -> str:
-    """Whether any model's intervals lie above all three baselines."""
+    """Whether any model's intervals lie above all baselines."""
     judged = [row for row in rows if row["horizon"] == days]
     better = sum(beats_every_baseline(row) for row in judged)
     if not better:
-        return "No model lies above all three baselines by more than its interval"
-    return f"{count(better).capitalize()} of {count(len(judged))} models lie above all three baselines by more than their intervals"
+        return "No model lies above every baseline by more than its interval"
+    return f"{count(better).capitalize()} of {count(len(judged))} models lie above every baseline by more than their intervals"

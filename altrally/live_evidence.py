@@ -1,0 +1,253 @@
+"""Evidence that grows live: configurations registered in the ledger, the weeks that followed their forecasts, what they add up to.
+
+A configuration is registered by a line of its own, with its first live forecast. From then on each week that does not overlap the
+one before is a bet whose size was fixed when the forecast was issued; the return is recorded once it is known, and never changed.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import log, prod
+
+import pandas as pd
+
+from altrally.ledger import LIVE, OUTCOME, REGISTRATION, SCORE, SHADOW, WEEK, Ledger, Line, canonical
+from evaluation.evidence import WEEK_DAYS, LiveEvidence, apart, brier_factor, tilt_factor
+from features.targets import load_target_index
+from sources.series import COIN_PRICE
+from sources.store import Store
+from sources.target import ALTCOINS, Target, judged_horizon
+
+DAY = pd.Timedelta(days=1)
+NEVER = pd.Timestamp.max
+WEEK_LONG = pd.Timedelta(days=WEEK_DAYS)
+READ_BEFORE = pd.Timedelta(days=400)
+"""How far before a week the index is read: the ranking reaches back 124 days, further where a source failed for months."""
+
+
+@dataclass(frozen=True)
+class Bet:
+    """One live forecast of a configuration: its size, and the close it starts from: the day after its own, or that of its issue."""
+
+    configuration: str
+    model: str
+    start: pd.Timestamp
+    tilt: float
+    volatility: float
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A configuration, the name of its model, and the day from which it gathers evidence."""
+
+    configuration: str
+    model: str
+    as_of: pd.Timestamp
+
+
+def register(ledger: Ledger, registration: Registration, market: str, target: Target, now: pd.Timestamp) -> None:
+    """Register a configuration, unless it was before."""
+    lines = (line for line in ledger.of_kinds(REGISTRATION) if is_about(line, market, target))
+    if any(line.body["configuration"] == registration.configuration for line in lines):
+        return
+    day = f"{registration.as_of:%Y-%m-%d}"
+    about = {"configuration": registration.configuration, "model": registration.model, "as_of": day}
+    ledger.append_registration(about | {"market": market, "outcome": target.told}, now)
+
+
+def is_about(line: Line, market: str, target: Target) -> bool:
+    """Whether a line speaks of a market and of what a target asks about."""
+    return bool(line.body["market"] == market and line.is_of(target))
+
+
+def bets(ledger: Ledger, market: str, target: Target) -> list[Bet]:
+    """Every live bet since its configuration was registered, in order of the ledger; a shadow is registered by its first line."""
+    registered: dict[str, pd.Timestamp] = {}
+    found = []
+    for line in ledger.of_kinds(REGISTRATION, SCORE, SHADOW):
+        if not is_about(line, market, target):
+            continue
+        if line.kind == REGISTRATION:
+            registered.setdefault(line.body["configuration"], line.as_of)
+            continue
+        for bet in bets_of(line):
+            if line.kind == SHADOW:
+                registered.setdefault(bet.configuration, line.as_of)
+            if line.as_of >= registered.get(bet.configuration, NEVER):
+                found.append(bet)
+    return found
+
+
+def bets_of(line: Line) -> Iterator[Bet]:
+    """The bets that one live line makes: of a forecast one, of shadows one a model with a tilt."""
+    if line.record != LIVE or line.body.get("question"):
+        return
+    start = max(line.as_of + DAY, pd.Timestamp(line.body["issued_at"]).tz_localize(None).normalize())
+    models = line.body["models"] if line.kind == SHADOW else [{**line.body, "name": line.body["model"]["name"]}]
+    for model in models:
+        if model.get("edge") and model.get("configuration"):
+            edge = model["edge"]
+            yield Bet(model["configuration"], model["name"], start, edge["tilt"], edge["volatility"])
+
+
+def streams(found: Iterable[Bet]) -> dict[str, list[Bet]]:
+    """By configuration the bets whose weeks do not overlap, always the earliest that can be made."""
+    by_configuration: dict[str, dict[pd.Timestamp, Bet]] = {}
+    for bet in found:
+        by_configuration.setdefault(bet.configuration, {}).setdefault(bet.start, bet)  # the first of a day counts
+    chosen = {}
+    for configuration, by_day in by_configuration.items():
+        days = sorted(by_day)
+        places = apart([(day - days[0]).days for day in days], WEEK_DAYS)
+        chosen[configuration] = [by_day[days[place]] for place in places]
+    return chosen
+
+
+def record_weeks(ledger: Ledger, store: Store, target: Target, *, until: pd.Timestamp, now: pd.Timestamp) -> int:
+    """Record the returns of all weeks bet on that are known by the end of `until`; how many were new.
+
+    The level is read only where a week is due.
+    """
+    market = store.market or ""
+    starts = {bet.start for stream in streams(bets(ledger, market, target)).values() for bet in stream}
+    due = sorted(starts - set(returns(ledger, market, target)))
+    due = [day for day in due if day + WEEK_LONG + COIN_PRICE.release_lag <= until]
+    if not due:
+        return 0
+    level = load_target_index(store, until, target, due[0] - READ_BEFORE).level
+    snapshot, weeks = store.snapshot(until), []
+    for start in due:
+        ends = (level.get(start), level.get(start + WEEK_LONG))
+        closes = [float(close) for close in ends if close is not None and close > 0]
+        if len(closes) == len(ends):
+            about = {"market": market, "outcome": target.told, "as_of": f"{start:%Y-%m-%d}", "end": f"{start + WEEK_LONG:%Y-%m-%d}"}
+            weeks.append(about | {"closes": closes, "snapshot": snapshot})
+    return sum(entry.new for entry in ledger.append_weeks(weeks, now))
+
+
+def returns(ledger: Ledger, market: str, target: Target) -> dict[pd.Timestamp, float]:
+    """Closing level at the end over that at the start of each week recorded, by its first day."""
+    lines = (line for line in ledger.of_kinds(WEEK) if is_about(line, market, target))
+    return {line.as_of: line.body["closes"][1] / line.body["closes"][0] for line in lines}
+
+
+def evidence_by_configuration(ledger: Ledger, market: str, target: Target = ALTCOINS) -> dict[str, LiveEvidence]:
+    """What the weeks recorded so far say for each registered configuration."""
+    registered: dict[str, str] = {}
+    for line in ledger.of_kinds(REGISTRATION, SHADOW):
+        if is_about(line, market, target):
+            for body in [line.body] if line.kind == REGISTRATION else line.body["models"]:
+                registered.setdefault(body["configuration"], str(line.body["as_of"]))
+    grown, chosen = returns(ledger, market, target), streams(bets(ledger, market, target))
+    found = {}
+    for name, day in registered.items():
+        over = [bet for bet in chosen.get(name, []) if bet.start in grown]
+        factors = [tilt_factor(bet.tilt, bet.volatility, log(grown[bet.start])) for bet in over]
+        found[name] = LiveEvidence(day, len(over), prod(factors))
+    return found
+
+
+@dataclass(frozen=True)
+class LiveRow:
+    """One model's live record: its evidence, and at the horizon judged how it does beside the champion.
+
+    `n` of its days are resolved; `brier` and `champion_brier` are of the days the champion of then forecast too. `e_values`:
+    against each other model, from one stream of outcomes that do not overlap; 20 says that this model's Brier score is better.
+    """
+
+    model: str
+    configuration: str
+    registered: str | None
+    weeks: int
+    e_value: float
+    horizon: int
+    n: int
+    brier: float | None
+    champion_brier: float | None
+    e_values: dict[str, float]
+
+
+COLUMNS = ["configuration", "model", "as_of", "days", "outcome", "probability", "champion"]
+
+
+def live_rows(ledger: Ledger, market: str, target: Target = ALTCOINS) -> list[LiveRow]:
+    """Every configuration that gathers evidence, in the order of its registration."""
+    table, days = live_forecasts(ledger), judged_horizon(target.horizons)
+    judged = table[table["days"] == days].dropna(subset=["event"])
+    names = dict(zip(table["configuration"], table["model"], strict=True))
+    found = evidence_by_configuration(ledger, market, target)
+    return [live_row(names.get(one, ""), one, live, judged, days) for one, live in found.items()]
+
+
+def live_row(model: str, configuration: str, live: LiveEvidence, judged: pd.DataFrame, days: int) -> LiveRow:
+    """One configuration; `judged` are the resolved forecasts of all at one horizon."""
+    own = judged[judged["configuration"] == configuration]
+    beside = own.merge(judged[judged["champion"]], on=["as_of", "outcome"], suffixes=("", "_theirs"))
+    others = [name for name in dict.fromkeys(judged["model"]) if name != model]
+    return LiveRow(
+        model=model,
+        configuration=configuration,
+        registered=live.registered,
+        weeks=live.weeks,
+        e_value=live.e_value,
+        horizon=days,
+        n=len(own),
+        brier=mean_loss(beside["probability"], beside["event"]),
+        champion_brier=mean_loss(beside["probability_theirs"], beside["event"]),
+        e_values={name: paired_e_value(own, judged[judged["model"] == name], days) for name in others},
+    )
+
+
+def lead(ledger: Ledger, challenger: str, current: str) -> float:
+    """Evidence that one configuration's Brier score is better than another's at the horizon both are judged by."""
+    table = live_forecasts(ledger).dropna(subset=["event"])
+    own = table[table["configuration"] == challenger]
+    if own.empty:
+        return 1.0
+    days = judged_horizon(own["days"].unique())
+    judged = table[table["days"] == days]
+    return paired_e_value(judged[judged["configuration"] == challenger], judged[judged["configuration"] == current], days)
+
+
+def mean_loss(probability: pd.Series, event: pd.Series) -> float | None:
+    """Mean Brier loss, None of nothing."""
+    return float(((probability - event) ** 2).mean()) if len(event) else None
+
+
+def paired_e_value(mine: pd.DataFrame, theirs: pd.DataFrame, days: int) -> float:
+    """Evidence that my Brier score is the better, from resolved forecasts of the same days whose outcomes do not overlap."""
+    both = mine.merge(theirs, on=["as_of", "outcome"], suffixes=("", "_theirs")).sort_values("as_of")
+    chosen = both.iloc[apart([(day - both["as_of"].iloc[0]).days for day in both["as_of"]], days)] if len(both) else both
+    e_value = 1.0
+    for p, q, event in zip(chosen["probability"], chosen["probability_theirs"], chosen["event"], strict=True):
+        e_value *= brier_factor(float(p), float(q), int(event))
+    return e_value
+
+
+def live_forecasts(ledger: Ledger) -> pd.DataFrame:
+    """Every live forecast of the champion and of its rivals, a row a horizon: `COLUMNS` and `event`.
+
+    The first of a configuration for a day counts; `champion` marks the one that was shown, event is NaN until it is known.
+    """
+    rows: list[dict[str, object]] = []
+    events: list[dict[str, object]] = []
+    for line in ledger.of_kinds(SCORE, SHADOW, OUTCOME):
+        about = {"as_of": line.as_of, "outcome": f"{line.body['market']} {canonical(line.body['outcome'])}"}
+        if line.kind == OUTCOME:
+            events.append(about | {"days": line.body["days"], "event": float(line.body["event"])})
+        elif line.record == LIVE and not line.is_question:
+            rows += [about | row for row in rows_of(line)]
+    table = pd.DataFrame(rows, columns=COLUMNS).drop_duplicates(["configuration", "as_of", "days", "outcome"])
+    told = pd.DataFrame(events, columns=["as_of", "outcome", "days", "event"]).astype({"event": "float64"})
+    return table.merge(told, on=["as_of", "outcome", "days"], how="left") if len(told) else table.assign(event=float("nan"))
+
+
+def rows_of(line: Line) -> Iterator[dict[str, object]]:
+    """A row a model and horizon of a live line; a forecast of an earlier version doesn't name its configuration, and has none."""
+    if line.kind == SHADOW:
+        for model in line.body["models"]:
+            about = {"configuration": model["configuration"], "model": model["name"], "champion": False}
+            each = zip(line.body["horizons"], model["probabilities"], strict=True)
+            yield from (about | {"days": days, "probability": probability} for days, probability in each)
+    elif line.body.get("configuration"):
+        about = {"configuration": line.body["configuration"], "model": line.body["model"]["name"], "champion": True}
+        yield from (about | {"days": row["days"], "probability": row["probability"]} for row in line.body["horizons"])

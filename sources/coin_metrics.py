@@ -1,0 +1,141 @@
+"""Coin Metrics community API as this project asks it: which coins it has, and their daily metrics. Free for non-commercial use."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pandas as pd
+
+from sources.assets import by_coin, is_part
+from sources.errors import FetchFailed
+from sources.http import Site, as_json, ask
+
+PRICE, MARKET_CAP, ESTIMATED_CAP, SUPPLY = "PriceUSD", "CapMrktCurUSD", "CapMrktEstUSD", "SplyCur"
+FIRST_DAY = pd.Timestamp("2010-07-01")
+ROWS_A_PAGE = "10000"
+MOST_PAGES = 1_000
+AGREEING = 0.02
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The days for which Coin Metrics has a metric of one coin. `codes`: what it is asked by, where that isn't `code` itself."""
+
+    code: str
+    first: pd.Timestamp
+    last: pd.Timestamp
+    codes: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The codes to ask for."""
+        return self.codes or (self.code,)
+
+
+def catalogue(client: httpx.Client, site: Site, metric: str, today: pd.Timestamp) -> list[Coverage]:
+    """Every coin with a daily `metric` that is free, each once. Raises `FetchFailed`."""
+    params = {"metrics": metric, "page_size": ROWS_A_PAGE}
+    rows = [row for page in pages(client, site, "catalog-v2/asset-metrics", params, "list of coins") for row in page]
+    spans = [(row["asset"], span) for row in rows for span in _daily_spans(row)]
+    told = any("community" in span for _, span in spans)
+    free = {code: (_day(span, "min_time", FIRST_DAY), _day(span, "max_time", today)) for code, span in spans if _free(span, told)}
+    if not free:
+        raise FetchFailed(f"{site.name} lists no asset with a daily {metric} that is free. Try again later.")
+    return [_coverage(coin, codes, free) for coin, codes in by_coin(free).items()]
+
+
+def _coverage(coin: str, codes: list[str], free: dict[str, tuple[pd.Timestamp, pd.Timestamp]]) -> Coverage:
+    first, last = min(free[code][0] for code in codes), max(free[code][1] for code in codes)
+    return Coverage(coin, first, last, () if codes == [coin] else tuple(codes))
+
+
+def _daily_spans(row: Row) -> Iterator[Row]:
+    for metric in row.get("metrics", []):
+        yield from (span for span in metric.get("frequencies", []) if span.get("frequency") == "1d")
+
+
+def _free(span: Row, told: bool) -> bool:
+    """Whether it may be asked for without a key; a list that says so of none says nothing about it."""
+    return bool(span.get("community")) or not told
+
+
+def _day(span: Row, name: str, otherwise: pd.Timestamp) -> pd.Timestamp:
+    return pd.Timestamp(span[name][:10]) if name in span else otherwise.normalize()
+
+
+def merged(rows: pd.DataFrame, covered: list[Coverage]) -> pd.DataFrame:
+    """`rows` of `asset_metrics`, price and market cap, by coin instead of by code.
+
+    Parts of a coin have one price, and their market caps add up where all are there. Of several names of a coin the first counts; a
+    later one goes on where it agrees with it on days that both have.
+    """
+    several = [one for one in covered if one.codes]
+    plain = rows[~rows["asset"].isin([code for one in several for code in one.codes])]
+    return pd.concat([plain, *(_as_one(rows, one) for one in several)], ignore_index=True)
+
+
+def _as_one(rows: pd.DataFrame, one: Coverage) -> pd.DataFrame:
+    days = pd.DatetimeIndex(sorted(rows.loc[rows["asset"].isin(one.codes), "observed"].unique()), name="observed")
+    by_code = {code: found.set_index("observed").reindex(days) for code, found in rows.groupby("asset") if code in one.codes}
+    forms = [by_code[code] for code in one.codes if code in by_code]
+    if not forms:
+        return rows.iloc[:0]
+    price, cap = forms[0][PRICE], forms[0][MARKET_CAP]
+    if is_part(one.codes[0]):
+        cap = pd.concat([form[MARKET_CAP] for form in forms], axis=1).sum(axis=1, min_count=len(one.codes))
+    for form in () if is_part(one.codes[0]) else forms[1:]:
+        if ((form[PRICE] / price).dropna() - 1.0).abs().median() < AGREEING:
+            price, cap = price.fillna(form[PRICE]), cap.fillna(form[MARKET_CAP])
+    return pd.DataFrame({"asset": one.code, PRICE: price, MARKET_CAP: cap}).reset_index()
+
+
+def asset_metrics(
+    client: httpx.Client, site: Site, codes: list[str], metrics: list[str], since: pd.Timestamp, until: pd.Timestamp | None = None
+) -> pd.DataFrame:
+    """Daily metrics: asset, observed, one column a metric, NaN where Coin Metrics has none. `FetchFailed` without the first."""
+    params = {
+        "assets": ",".join(codes),
+        "metrics": ",".join(metrics),
+        "frequency": "1d",
+        "start_time": f"{since:%Y-%m-%d}",
+        **({} if until is None else {"end_time": f"{until:%Y-%m-%d}"}),
+        "page_size": ROWS_A_PAGE,
+        "paging_from": "start",
+        "ignore_unsupported_errors": "true",
+        "ignore_forbidden_errors": "true",
+    }
+    what = f"{metrics[0]} of {codes[0]}" + (f" and {len(codes) - 1} others" if len(codes) > 1 else "")
+    rows = [row for page in pages(client, site, "timeseries/asset-metrics", params, what) for row in page]
+    table = pd.DataFrame(rows, columns=["asset", "time", *metrics])
+    try:
+        observed = pd.to_datetime(table["time"].str.slice(stop=10), format="%Y-%m-%d").astype("datetime64[us]")
+        numbers = {metric: pd.to_numeric(table[metric]).astype("float64") for metric in metrics}
+    except (ValueError, AttributeError) as error:
+        raise FetchFailed(f"{site.name} sent no table of {what}: {site.hidden(str(error))}.") from None
+    if rows and numbers[metrics[0]].isna().all():
+        raise FetchFailed(f"{site.name} sent no {what}. Try again later.")
+    return pd.DataFrame({"asset": table["asset"], "observed": observed, **numbers})
+
+
+def pages(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> Iterator[list[Row]]:
+    """Rows of one question, page by page, until no page follows. Raises `FetchFailed` where pages or their tokens repeat."""
+    token: str | None = ""
+    tokens: set[str] = {""}
+    before: list[Row] = []
+    while token is not None:
+        here = params | ({"next_page_token": token} if token else {})
+        said = ask(client, site, path, here, what=what, read=lambda body: as_json(site, body))
+        page = said.get("data")
+        if not isinstance(page, list):
+            raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
+        token = said.get("next_page_token")
+        if token in tokens or (token is not None and page == before) or len(tokens) > MOST_PAGES:
+            raise FetchFailed(
+                f"{site.name} sends {what} page after page without an end. Nothing of it was stored; try again later."
+            )
+        yield page
+        site.patience.sleep(site.patience.pause)
+        tokens, before = tokens | {str(token)}, page
