@@ -56,7 +56,7 @@ def files_of(home: Home) -> list[Path]:
         home.artifacts / Path(folder).relative_to(Path(folder).parents[depth])
         for folder, depth in ((place.run_folder, 1), (place.model_folder, 2))
     )
-    runs = [run / name for name in ("card.json", "forecasts.parquet", "rotations.parquet")]
+    runs = [run / name for name in ("card.json", "forecasts.parquet", "folds.csv")]
     return [
         home.store,
         home.database,

@@ -24,6 +24,7 @@ from sources.copies import aside_of, copy_of
 from sources.errors import InUse, Lost
 from sources.progress import silent
 from training import trial_record
+from training.best_of import PRIOR_TRIALS
 from training.compare import compare
 from training.promotion import promote
 from training.settings import SEARCHED
@@ -244,8 +245,8 @@ def test_no_try_is_forgotten(tmp_path: Path, harm: Callable[[TrackingPlace], Non
     place = place_in(place.home.rename(tmp_path / "moved"))  # MLflow keeps the database open that this process has used
     harm(place)
     with tracking(place) as tracker:
-        assert tried_on(tracker, "family", "30 %").trials == 54 + 302
-        assert count_trials(tracker, "family", "30 %", ["c"])["c"] == 54 + 303
+        assert tried_on(tracker, "family", "30 %").trials == PRIOR_TRIALS + 302
+        assert count_trials(tracker, "family", "30 %", ["c"])["c"] == PRIOR_TRIALS + 303
     assert tries(place).items() >= before.items()
 
 
@@ -256,7 +257,7 @@ def test_what_an_older_home_counted_is_recorded_at_its_next_opening(tmp_path: Pa
     trial_record.record_of(tmp_path).unlink()
     with tracking(place):
         pass
-    assert trial_record.read(tmp_path) == {"trial.family.a": "55 30 %"} == tries(place)
+    assert trial_record.read(tmp_path) == {"trial.family.a": f"{PRIOR_TRIALS + 1} 30 %"} == tries(place)
 
 
 def test_what_was_judged_stays_judged_when_an_older_copy_says_it_was_only_searched(tmp_path: Path) -> None:
@@ -274,7 +275,7 @@ def test_what_was_judged_stays_judged_when_an_older_copy_says_it_was_only_search
     ("spoil", "found"),
     [
         (lambda text: text[:-10], [2]),
-        (lambda text: text.replace(b"55 30", b"54 30"), [1]),
+        (lambda text: text.replace(b" 30 %", b" 31 %", 1), [1]),
         (lambda text: b"\xff\xfe\n" + text, [1]),
         (lambda text: b"", []),
     ],

@@ -94,9 +94,9 @@ def test_every_decision_names_the_target_where_it_is_another(both: tuple[Trackin
     _, altcoins, eth = both
     assert eth.decisions
     assert all("of 'ETH rally'" in decision for decision in eth.decisions)
-    assert eth.decisions[0].endswith("is champion: the first of its target, unproven.")
+    assert "is champion: the first of its target, " in eth.decisions[0]
     assert not any("of '" in decision for decision in altcoins.decisions)
-    assert altcoins.decisions[0].endswith("is champion: the first model of this home, unproven.")
+    assert "is champion: the first model of this home, " in altcoins.decisions[0]
 
 
 @pytest.mark.parametrize("command", [("promote", "momentum"), ("compare", "momentum", "momentum")])
