@@ -10,6 +10,7 @@ PRICE_FIELDS = ("open", "high", "low", "close", "adj_close")
 BAR_FIELDS = (*PRICE_FIELDS, "volume", "market_cap")
 MADE_MISSING = {
     "zero or negative", "raw close of a derived row", "suspect market cap", "contradictory open, high, low",
+    "range across a redenomination",
 }  # fmt: skip
 """Reasons that make cells missing in rows that are kept. Every other reason leaves the row out."""
 

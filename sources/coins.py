@@ -18,6 +18,7 @@ from sources.http import Site, as_json, ask, client_of
 from sources.layout import LAGS
 from sources.oddities import NO_VALUES, beyond, gone_words, held_back, held_words
 from sources.progress import Progress
+from sources.redenomination import FILE, in_one_unit, stated_in, units_of
 from sources.series import COIN_HIGH, COIN_PRICE, STABLECOIN_SUPPLY
 from sources.store import Store
 from sources.yahoo import FAR_AHEAD, Asked, Shelf
@@ -161,6 +162,8 @@ def coin_bars(
 ) -> Deliveries:
     """Batches of some assets each: close, market cap and, for large coins, dollar volume."""
     volumes = store.read_panel(BAR_VOLUME, today + FAR_AHEAD)
+    home = store.path.parent
+    units = units_of(store, stated_in(home), home / FILE, today)
     new_first = sorted(wanted, key=lambda one: (stored.get(asset_of(one.code), FIRST_DAY), one.code))
     groups = [new_first[first : first + ASSETS_A_REQUEST] for first in range(0, len(new_first), ASSETS_A_REQUEST)]
     for number, group in enumerate(groups):
@@ -169,10 +172,13 @@ def coin_bars(
         try:
             rows = asset_metrics(client, site, list(since), [PRICE, MARKET_CAP], min(since.values()))
             frame, dropped = as_bars(rows, since, volumes, today)
+            unit = in_one_unit(frame, units)
+            yield from (Skipped(*note) for note in unit.notes)
             lately = store.read_panel(EVERY_CLOSE, today + FAR_AHEAD, min(since.values()))
-            held = yield from odd_days(frame, lately, {asset_of(code): first for code, first in since.items()})
+            judged = unit.frame.assign(close=unit.frame["close"].mask(unit.held))
+            held = unit.held | (yield from odd_days(judged, lately, {asset_of(code): first for code, first in since.items()}))
             dropped |= {"held back": int(held.sum())} if held.any() else {}
-            yield Batch(LABEL, "bars", frame[~held], "coinmetrics", "coin", dropped, len(groups))
+            yield Batch(LABEL, "bars", unit.frame[~held], "coinmetrics", "coin", dropped, len(groups))
         except SourceUnreachable:
             raise
         except FetchFailed as error:

@@ -13,6 +13,7 @@ from sources.batches import Deliveries, Skipped
 from sources.errors import BadInput
 from sources.membership import doubts
 from sources.progress import Progress
+from sources.redenomination import FILE, NAME, read_stated, units_of
 from sources.schemas import ADVICE, READ_TICKERS, SHEETS, Checked
 from sources.store import Store
 from sources.tables import read_table
@@ -29,6 +30,9 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: P
     """Batches of the known files in the folder `path`. Raises `BadInput` before the first batch if any of them can't be trusted."""
     folder, found = known_files(path)
     yield from near_misses(folder, found)
+    stated = read_stated(found.pop(NAME)) if NAME in found else []
+    if not found:
+        raise BadInput(f"{folder} holds {NAME} and nothing that it is about; add crypto.parquet or crypto.csv.")
     frames = {}
     for number, (stem, file) in enumerate(found.items()):
         progress(f"reading {file.name}", number, len(found))
@@ -41,7 +45,7 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: P
         yield from doubts(judged["membership"].frame, store.stays(today))
     for stem, file in found.items():
         judged[stem] = settled(stem, judged[stem], file, today)
-    yield from layout.cleaned(judged, "files")
+    yield from layout.cleaned(judged, "files", units_of(store, stated, folder / FILE, today))
 
 
 def known_files(folder: Path | None) -> tuple[Path, dict[str, Path]]:

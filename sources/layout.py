@@ -8,6 +8,7 @@ import pandas as pd
 
 from sources.batches import BAR_FIELDS, Batch
 from sources.membership import observations
+from sources.redenomination import Stated, Units, in_one_unit, ranges_in_one_unit
 from sources.schemas import Checked, checked
 from sources.series import PANELS, SERIES, STABLECOIN_SUPPLY
 
@@ -35,7 +36,7 @@ def batches(
     Every file is judged before the first batch is handed out. `names` is what errors call a file, `latest` the last day allowed.
     Raises `BadInput`.
     """
-    return cleaned(all_checked(frames, names or {}, latest), source)
+    return cleaned(all_checked(frames, names or {}, latest), source, Units())
 
 
 def all_checked(frames: Mapping[str, pd.DataFrame], names: Mapping[str, str], latest: pd.Timestamp | None) -> dict[str, Checked]:
@@ -43,15 +44,35 @@ def all_checked(frames: Mapping[str, pd.DataFrame], names: Mapping[str, str], la
     return {stem: checked(stem, frame, name=names.get(stem), latest=latest) for stem, frame in frames.items()}
 
 
-def cleaned(files: dict[str, Checked], source: str) -> Iterator[Batch]:
-    """Batches of `files` that were judged; each is taken out of `files` when its turn comes.
+def cleaned(files: dict[str, Checked], source: str, units: Units) -> Iterator[Batch]:
+    """Batches of `files` that were judged, coins in one unit; each is taken out of `files` when its turn comes.
 
     As many rows came as are in the batches and were left out.
     """
+    found = list[Stated]()
     for stem in list(files):
         one = files.pop(stem)
         rows = CLEANERS[stem](one.frame)
-        yield from _of_one_file(stem, rows.frame, source, one.left_out | rows.dropped, one.notes)
+        notes = list(one.notes)
+        if stem == "crypto":
+            rows, said, found = _coins_in_one_unit(rows, units)
+            notes += said
+        elif stem == "crypto_ohlcv":
+            frame, mixed = ranges_in_one_unit(rows.frame, units, found)
+            rows = Cleaned(frame, rows.dropped | _above_zero({"range across a redenomination": mixed}))
+        yield from _of_one_file(stem, rows.frame, source, one.left_out | rows.dropped, notes)
+
+
+def _coins_in_one_unit(rows: Cleaned, units: Units) -> tuple[Cleaned, list[str], list[Stated]]:
+    unit = in_one_unit(rows.frame, units)
+    notes = [f"{coin} {words}" for coin, words in unit.notes]
+    notes += [f"{coin} is named in {units.file}, and no such coin came." for coin in units.strangers(rows.frame["symbol"].unique())]
+    held = int(unit.held.sum())
+    return (
+        Cleaned(unit.frame[~unit.held] if held else unit.frame, rows.dropped | _above_zero({"held back": held})),
+        notes,
+        unit.changes,
+    )
 
 
 def _of_one_file(stem: str, frame: pd.DataFrame, source: str, dropped: dict[str, int], notes: Sequence[str]) -> Iterator[Batch]:

@@ -98,6 +98,7 @@ SHEETS: dict[str, Sheet] = {
     ),
     "membership": Sheet(("ticker", "from"), {"ticker": STOCK, "from": DATE, "to": Column("end")}),
     "stablecoins": Sheet(("date",), {"date": DATE, "total_usd_best": POSITIVE}),
+    "redenominations": Sheet(("asset", "date"), {"date": DATE, "asset": NAME, "ratio": POSITIVE}),
 }
 
 

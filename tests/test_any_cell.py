@@ -170,6 +170,7 @@ def test_the_case_of_a_files_name_does_not_matter(store: Store, drop: Path, name
         ("prices.xlsx", "save it as prices.csv"),
         ("prices.csv.gz", "save it as prices.csv"),
         ("crypto (1).csv", "not read, as crypto.csv is"),
+        ("redenomination.csv", "did you mean redenominations.csv?"),
     ],
 )
 def test_a_file_that_is_not_read_is_pointed_out_if_it_looks_meant(store: Store, drop: Path, name: str, words: str) -> None:
