@@ -176,19 +176,20 @@ def stored_before(store: Store, today: pd.Timestamp, universe: str, rows: pd.Dat
     if store.market is None or rows.empty:
         return NOTHING
     firsts = rows.groupby("symbol", observed=True)["observed"].min()
-    symbols = tuple(map(str, firsts.index)) if len(firsts) <= FEW else ()
-    every = replace(COIN_PRICE, universe=universe, asset_class=None, symbols=symbols)
+    named = tuple(map(str, firsts.index)) if len(firsts) <= FEW else ()
+    every = replace(COIN_PRICE, universe=universe, asset_class=None, symbols=named)
     since, until = firsts.min() - pd.Timedelta(days=LONG_AGO), today + pd.Timedelta(days=NEAR_THE_DAY)
     close, cap = (store.read_panel(replace(every, field=name), until, since) for name in ("close", "market_cap"))
-    parts, last = [], {}
-    for symbol, first in firsts.items():
-        if symbol in close:
-            quoted = close[symbol].dropna()
-            last[str(symbol)] = quoted.index[-1]
-            tail = quoted[:first].iloc[-WINDOW:]
-            caps = cap[symbol].reindex(tail.index).array if symbol in cap else np.nan
-            parts.append(pd.DataFrame({"symbol": str(symbol), "observed": tail.index, "close": tail.array, "market_cap": caps}))
-    return Before(pd.concat(parts, ignore_index=True), last) if parts else NOTHING
+    coin, day = np.nonzero(close.notna().to_numpy().T)
+    ends = np.flatnonzero(np.diff(coin, append=-1))
+    last = dict(zip(close.columns[coin[ends]], close.index[day[ends]], strict=True))
+    early = close.index[day] <= pd.DatetimeIndex(firsts.reindex(close.columns))[coin]
+    coin, day = coin[early], day[early]
+    tail = np.searchsorted(coin, coin, side="right") - np.arange(len(coin)) <= WINDOW
+    symbols, days = close.columns[coin[tail]], close.index[day[tail]]
+    caps = cap.reindex(index=close.index, columns=close.columns).to_numpy()[day[tail], coin[tail]]
+    prices = close.to_numpy()[day[tail], coin[tail]]
+    return Before(pd.DataFrame({"symbol": symbols, "observed": days, "close": prices, "market_cap": caps}), last)
 
 
 def in_one_unit(rows: pd.DataFrame, units: Units) -> OneUnit:

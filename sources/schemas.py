@@ -294,17 +294,18 @@ def is_name(name: str) -> bool:
 
 def _numbers(column: pd.Series, _: Column) -> Reading:
     """A truth value or a moment is no number, whatever it could be turned into."""
-    rule, sound = "a number", np.zeros(len(column), dtype=bool)
+    rule, bad = "a number", np.zeros(len(column), dtype=bool)
     if pd.api.types.is_float_dtype(column) and isinstance(column.dtype, np.dtype):
-        return Reading(column, sound, rule)
+        return Reading(column, bad, rule)
     if pd.api.types.is_bool_dtype(column) or column.dtype.kind in "mM":
-        return Reading(pd.Series(np.nan, column.index), ~sound, rule)
+        return Reading(pd.Series(np.nan, column.index), ~bad, rule)
     if pd.api.types.is_numeric_dtype(column):
-        return Reading(pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index), sound, rule)
-    texts = column.astype("str").str.strip()
-    blank = column.isna() | texts.isin(BLANKS)
-    numbers = pd.to_numeric(texts.mask(blank), errors="coerce").astype("float64")
-    return Reading(numbers, (numbers.isna() & ~blank).to_numpy(), rule)
+        return Reading(pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index), bad, rule)
+    numbers = pd.to_numeric(column.astype("str"), errors="coerce").astype("float64")
+    missing = numbers.isna().to_numpy()
+    blank = column[missing].isna() | column[missing].astype("str").str.strip().isin(BLANKS)
+    bad[missing] = ~blank
+    return Reading(numbers, bad, rule)
 
 
 def _flags(column: pd.Series, _: Column) -> Reading:
