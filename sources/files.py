@@ -55,8 +55,12 @@ def known_files(folder: Path | None) -> tuple[Path, dict[str, Path]]:
         raise BadInput(f"Name the folder to read with --path DIR; it may hold {layout_names}, each as .parquet or .csv.")
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder; name one that holds any of {layout_names}, each as .parquet or .csv.")
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise BadInput(f"{folder} can't be read: {error.strerror or error}.") from None
     found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
+    for file in files:
         stem = file.stem.lower()
         if file.suffix.lower() in SUFFIXES and stem in SHEETS and file.is_file():
             if stem in found:
