@@ -186,13 +186,20 @@ def number(value: float | None, form: str) -> str:
 
 
 def fetch_table(report: FetchReport) -> Group:
-    """One line a label: what came, what of it was new, what was left out and why; then what could not be done."""
-    table = Table("", "rows", "new", "left out", box=None, pad_edge=False)
+    """One line a label: rows that came, what was left out of them and why, what was kept and what of it was new; then what the user
+    should know.
+    """
+    table = Table("", "rows", "left out", "kept", "new", "made missing", box=None, pad_edge=False)
     for line in report.lines:
-        dropped = ", ".join(f"{count:,} {reason}" for reason, count in line.dropped.items() if count)
-        table.add_row(escape(line.label), f"{line.received:,}", f"{line.new:,}", escape(dropped) or "–")
+        counts = (f"{line.received:,}", f"{line.new:,}")
+        table.add_row(escape(line.label), f"{line.came:,}", reasons(line.left_out), *counts, reasons(line.made_missing))
     covered = [Text(report.coverage, style="dim")] if report.coverage else []
     return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *covered)
+
+
+def reasons(counts: dict[str, int]) -> str:
+    """Counts by reason, as one text."""
+    return escape(", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)) or "none"
 
 
 def training_page(report: TrainReport) -> Group:

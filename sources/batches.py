@@ -1,6 +1,6 @@
 """What a provider hands over: rows of one table to be stored together, or one series it had to skip."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +8,11 @@ import pandas as pd
 
 PRICE_FIELDS = ("open", "high", "low", "close", "adj_close")
 BAR_FIELDS = (*PRICE_FIELDS, "volume", "market_cap")
+MADE_MISSING = {
+    "zero or negative", "raw close of a derived row", "suspect market cap", "contradictory open, high, low",
+    "range across a redenomination",
+}  # fmt: skip
+"""Reasons that make cells missing in rows that are kept. Every other reason leaves the row out."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Batch:
     `frame` for `observations`: series, observed, known, value. For `bars`: symbol, observed, known, any of `BAR_FIELDS`, and
     optionally asset_class; a field that is absent leaves what is stored, a missing value says the value is missing.
     `known` is when a first version was known; only rows from source 'alfred' carry one row for each vintage.
-    `dropped` counts what the provider left out and why. `of` is the number of batches that share the label, 0 if unknown.
+    `dropped` counts what the provider left out and why: rows, and by the reasons of `MADE_MISSING` cells. `of` is the number of
+    batches that share the label, 0 if unknown. `notes` are what the user should know about these rows.
     `daily`: the provider is asked day by day, so a row that comes later than its release lag says was not known before it came.
     """
 
@@ -29,6 +35,12 @@ class Batch:
     dropped: Mapping[str, int] = field(default_factory=dict)
     of: int = 0
     daily: bool = False
+    notes: Sequence[str] = ()
+
+
+def rows_left_out(dropped: Mapping[str, int]) -> dict[str, int]:
+    """The part of `dropped` that counts rows: as many came as were kept and left out."""
+    return {reason: count for reason, count in dropped.items() if reason not in MADE_MISSING}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from sources.http import Site, client_of
 from sources.layout import LAGS
 from sources.oddities import NO_VALUES, Far, beyond, gone_words, held_back, held_words
 from sources.progress import Progress
+from sources.redenomination import FILE, Units, in_one_unit, stated_in, units_of
 from sources.series import COIN_CLOSE, COIN_HIGH, COIN_PRICE
 from sources.store import Store
 from sources.yahoo import A_MONTH, FAR_AHEAD, Asked, Shelf
@@ -74,13 +75,16 @@ class Stored:
     today: pd.Timestamp
     last: dict[str, pd.Timestamp]
     source: dict[str, str]
+    units: Units
 
     @classmethod
     def of(cls, store: Store, today: pd.Timestamp) -> "Stored":
         """As it stands."""
         stays = store.sources("coin")
         last = Shelf(store, "coin", LABEL, today).last_days()
-        return cls(store, today, last, dict(zip(stays["symbol"], stays["source"], strict=True)))
+        home = store.path.parent
+        units = units_of(store, stated_in(home), home / FILE, today)
+        return cls(store, today, last, dict(zip(stays["symbol"], stays["source"], strict=True)), units)
 
     def since(self, asset: str, first: pd.Timestamp) -> pd.Timestamp:
         """From when to ask for an asset: `first`, or a little before its last stored day."""
@@ -203,13 +207,18 @@ def judged(
 ) -> Deliveries:
     """The batch of `frame`, bars of universe 'coin', without what can't be believed or spliced, which is told coin by coin."""
     lately = stored.closes(min(since.values()))
+    if source != estimated.SOURCE:  # an estimated market cap knows no unit
+        unit = in_one_unit(frame, stored.units)
+        yield from (Skipped(*note) for note in unit.notes)
+        frame = unit.frame[~unit.held]
+        dropped |= {"held back": int(unit.held.sum())} if unit.held.any() else {}
     fitting = yield from bridged(stored, frame, source, lately)
     if source == estimated.SOURCE:  # a step of an estimate is no news about the coin: counted, not told one by one
         held, _ = odd_days(fitting, lately, since, estimated.FAR, confirmed=False)
     else:
         held, lines = odd_days(fitting, lately, since)
         yield from lines
-    dropped |= {"held back": int(held.sum())} if held.any() else {}
+    dropped |= {"held back": int(held.sum()) + dropped.get("held back", 0)} if held.any() else {}
     yield Batch(LABEL, "bars", fitting[~held], source, "coin", dropped, of, daily=True)
 
 

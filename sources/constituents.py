@@ -17,6 +17,7 @@ from sources.errors import BadInput, FetchFailed, SourceUnreachable
 from sources.http import Site
 from sources.layout import LAGS
 from sources.progress import Progress
+from sources.tables import require_whole
 from sources.yahoo import FIRST_DAY, OVERLAP, Shelf, as_split, settled
 from sources.yahoo_client import NoSuchTicker, history, quiet, session_of
 
@@ -40,10 +41,12 @@ def listed(home: Path) -> list[str]:
     file = home / LIST
     if not file.exists():
         return []
+    content = file.read_bytes()
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{file} isn't UTF-8 (byte {error.start}); save it as such.") from None
+    require_whole(file, content)
     lines = [line.partition("#")[0].strip().upper() for line in text.splitlines()]
     odd = next((line for line in lines if len(line.split()) > 1 or "," in line), None)
     if odd is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from sources.batches import Batch, Deliveries, Skipped
+from sources.batches import Batch, Deliveries, Skipped, rows_left_out
 from sources.coverage import LATELY, coverage
 from sources.errors import BadInput, FetchFailed
 from sources.late import late_arrivals
@@ -23,12 +23,27 @@ from sources.target import ALTCOINS, Leader, Target
 
 
 class FetchLine(NamedTuple):
-    """What came under one label: rows received, rows that were new, and what was left out, by reason."""
+    """What came under one label: rows that were kept (received), those of them that were new, and what was left out, by reason."""
 
     label: str
     received: int
     new: int
     dropped: dict[str, int]
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows that were left out, by reason."""
+        return rows_left_out(self.dropped)
+
+    @property
+    def came(self) -> int:
+        """Rows that came: those kept and those left out."""
+        return self.received + sum(self.left_out.values())
+
+    @property
+    def made_missing(self) -> dict[str, int]:
+        """Cells made missing in rows that were kept, by reason."""
+        return {reason: count for reason, count in self.dropped.items() if reason not in self.left_out}
 
 
 @dataclass(frozen=True)
@@ -140,7 +155,7 @@ def _store(store: Store, provider: str, batch: Batch, today: pd.Timestamp) -> tu
     check_batch(batch)
     if not batch.frame.empty:
         store.claim_market(provider)
-    moved = _reclassified(store, batch)
+    moved = [f"{batch.label}: {note}" for note in batch.notes] + _reclassified(store, batch)
     return FetchLine(batch.label, len(batch.frame), store.append(batch, today), dict(batch.dropped)), moved
 
 

@@ -1,9 +1,11 @@
 """Provider of a folder of CSV or Parquet files in the drop-in layout; any part of it may be absent."""
 
+from calendar import day_name
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from sources import layout
@@ -11,77 +13,121 @@ from sources.batches import Deliveries, Skipped
 from sources.errors import BadInput
 from sources.membership import doubts
 from sources.progress import Progress
-from sources.schemas import SHEETS, checked
+from sources.redenomination import FILE, NAME, read_stated, units_of
+from sources.schemas import ADVICE, READ_TICKERS, SHEETS, Checked
 from sources.store import Store
+from sources.tables import read_table
 
 SUFFIXES = (".parquet", ".csv")
-BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "."]
+OTHER_SUFFIXES = (".tsv", ".txt", ".xlsx", ".xls", ".gz", ".zip", ".json", ".feather", ".pq", ".parq")
+SESSIONS = ("prices", "constituents")
+CLOSED_BY = 22  # o'clock UTC: US exchanges have closed, summer and winter
+FEW = 5  # rows on weekends that may be a slip
+MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
 
 
 def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Batches of the known files in the folder `path`. Raises `BadInput` before the first batch if any of them can't be trusted."""
-    found = known_files(path)
-    yield from near_misses(found)
+    folder, found = known_files(path)
+    yield from near_misses(folder, found)
+    stated = read_stated(found.pop(NAME)) if NAME in found else []
+    if not found:
+        raise BadInput(f"{folder} holds {NAME} and nothing that it is about; add crypto.parquet or crypto.csv.")
     frames = {}
     for number, (stem, file) in enumerate(found.items()):
         progress(f"reading {file.name}", number, len(found))
-        frames[stem] = read(file)
+        frames[stem], notes = read_table(file, SHEETS[stem].columns)
+        yield from (Skipped(file.name, note) for note in notes)
     progress("checking", len(found), len(found))
-    deliveries = layout.batches(frames, "files", names={stem: str(file) for stem, file in found.items()}, latest=today.normalize())
-    if "membership" in frames:
-        stays = checked("membership", frames["membership"])
-        yield from doubts(stays, store.stays(today))
+    judged = layout.all_checked(frames, {stem: str(file) for stem, file in found.items()}, today.normalize())
     frames.clear()
-    yield from deliveries
+    if "membership" in judged:
+        yield from doubts(judged["membership"].frame, store.stays(today))
+    for stem, file in found.items():
+        judged[stem] = settled(stem, judged[stem], file, today)
+    yield from layout.cleaned(judged, "files", units_of(store, stated, folder / FILE, today))
 
 
-def known_files(folder: Path | None) -> dict[str, Path]:
-    """The drop-in files in `folder`, by stem."""
+def known_files(folder: Path | None) -> tuple[Path, dict[str, Path]]:
+    """The folder, and the drop-in files in it by stem, whatever the case of their names."""
     layout_names = ", ".join(SHEETS)
     if folder is None:
         raise BadInput(f"Name the folder to read with --path DIR; it may hold {layout_names}, each as .parquet or .csv.")
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder; name one that holds any of {layout_names}, each as .parquet or .csv.")
-    found: dict[str, Path] = {}
-    for stem in SHEETS:
-        files = [folder / f"{stem}{suffix}" for suffix in SUFFIXES if (folder / f"{stem}{suffix}").is_file()]
-        if len(files) > 1:
-            raise BadInput(f"{folder} holds {files[0].name} and {files[1].name}; keep one of them.")
-        if files:
-            found[stem] = files[0]
-    if not found:
-        raise BadInput(f"{folder} holds none of the drop-in files {layout_names}, each as .parquet or .csv.")
-    return found
-
-
-def near_misses(found: dict[str, Path]) -> Iterator[Skipped]:
-    """Files beside the known ones whose name looks like a slip of the pen."""
-    folder = next(iter(found.values())).parent
-    others = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES and file not in found.values()]
-    for file in others:
-        near = get_close_matches(file.stem.lower(), [stem for stem in SHEETS if stem not in found], n=1, cutoff=0.8)
-        if near:
-            yield Skipped(file.name, f"not read, as no drop-in file has that name; did you mean {near[0]}{file.suffix.lower()}?")
-
-
-def read(file: Path) -> pd.DataFrame:
-    """The rows of one drop-in file as they are written, names as text. Raises `BadInput` if it isn't what its suffix says."""
     try:
-        if file.suffix == ".parquet":
-            frame = pd.read_parquet(file)
-            return frame.reset_index() if frame.index.name else frame
-        return _read_csv(file)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        kind, why = "Parquet" if file.suffix == ".parquet" else "CSV", str(error).splitlines()[0].rstrip(".")
-        raise BadInput(f"{file} can't be read as {kind}: {why}. Nothing was stored: replace it and fetch again.") from error
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise BadInput(f"{folder} can't be read: {error.strerror or error}.") from None
+    found: dict[str, Path] = {}
+    for file in files:
+        stem = file.stem.lower()
+        if file.suffix.lower() in SUFFIXES and stem in SHEETS and file.is_file():
+            if stem in found:
+                raise BadInput(f"{folder} holds {file.name} and {found[stem].name}; keep one of them.")
+            found[stem] = file
+    if not found:
+        near = " ".join(f"{one.label}: {one.reason}" for one in near_misses(folder, found))
+        raise BadInput(f"{folder} holds none of the drop-in files {layout_names}, each as .parquet or .csv. {near}".rstrip())
+    return folder, {stem: found[stem] for stem in SHEETS if stem in found}
 
 
-def _read_csv(file: Path) -> pd.DataFrame:
-    """A ticker may be called NA or TRUE: only numbers may be blank."""
-    columns = SHEETS[file.stem].columns
-    text = {name: "str" for name, column in columns.items() if column.kind != "number"}
-    numbers = {name: BLANKS for name, column in columns.items() if column.kind == "number"}
-    frame = pd.read_csv(file, dtype=text, na_values=numbers, keep_default_na=False, low_memory=False, encoding="utf-8-sig")
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise ValueError("its rows have more cells than its first line has names")
-    return frame
+def near_misses(folder: Path, found: dict[str, Path]) -> Iterator[Skipped]:
+    """Files beside the known ones whose name looks like a slip of the pen, or whose kind isn't read."""
+    for file in sorted(folder.iterdir()):
+        name, suffix = file.name.lower().partition(".")[0], file.suffix.lower()
+        stem = meant_by(name) if suffix in SUFFIXES + OTHER_SUFFIXES and file not in found.values() else ""
+        if not stem:
+            continue
+        if stem in found:
+            yield Skipped(file.name, f"not read, as {found[stem].name} is.")
+        elif suffix in SUFFIXES:
+            yield Skipped(file.name, f"not read, as no drop-in file has that name; did you mean {stem}{suffix}?")
+        else:
+            yield Skipped(file.name, f"not read, as drop-in files end in .parquet or .csv; save it as {stem}.csv.")
+
+
+def meant_by(name: str) -> str:
+    """The stem of the drop-in file a name may be meant for: it is much alike, or begins so; empty if there is none."""
+    near = get_close_matches(name, SHEETS, n=1, cutoff=0.8)
+    begins = [stem for stem in SHEETS if name.startswith(stem) and not name[len(stem) : len(stem) + 1].isalpha()]
+    return near[0] if near else max(begins, key=len, default="")
+
+
+def settled(stem: str, judged: Checked, file: Path, today: pd.Timestamp) -> Checked:
+    """`judged` without rows of days that weren't over when the file was written or now, and of weekends where nothing trades."""
+    frame = judged.frame
+    if "date" not in frame:
+        return judged
+    weekend = on_weekends(frame, file) if stem in SESSIONS else np.zeros(len(frame), dtype=bool)
+    running = (frame["date"] >= first_open_day(stem, frame["date"].max(), file, today)).to_numpy()
+    counts = {"weekend": int((weekend & ~running).sum()), "running day": int(running.sum())}
+    counts = {reason: count for reason, count in counts.items() if count}
+    if not counts:
+        return judged
+    return Checked(frame[~(weekend | running)], judged.left_out | counts, judged.notes)
+
+
+def first_open_day(stem: str, last: pd.Timestamp, file: Path, today: pd.Timestamp) -> pd.Timestamp:
+    """The first day whose values aren't final: today, or the day on which the file was written, if that is its `last`."""
+    written = pd.Timestamp(file.stat().st_mtime, unit="s")
+    closed = stem in SESSIONS and written.hour >= CLOSED_BY
+    return min(written.normalize(), today.normalize()) if last == written.normalize() and not closed else today.normalize()
+
+
+def on_weekends(frame: pd.DataFrame, file: Path) -> np.ndarray:
+    """Which rows of shares and funds traded in the US fall on a Saturday or Sunday.
+
+    Raises `BadInput` where they take the place of Mondays or Fridays: then all days are shifted.
+    """
+    weekday = (frame["date"].to_numpy().astype("datetime64[D]").astype(np.int64) + 3) % 7
+    weekend = weekday >= 5
+    if not weekend.any():
+        return weekend
+    shares = frame["ticker"].isin(READ_TICKERS).to_numpy() if file.stem.lower() == "prices" else np.ones(len(frame), dtype=bool)
+    rows = [int((shares & (weekday == day)).sum()) for day in range(7)]
+    for day, instead_of in ((SATURDAY, MONDAY), (SUNDAY, FRIDAY)):
+        if rows[day] > max(rows[instead_of], FEW):
+            names = f"a {day_name[day]}, more than on a {day_name[instead_of]}"
+            raise BadInput(f"{file}: column 'date' puts {rows[day]} rows on {names}; its days seem shifted by one. {ADVICE}")
+    return weekend & shares

@@ -1,14 +1,15 @@
 """The drop-in layout: what each file means, and how its rows become batches. Real files and the simulated market pass here."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from sources.batches import BAR_FIELDS, Batch
-from sources.membership import observations, refuse_impossible
-from sources.schemas import checked
+from sources.membership import observations
+from sources.redenomination import Stated, Units, in_one_unit, ranges_in_one_unit
+from sources.schemas import Checked, checked
 from sources.series import PANELS, SERIES, STABLECOIN_SUPPLY
 
 ROWS_A_BATCH = 500_000
@@ -35,22 +36,53 @@ def batches(
     Every file is judged before the first batch is handed out. `names` is what errors call a file, `latest` the last day allowed.
     Raises `BadInput`.
     """
-    valid = {stem: checked(stem, frame, name=(names or {}).get(stem), latest=latest) for stem, frame in frames.items()}
-    if "membership" in valid:
-        refuse_impossible(valid["membership"], (names or {}).get("membership", "membership"))
-    return _all_batches(valid, source)
+    return cleaned(all_checked(frames, names or {}, latest), source, Units())
 
 
-def _all_batches(valid: dict[str, pd.DataFrame], source: str) -> Iterator[Batch]:
-    for stem in list(valid):
-        cleaned = CLEANERS[stem](valid.pop(stem))
-        parts = _in_time(cleaned.frame)
-        for number, part in enumerate(parts):
-            dropped = cleaned.dropped if number == 0 else {}
-            if stem in UNIVERSES:
-                yield Batch(stem, "bars", part, source, UNIVERSES[stem], dropped, len(parts))
-            else:
-                yield Batch(stem, "observations", part, source, None, dropped, len(parts))
+def all_checked(frames: Mapping[str, pd.DataFrame], names: Mapping[str, str], latest: pd.Timestamp | None) -> dict[str, Checked]:
+    """Every file judged, by stem. Raises `BadInput`."""
+    return {stem: checked(stem, frame, name=names.get(stem), latest=latest) for stem, frame in frames.items()}
+
+
+def cleaned(files: dict[str, Checked], source: str, units: Units) -> Iterator[Batch]:
+    """Batches of `files` that were judged, coins in one unit; each is taken out of `files` when its turn comes.
+
+    As many rows came as are in the batches and were left out.
+    """
+    found = list[Stated]()
+    for stem in list(files):
+        one = files.pop(stem)
+        rows = CLEANERS[stem](one.frame)
+        notes = list(one.notes)
+        if stem == "crypto":
+            rows, said, found = _coins_in_one_unit(rows, units)
+            notes += said
+        elif stem == "crypto_ohlcv":
+            frame, mixed = ranges_in_one_unit(rows.frame, units, found)
+            rows = Cleaned(frame, rows.dropped | _above_zero({"range across a redenomination": mixed}))
+        yield from _of_one_file(stem, rows.frame, source, one.left_out | rows.dropped, notes)
+
+
+def _coins_in_one_unit(rows: Cleaned, units: Units) -> tuple[Cleaned, list[str], list[Stated]]:
+    unit = in_one_unit(rows.frame, units)
+    notes = [f"{coin} {words}" for coin, words in unit.notes]
+    notes += [f"{coin} is named in {units.file}, and no such coin came." for coin in units.strangers(rows.frame["symbol"].unique())]
+    held = int(unit.held.sum())
+    return (
+        Cleaned(unit.frame[~unit.held] if held else unit.frame, rows.dropped | _above_zero({"held back": held})),
+        notes,
+        unit.changes,
+    )
+
+
+def _of_one_file(stem: str, frame: pd.DataFrame, source: str, dropped: dict[str, int], notes: Sequence[str]) -> Iterator[Batch]:
+    """The batches of one file; the first of them tells what was left out."""
+    parts = _in_time(frame)
+    table: Literal["bars", "observations"] = "bars" if stem in UNIVERSES else "observations"
+    for number, part in enumerate(parts):
+        first = number == 0
+        said = (dropped, notes) if first else ({}, ())
+        yield Batch(stem, table, part, source, UNIVERSES.get(stem), said[0], len(parts), notes=said[1])
 
 
 def _in_time(frame: pd.DataFrame) -> list[pd.DataFrame]:

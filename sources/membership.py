@@ -4,13 +4,13 @@ A stay is one observation: of the day it began, known at once, its length in day
 known from the day it was fetched if that is later.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sources.batches import Skipped
-from sources.errors import BadInput
 
 PREFIX = "member:"
 LONG_ENOUGH = pd.Timedelta(days=3 * 365)
@@ -20,16 +20,19 @@ BIAS = (
 )
 
 
-def refuse_impossible(stays: pd.DataFrame, name: str) -> None:
-    """Raise `BadInput` where a stay ends before it begins or begins before the one before it ended. `stays`: ticker, from, to."""
+def impossible_stays(stays: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], Callable[[npt.NDArray[np.intp]], str]]:
+    """Rows of `stays` (ticker, from, to) that end before they begin or overlap the one before; and words for some of them."""
     ordered = stays.sort_values(["ticker", "from"], kind="stable")
     backwards = ordered["to"] < ordered["from"]
     same = ordered["ticker"].astype("str") == ordered["ticker"].astype("str").shift()
     overlapping = same & ~(ordered["to"].shift() < ordered["from"])
-    for wrong, what in ((backwards, "leaves before it joins"), (overlapping, "joins again before it left")):
-        if wrong.any():
-            row = ordered[wrong].iloc[0]
-            raise BadInput(f"{name}: {row['ticker']} {what} ({row['from']:%Y-%m-%d}). Correct it and fetch again.")
+
+    def words(rows: npt.NDArray[np.intp]) -> str:
+        row = stays.iloc[rows[0]]
+        what = "leaves before it joins" if backwards[stays.index[rows[0]]] else "joins again before it left"
+        return f"{row['ticker']} {what} ({row['from']:%Y-%m-%d})"
+
+    return (backwards | overlapping).reindex(stays.index).to_numpy(), words
 
 
 def observations(stays: pd.DataFrame) -> pd.DataFrame:

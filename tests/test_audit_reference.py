@@ -17,6 +17,10 @@ pytestmark = pytest.mark.reference
 LAST = pd.Timestamp("2024-12-31")
 AS_OF = pd.Timestamp("2025-01-01")
 Closes = Mapping[str, pd.Series]
+NEW_COINS_FOR_AN_OLD_ONE = {
+    "xaurum": ("2016-08-22", 8000), "ubiq": ("2017-02-09", 10), "mybit": ("2018-06-07", 20), "vechain": ("2018-07-25", 100),
+    "aave": ("2020-10-03", 1 / 100), "bnx--binaryx": ("2023-04-01", 100),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,8 @@ def raw(reference: Path) -> Closes:
     prices = pd.read_parquet(reference / "prices.parquet", columns=["date", "ticker", "close", "adj_close"])
     crypto = pd.read_parquet(reference / "crypto.parquet").query("not bad_tick")
     crypto = crypto.astype(dict.fromkeys(("price", "market_cap", "volume"), "float64"))
+    for asset, (day, coins) in NEW_COINS_FOR_AN_OLD_ONE.items():
+        crypto.loc[(crypto["asset"] == asset) & (crypto["date"] >= day), "price"] *= coins
     bitcoin = crypto[crypto["asset_class"] == "btc"].set_index("date")["price"]
     funds = {name: prices[prices["ticker"] == name].set_index("date").sort_index() for name in ("IWM", "^RUT")}
     return {

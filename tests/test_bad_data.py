@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.index import load_index
-from sources.batches import BAR_FIELDS, Batch
+from sources.batches import BAR_FIELDS, Batch, rows_left_out
 from sources.errors import BadInput
 from sources.layout import batches
 from sources.schemas import check_batch
@@ -25,9 +25,6 @@ from sources.store import TABLES, Store
 
 CASES = (10, 1000)
 TODAY = pd.Timestamp("2020-12-31")
-ROWS_LEFT_OUT = ("bad tick", "empty row", "undeclared series", "missing", "in both groups on one day")
-"""Reasons that count rows; the others count cells that were made missing in rows that were kept."""
-
 Sheets = Mapping[str, pd.DataFrame]
 
 
@@ -66,7 +63,7 @@ def require_sound(sheets: Sheets) -> bool:
     for stem, sheet in sheets.items():
         mine = [batch for batch in made if batch.label == stem]
         kept = sum(len(batch.frame) for batch in mine)
-        dropped = sum(count for batch in mine for reason, count in batch.dropped.items() if reason in ROWS_LEFT_OUT)
+        dropped = sum(sum(rows_left_out(batch.dropped).values()) for batch in mine)
         assert len(sheet) == kept + dropped, f"{stem}: {len(sheet)} rows came, {kept} were kept and {dropped} left out"
         assert new[stem] == kept
     require_schema(store)
@@ -217,6 +214,17 @@ def a_coin_renamed(last: int, growth: float) -> None:
     assert found.level.dropna().pct_change().abs().max() < 0.25
 
 
+@given(st.integers(75, 190), st.floats(25.0, 1e6), st.booleans(), st.booleans())
+def a_coin_redenominated(day: int, ratio: float, down: bool, capped: bool) -> None:
+    """No return is made of it: its price is kept in the unit before, or its rows are held back."""
+    sheets = [coins([1.0 + 0.01 * row for row in range(200)], asset=f"c{number}") for number in range(5)]
+    if capped:
+        sheets = [sheet.assign(market_cap=sheet["price"] * 1e9) for sheet in sheets]
+    changed = sheets[0].index >= day
+    sheets[0]["price"] = sheets[0]["price"].where(~changed, sheets[0]["price"] * (1 / ratio if down else ratio))
+    assert index_of(*sheets).level.dropna().pct_change().abs().max() < 0.05
+
+
 @given(st.lists(st.floats(0.001, 5.0), min_size=200, max_size=200))
 def a_stablecoin_off_its_peg(price: list[float]) -> None:
     """Whatever it does to its price, it is no altcoin."""
@@ -248,9 +256,9 @@ def names_in_both_groups(rows: list[tuple[str, int, bool, float]]) -> None:
 
 RULES = (
     any_numbers, missing_numbers, infinite_numbers, negative_prices, duplicates, out_of_order, mixed_zones, clock_changes,
-    calendars, a_coin_renamed, a_stablecoin_off_its_peg, any_text, flags_and_numbers, names_in_both_groups,
+    calendars, a_coin_renamed, a_coin_redenominated, a_stablecoin_off_its_peg, any_text, flags_and_numbers, names_in_both_groups,
 )  # fmt: skip
-SLOW = (a_coin_renamed, a_stablecoin_off_its_peg, clock_changes)
+SLOW = (a_coin_renamed, a_coin_redenominated, a_stablecoin_off_its_peg, clock_changes)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

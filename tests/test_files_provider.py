@@ -132,7 +132,11 @@ BROKEN: dict[str, tuple[str, str | bytes, str]] = {
     "no day": ("prices.csv", PRICES + ",IWM,1,2,1,1,1,1\n", "column 'date' holds nothing in data row 1"),
     "future": ("prices.csv", PRICES + "2020-06-02,IWM,1,2,1,1,1,1\n", "'date' holds 2020-06-02 .* from 1900-01-01 to 2020-06-01"),
     "no name": ("prices.csv", PRICES + "2020-01-01,,1,2,1,1,1,1\n", "column 'ticker' holds nothing"),
-    "twice": ("prices.csv", GOOD_PRICES + "2020-01-01,IWM,1,2,1,1,1,1\n", "hold IWM, 2020-01-01 twice .data row 4.; keep one"),
+    "twice": (
+        "prices.csv",
+        PRICES + 2 * "2020-01-01,IWM,1,2,1,1,1,1\n",
+        "hold IWM, 2020-01-01 twice .data row 2.; keep one",
+    ),
     "no rows": ("prices.csv", PRICES, "has no rows"),
     "empty": ("prices.csv", "", "can't be read as CSV"),
     "wide rows": ("prices.csv", PRICES + "2020-01-01,IWM,1,2,1,1,1,1,9\n", "more cells than its first line has names"),

@@ -306,9 +306,47 @@ def test_a_whole_answer_in_another_unit_is_brought_to_the_stored_one(small: Smal
 def test_a_coin_in_another_unit_is_held_back_and_said(small: Small, frames: dict[str, pd.DataFrame]) -> None:
     coins = small.frames["crypto"]
     odd = (coins.asset == "coin-003") & (coins.date == FIRST)
-    small.tomorrow(crypto=changed(coins, odd, price=lambda price: price * 100))
+    small.tomorrow(crypto=changed(coins, odd, price=lambda price: price / 100, market_cap=lambda cap: cap / 100))
     assert "coin-003: 1 day from 2024-12-27 on came at" in told(small.fetch(), "coin-003")[0]
     assert small.closes("coin-003", "coin").index[-1] == pd.Timestamp("2024-12-26")
+
+
+def redenominated(coins: pd.DataFrame, since: str, **otherwise: Callable[[pd.Series], pd.Series]) -> pd.DataFrame:
+    """A thousand of coin-003 become one, on a day."""
+    return changed(coins, (coins.asset == "coin-003") & (coins.date >= since), price=lambda price: price * 1000, **otherwise)
+
+
+def test_a_redenominated_coin_is_said_once_and_kept_in_its_unit(small: Small) -> None:
+    coins = small.frames["crypto"]
+    said = []
+    for day in (NEXT, "2024-12-29", "2024-12-31"):
+        small.tomorrow(day, crypto=redenominated(coins, FIRST))
+        said += told(small.fetch(day), "coin-003")
+    assert said == [
+        "coin-003: was redenominated 1,000 to 1 on 2024-12-27, as price and market cap say. "
+        "Its prices are kept in the unit before that."
+    ]
+    whole = coins.query("asset == 'coin-003' and not bad_tick").set_index("date").price
+    kept = small.closes("coin-003", "coin")
+    assert kept.index[-1] == pd.Timestamp("2024-12-30")
+    np.testing.assert_allclose(kept, whole[kept.index], rtol=1e-9)
+
+
+def test_a_coin_whose_unit_seems_changed_is_held_back_however_long_it_lasts(small: Small, tmp_path: Path) -> None:
+    coins = redenominated(small.frames["crypto"], "2024-12-10", market_cap=lambda cap: cap * 0)
+    small.tomorrow("2024-12-31", crypto=coins)
+    home = tmp_path / "new"
+    with Store.open(home / "store.duckdb") as store:
+        report = fetch_live(store, small.replay, small.patch, today=at_three("2024-12-31"))
+        (line,) = told(read_by_the_user(report), "coin-003")
+        assert f"Write the line 2024-12-10,coin-003,RATIO (date,asset,ratio) into {home / 'redenominations.csv'}" in line
+        assert panel(store, "coin", "close")["coin-003"].last_valid_index() < pd.Timestamp("2024-12-10")
+        (home / "redenominations.csv").write_text("date,asset,ratio\n2024-12-10,coin-003,1000\n")
+        again = read_by_the_user(fetch_live(store, small.replay, small.patch, today=at_three("2024-12-31")))
+        assert told(again, "coin-003")[0].startswith("coin-003: was redenominated 1,000 to 1 on 2024-12-10")
+        close = panel(store, "coin", "close")["coin-003"].dropna()
+        assert close.index[-1] == pd.Timestamp("2024-12-30")
+        assert close.pct_change().abs().max() < 1
 
 
 @pytest.mark.parametrize("since", ["2024-01-01", "2024-12-24"])
