@@ -1,4 +1,4 @@
-"""Writes the results of docs/power.md anew from docs/power.json, between the two marks there.
+"""Writes the results of docs/power.md anew from docs/power.json, between the two marks there, and draws docs/images/power.png.
 
 altrally power ... --json > docs/power.json; python benchmarks/power_table.py
 """
@@ -7,6 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import PercentFormatter
 
 from altrally.power_page import needed_sentence, size_sentence
 
@@ -66,12 +69,40 @@ def results(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def draw(report: Mapping[str, Any], file: Path) -> None:
+    """How often each grade is given, with exact 95 % intervals: a panel a grade, a line a kind of market."""
+    cells = report["cells"]
+    figure, panels = plt.subplots(1, len(OURS), sharey=True, figsize=(10, 3.6), layout="constrained")
+    places = range(len(cells), 0, -1)
+    for axes, (test, title) in zip(panels, OURS.items(), strict=True):
+        for place, row in zip(places, cells, strict=True):
+            part = row[test]
+            colour = "#2b6cb0" if row["strength"] else "#718096"
+            axes.plot([part["low"], part["high"]], [place, place], color=colour, linewidth=2)
+            axes.plot(part["value"], place, "o", color=colour)
+        axes.axvline(report["level"], color="#c53030", linewidth=1, linestyle="--")
+        axes.set(title=title, xlim=(-0.03, 1.03), xlabel="share of markets")
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.grid(axis="x", alpha=0.3)
+    labels = [label(row) for row in cells]
+    panels[0].set_yticks(list(places), labels)
+    figure.savefig(file, dpi=120)
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """What kind of market a line stands for."""
+    signal = f"strength {row['strength']:g}" if row["strength"] else f"no signal, {row['inputs']} inputs"
+    return f"{signal}, {row['years']} years ({row['markets']})"
+
+
 def main() -> None:
-    """Replace what stands between the marks."""
+    """Replace what stands between the marks, and draw the picture."""
     page = DOCS / "power.md"
     before, rest = page.read_text().split(BEGIN)
     _, after = rest.split(END)
-    page.write_text(before + BEGIN + results(json.loads((DOCS / "power.json").read_text())) + END + after)
+    report = json.loads((DOCS / "power.json").read_text())
+    page.write_text(before + BEGIN + results(report) + END + after)
+    draw(report, DOCS / "images" / "power.png")
 
 
 if __name__ == "__main__":
