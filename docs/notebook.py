@@ -35,7 +35,7 @@ pd.DataFrame(fetched.lines)[["label", "received", "new"]]
 # seconds. What it is judged by are forecasts of days it had not seen.
 
 # %%
-quick = TrainSettings(models=("hazard",), draws=40, rotations=60)
+quick = TrainSettings(models=("pool",), draws=40, rotations=60)
 trained = train(home, quick)
 Markdown(f"> {trained.sentence}")
 
