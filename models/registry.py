@@ -74,6 +74,8 @@ FIGURES = (
 )
 """What of a run must stay as it was logged."""
 
+TAG = "SELECT run_uuid, value FROM tags WHERE key = ?"
+
 DELETED = "RESOURCE_DOES_NOT_EXIST"
 NOT_THERE = (DELETED, "INVALID_PARAMETER_VALUE")
 NOT_TRAINED = "Nothing has been trained in this home yet. Run `altrally train` first."
@@ -432,15 +434,16 @@ def figures_of(database: Path) -> dict[str, str]:
 
 
 def damaged_figures(database: Path) -> list[str]:
-    """Ids of the runs that don't say what was logged."""
-    sealed = dict(rows_of(database, "SELECT run_uuid, value FROM tags WHERE key = 'figures'"))
+    """Ids of the runs that don't say what was logged: their figures, or the sums of their files."""
+    figures, sums, files = (dict(rows_of(database, TAG, key)) for key in ("figures", "files_sum", "files"))
     now = figures_of(database)
-    return [run for run, sha in sealed.items() if now.get(run) != sha]
+    changed = [run for run, sha in figures.items() if now.get(run) != sha]
+    return changed + [run for run, sha in sums.items() if sha256(files.get(run, "").encode()).hexdigest() != sha]
 
 
 def damaged_files(database: Path, artifacts: Path) -> Iterator[tuple[str, Path]]:
     """Run and path of every file that is gone or isn't the one that was logged."""
-    for run, files in rows_of(database, "SELECT run_uuid, value FROM tags WHERE key = 'files'"):
+    for run, files in rows_of(database, TAG, "files"):
         for name, sha in json.loads(files).items():
             if not (artifacts / name).is_file() or digest(artifacts / name) != sha:
                 yield run, artifacts / name

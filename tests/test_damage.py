@@ -1,6 +1,8 @@
 """Damaged files: each is found and named, and the stated command brings everything back."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +147,15 @@ def test_damage_is_found_named_and_mended(world: World, sound: Home, tmp_path: P
         assert [finding for finding in repair(home) if finding.next] == [], kind
         shutil.rmtree(home.folder)
     assert harmless <= count / 4
+
+
+def test_the_sums_of_files_are_held_by_a_sum_of_their_own(sound: Home) -> None:
+    with closing(sqlite3.connect(sound.database)) as database, database:
+        database.execute("UPDATE tags SET value = replace(value, 'a', 'b') WHERE key = 'files'")
+    (finding,) = repair(sound)
+    assert finding.file == str(sound.database)
+    assert "its copy was brought back" in finding.done
+    assert repair(sound) == []
 
 
 def refetch(world: World, home: Home) -> None:

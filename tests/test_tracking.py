@@ -92,8 +92,8 @@ def test_a_run_begun_while_figures_are_read_is_no_trouble(place: TrackingPlace, 
     with tracking(place) as tracker:
         first = run_of(tracker)
 
-        def meanwhile(database: Path, query: str) -> list[tuple[object, ...]]:
-            rows = rows_of(database, query)
+        def meanwhile(database: Path, query: str, *values: str) -> list[tuple[object, ...]]:
+            rows = rows_of(database, query, *values)
             tracker.client.log_param(run_of(tracker), "begun", "since")
             return rows
 

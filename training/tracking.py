@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from itertools import takewhile
 from pathlib import Path
@@ -625,15 +626,17 @@ def log_comparison(
 
 def seal(tracker: Tracker, run_id: str) -> None:
     """Tag a run with the sums of its figures and its files, so that damage is found; a server looks after its own."""
+    from mlflow.entities import RunTag
+
     database, artifacts = tracker.place.database, tracker.place.artifacts
     if database is None or artifacts is None:
         return
     outputs = tracker.client.get_run(run_id).outputs.model_outputs
     places = [run_id, *(f"models/{model.model_id}" for model in outputs)]
     files = [file for place in places for file in sorted((artifacts / place).rglob("*")) if file.is_file()]
-    sums = {str(file.relative_to(artifacts)): digest(file) for file in files}
-    tracker.client.set_tag(run_id, "figures", figures_of(database)[run_id])
-    tracker.client.set_tag(run_id, "files", json.dumps(sums))
+    sums = json.dumps({str(file.relative_to(artifacts)): digest(file) for file in files})
+    tags = {"figures": figures_of(database)[run_id], "files": sums, "files_sum": sha256(sums.encode()).hexdigest()}
+    tracker.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])  # all of them or none
 
 
 def log_sweep(tracker: Tracker, found: Mapping[str, Any], tags: Mapping[str, str], trials: pd.DataFrame) -> str:
