@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from invoking import Invoke
 
-from altrally.api import TrainSettings, open_home, score, train
+from altrally.api import open_home, score
+from models.catalog import MODELS
+from models.law_model import LawModel
+from sources.errors import Refused
+from sources.target import Target
 
 RISE, DAYS = 0.5, 45
 
@@ -95,11 +99,11 @@ def test_what_can_not_be_asked_is_refused_in_one_line(words: tuple[str, str], sa
     assert ran.err.strip().count("\n") == 0
 
 
-def test_a_champion_without_a_law_says_so_in_one_line(altrally: Invoke, simulated_home: Path, tmp_path: Path) -> None:
-    shutil.copy(simulated_home / "store.duckdb", tmp_path)
-    train(open_home(tmp_path), TrainSettings(models=("hazard",), draws=20, rotations=4))
-    assert altrally("--home", tmp_path, "score").code == 0
-    ran = altrally("--home", tmp_path, "score", "--rise", "0.5")
-    assert ran.code == 1
-    assert "hazard" in ran.err
-    assert ran.err.strip().count("\n") == 0
+def test_a_model_without_a_law_says_so() -> None:
+    built = {name: spec.asked(Target()) for name, spec in MODELS.items()}
+    without = {name: model for name, model in built.items() if not isinstance(model, LawModel)}
+    assert {"hazard", "logit", "climatology", "momentum"} <= set(without)
+    assert {"volatility", "random_walk", "passage", "pool"}.isdisjoint(without)
+    for model in without.values():
+        with pytest.raises(Refused, match="answers only what it was trained on"):
+            model.asking(0.5, None)
