@@ -54,7 +54,7 @@ class Finding:
 def repair(home: Home) -> list[Finding]:
     """Check every file of a home, and mend what can be mended; what another process is at work in is left to it."""
     checks = (stale_files, store, clock_of_store, tries, runs, works, ledger, state)
-    return [finding for check in checks for finding in found_by(check, home)]
+    return list(dict.fromkeys(finding for check in checks for finding in found_by(check, home)))
 
 
 def found_by(check: Callable[[Home], Iterator[Finding]], home: Home) -> list[Finding]:

@@ -15,8 +15,8 @@ from models.volatility import Volatility
 YEAR_DAYS = 365.25
 
 CERTAIN = 1e-9
-LARGEST_STEP = 0.5
-"""No step moves a slope further, in annual Sharpe units."""
+LARGEST_STEP, PATIENCE = 0.5, 10
+"""No step moves a slope further, in annual Sharpe units; half as far after each `PATIENCE` steps: no search goes to and fro."""
 
 MOST_STEPS = 100
 CELLS_AT_ONCE = 64_000
@@ -144,13 +144,14 @@ def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
     p, left = start.shape[1], np.arange(len(start))
     upper = np.triu_indices(p)
     beta, solved = start.copy(), np.empty((len(start), p + len(upper[0])))
-    for _ in range(MOST_STEPS):
+    for number in range(MOST_STEPS):
+        farthest = LARGEST_STEP * 0.5 ** (number // PATIENCE)
         score, information = likelihood(sample, beta)
         score -= prior.precision * (beta - prior.mean)
         information[:, range(p), range(p)] += prior.precision
         step = np.linalg.solve(information, score[..., None])[..., 0]
         size = np.abs(step).max(axis=1, initial=0.0) * np.sqrt(YEAR_DAYS)
-        beta = beta + step * np.minimum(1.0, LARGEST_STEP / np.maximum(size, CERTAIN))[:, None]
+        beta = beta + step * np.minimum(1.0, farthest / np.maximum(size, CERTAIN))[:, None]
         done = size < CERTAIN
         solved[left[done]] = np.hstack([beta[done], np.linalg.inv(information[done])[:, upper[0], upper[1]]])
         if done.all():

@@ -69,7 +69,7 @@ def test_curves_stand_in_their_intervals_beside_climatology_and_volatility() -> 
     found = made()
     curve, diagram = value_curve(found, "good", seed=1, draws=300), murphy(found, "good", seed=1, draws=300)
     assert list(curve.others) == list(diagram.gains) == ["climatology", "volatility"]
-    assert list(diagram.scores) == ["good", "climatology", "random_walk"]
+    assert list(diagram.scores) == ["good", "climatology", "volatility"]
     for shown in (curve.value, *diagram.gains.values()):
         assert ((shown.low <= shown.value + 1e-9) & (shown.value <= shown.high + 1e-9)).all()
     assert (curve.value.low[30:40] > 0).all()
