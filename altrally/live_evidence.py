@@ -79,7 +79,7 @@ def bets(ledger: Ledger, market: str, target: Target) -> list[Bet]:
 
 def bets_of(line: Line) -> Iterator[Bet]:
     """The bets that one live line makes: of a forecast one, of shadows one a model with a tilt."""
-    if line.record != LIVE or line.body.get("question"):
+    if line.record != LIVE or line.is_question:
         return
     start = max(line.as_of + DAY, pd.Timestamp(line.body["issued_at"]).tz_localize(None).normalize())
     models = line.body["models"] if line.kind == SHADOW else [{**line.body, "name": line.body["model"]["name"]}]

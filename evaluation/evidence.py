@@ -26,7 +26,7 @@ LARGEST_MOVE = 3.0
 ROUNDING = 1e-9
 YEARS_AT_SHARPE_ONE = 8.6
 """Years until bets of the right size on an edge with an annual Sharpe ratio of 1 have reached `ENOUGH` with 80 % power: it solves
-Φ((T/2 − ln 20)/√T) + 20 Φ((−ln 20 − T/2)/√T) = 0.8. In general 8.6/SR² (decision 13)."""
+Φ((T/2 − ln 20)/√T) + 20 Φ((−ln 20 − T/2)/√T) = 0.8. In general 8.6/SR² (decision 14)."""
 
 
 class Grade(StrEnum):

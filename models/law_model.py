@@ -80,6 +80,11 @@ class LawModel(BatchedModel):
             return np.zeros(len(inputs)), self._sigma(inputs)
         return self._tilt(np.nan_to_num(inputs), self.parameters_[None])[0], self._sigma(inputs)
 
+    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
+        """Nothing is learnt but the base rates, unless a model says otherwise."""
+        require_horizons(self.horizons, outcomes)
+        return np.empty((len(weights), 0))
+
     def _usable(self, inputs: Floats) -> Bools:
         return np.asarray(self._sigma(inputs) > 0)
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from models.base import Floats
 from models.law import probability
-from models.law_model import LawModel, require_horizons
+from models.law_model import LawModel
 
 
 class RandomWalk(LawModel):
@@ -18,10 +18,6 @@ class RandomWalk(LawModel):
         self.threshold = threshold
         self.horizons = horizons
         self.terminal = terminal
-
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
-        require_horizons(self.horizons, outcomes)
-        return np.empty((len(weights), 0))
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
         sigma = self._sigma(inputs)

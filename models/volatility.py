@@ -4,7 +4,7 @@ import numpy as np
 
 from models.base import Floats
 from models.law import SIGMA_UNCERTAINTY, averaged, probability, slope_by_log_sigma
-from models.law_model import LawModel, require_horizons
+from models.law_model import LawModel
 
 
 class Volatility(LawModel):
@@ -25,10 +25,6 @@ class Volatility(LawModel):
         self.horizons = horizons
         self.terminal = terminal
         self.sigma_uncertainty = sigma_uncertainty
-
-    def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
-        require_horizons(self.horizons, outcomes)
-        return np.empty((len(weights), 0))
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
         return self.answer_at(self._sigma(inputs), np.zeros((len(parameters), inputs.shape[-2])))

@@ -207,18 +207,19 @@ def judged(
 ) -> Deliveries:
     """The batch of `frame`, bars of universe 'coin', without what can't be believed or spliced, which is told coin by coin."""
     lately = stored.closes(min(since.values()))
+    not_believed = 0
     if source != estimated.SOURCE:  # an estimated market cap knows no unit
         unit = in_one_unit(frame, stored.units)
         yield from (Skipped(*note) for note in unit.notes)
-        frame = unit.frame[~unit.held]
-        dropped |= {"held back": int(unit.held.sum())} if unit.held.any() else {}
+        frame, not_believed = unit.frame[~unit.held], int(unit.held.sum())
     fitting = yield from bridged(stored, frame, source, lately)
     if source == estimated.SOURCE:  # a step of an estimate is no news about the coin: counted, not told one by one
         held, _ = odd_days(fitting, lately, since, estimated.FAR, confirmed=False)
     else:
         held, lines = odd_days(fitting, lately, since)
         yield from lines
-    dropped |= {"held back": int(held.sum()) + dropped.get("held back", 0)} if held.any() else {}
+    not_believed += int(held.sum())
+    dropped |= {"held back": not_believed} if not_believed else {}
     yield Batch(LABEL, "bars", fitting[~held], source, "coin", dropped, of, daily=True)
 
 
