@@ -188,6 +188,27 @@ def test_what_the_caller_does_with_the_signal_is_as_before_afterwards(altrally: 
     assert signal.set_wakeup_fd(-1) == -1
 
 
+WORKER = """
+import re, signal
+from pathlib import Path
+from models.engine import spread
+
+def blocks_interrupts(_):
+    blocked = int(re.search(r"SigBlk:\\s+(\\w+)", Path("/proc/self/status").read_text())[1], 16)
+    return bool(blocked >> (signal.SIGINT - 1) & 1)
+
+if __name__ == "__main__":
+    print(all(spread(blocks_interrupts, [(part,) for part in range(4)], processes=2)))
+"""
+
+
+def test_workers_never_hear_ctrl_c_from_their_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "worker.py").write_text(WORKER)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    done = subprocess.run([sys.executable, tmp_path / "worker.py"], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_a_process_that_was_told_to_ignore_it_goes_on() -> None:
     program = (
         "import os, signal\n"
