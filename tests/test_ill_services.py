@@ -11,10 +11,10 @@ from live_home import LATER, QUICK, TODAY, fetch_funds, fetch_live, panel, said
 from replay import NO_TICKER, Answer, Market, Params, Replay, serving
 from wide_market import declare_few
 
-from altrally.settings import Home
-from altrally.watch import Watch, bring
+from altrally.watch import Watch, fetch_round
+from core.home import Home
+from core.progress import silent
 from sources import live
-from sources.progress import silent
 from sources.series import FED_ASSETS, HY_SPREAD, SPY
 from sources.simulated import simulate
 from sources.store import Store
@@ -117,7 +117,7 @@ def test_watch_says_that_a_service_was_gone_after_doing_the_rest(
     home = Home(tmp_path / "home")
     home.folder.mkdir()
     troubles: list[str] = []
-    new, warnings = bring(Watch(home, "live"), TODAY, silent, troubles)
+    new, warnings = fetch_round(Watch(home, "live"), TODAY, silent, troubles)
     assert new
     assert [line.split(":")[0] for line in troubles] == ["FRED"]
     assert not [line for line in warnings if line in troubles]
