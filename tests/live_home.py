@@ -37,7 +37,7 @@ def fetch_live(
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
     monkeypatch.setenv("FRED_API_KEY", key)
-    monkeypatch.setattr(live, "Patience", lambda: patience)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: patience)
     return fetch(store, "live", today=today, progress=silent)
 
 

@@ -179,7 +179,7 @@ def test_the_live_market_brings_what_the_home_lists(store: Store, server: Replay
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", server.address)
     monkeypatch.setenv("FRED_API_KEY", "")
-    monkeypatch.setattr(live, "Patience", lambda: QUICK)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: QUICK)
     monkeypatch.setattr(live.fred, "deliveries", lambda *args, **more: iter(()))
     monkeypatch.setattr(live.coins, "deliveries", lambda *args, **more: iter(()))
     monkeypatch.setattr(yahoo, "fund_tickers", list)

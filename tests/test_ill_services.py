@@ -75,7 +75,7 @@ def test_what_is_waited_for_is_told_while_it_is(store: Store, replay: Replay, mo
     told: list[str] = []
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-    monkeypatch.setattr(live, "Patience", lambda: HURRIED)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: HURRIED)
     for _ in live.batches(store, path=None, today=TODAY, progress=lambda label, done, total: told.append(label)):
         pass
     assert "FRED doesn't answer; it is given up in 1 s" in told
@@ -113,7 +113,7 @@ def test_watch_says_that_a_service_was_gone_after_doing_the_rest(
     replay.routes[GRAPH] = silence
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-    monkeypatch.setattr(live, "Patience", lambda: HURRIED)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: HURRIED)
     home = Home(tmp_path / "home")
     home.folder.mkdir()
     troubles: list[str] = []

@@ -63,7 +63,7 @@ def lived(frames: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFact
         with serving(market_of(frames, FIRST).routes()) as replay:
             for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
                 patch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-            patch.setattr(live, "Patience", lambda: replace(QUICK, timeout=60.0))  # however busy the machine is
+            patch.setattr(live, "RetryPolicy", lambda: replace(QUICK, timeout=60.0))  # however busy the machine is
             with pytest.raises(KeyboardInterrupt):
                 fetch(store, "live", today=at_three(FIRST), progress=stop)
             before = replay.asked[:]
