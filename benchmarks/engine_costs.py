@@ -14,13 +14,14 @@ import pandas as pd
 from joblib import parallel_config
 from test_nulls_speed import FIRST, SHARES
 
+from evaluation.permutation import circularly_shifted
 from models.boosted import Boosted
 from models.catalog import COMPOSITES
 from models.hazard import Hazard
 from models.parallel import engine, one_thread, spread
 from studies.power import Scenario, line_of
 from training.dataset import Outcomes
-from training.null_tests import complete_rows, fold_mask, shifted_rows, walk_one_shift, walk_shifts
+from training.null_tests import complete_rows, fold_mask, walk_one_shift, walk_shifts
 from training.walk_forward import quarters, usable
 
 ROTATIONS, EMPTY = 448, 400
@@ -56,7 +57,7 @@ def parts() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
 
 def hazard_on(inputs: np.ndarray, events: np.ndarray, place: Any, shifts: list[int]) -> np.ndarray:
     """Forecasts of every rotation."""
-    return walk_shifts(Hazard(), inputs, shifted_rows(events, shifts), place)
+    return walk_shifts(Hazard(), inputs, circularly_shifted(events, shifts), place)
 
 
 def cost(work: Callable[..., Any], words: tuple[Any, ...]) -> tuple[float, float, float]:

@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import permutation_test_score
 
+from evaluation.permutation import circularly_shifted
 from models.catalog import COMPOSITES
 from models.hazard import OVERLAP, Hazard, at_risk, person_periods
 from models.ridge_newton import INTERCEPT_PENALTY
@@ -20,7 +21,6 @@ from training.null_tests import (
     complete_rows,
     fold_mask,
     shift_null,
-    shifted_rows,
     skill_of_shifts,
     walk_shifts,
 )
@@ -69,7 +69,7 @@ def with_scikit_learn(ring: CompleteRows, place: FoldMask, events: np.ndarray) -
 
 def test_both_ways_give_the_same_scores(market: tuple[pd.DataFrame, Outcomes]) -> None:
     ring, place = placed(market)
-    events = shifted_rows(ring.events, [0, 60, 120, 300])
+    events = circularly_shifted(ring.events, [0, 60, 120, 300])
     ours = walk_shifts(Hazard(), ring.inputs, events, place)
     theirs = np.stack([with_scikit_learn(ring, place, one) for one in events])
     judged, climate = events[:, place.judged], np.full(ours.shape, 0.4)
@@ -82,7 +82,7 @@ def test_null(benchmark: Callable[..., Any], market: tuple[pd.DataFrame, Outcome
     ring, place = placed(market)
     folds = usable(quarters(FIRST, market[0].index[-1]), market[1])
     span = (FIRST, market[0].index[-1])
-    few = shifted_rows(ring.events, list(range(49, 49 + FEW)))
+    few = circularly_shifted(ring.events, list(range(49, 49 + FEW)))
     jobs: dict[str, tuple[Callable[[], Any], int]] = {
         "ours": (partial(shift_null, Hazard, *market, folds, span), 1 + len(ring.outcome_shifts())),
         "scikit-learn": (lambda: [with_scikit_learn(ring, place, one) for one in few], FEW),

@@ -12,6 +12,7 @@ from core.errors import MissingData
 from core.json import plain
 from evaluation.bootstrap import ROW_DAYS, Interval, Ints, band, blocks_of
 from evaluation.comparison import YEAR_DAYS
+from evaluation.permutation import circularly_shifted, shift_p
 from evaluation.scores import Floats
 
 DEALING_DELAY = pd.Timedelta(days=1)
@@ -296,7 +297,7 @@ def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: 
 def timing(rule: str, inside: Bools, tape: Tape, cost: float) -> Timing:
     """A variant of the rule against its own decisions (n,) rotated; NaN where there are too few weeks to rotate."""
     shifts = range(LEAST_SHIFT, len(inside) - LEAST_SHIFT + 1)
-    rotated = np.stack([np.roll(inside, shift) for shift in (0, *shifts)])
+    rotated = circularly_shifted(inside, (0, *shifts))
     path = path_of(tape, *variant(rule, rotated), cost)
     growth, fall = path.growth(), path.maximum_drawdown()
     chance = growth[1:] if len(shifts) else np.full(1, np.nan)
@@ -304,11 +305,11 @@ def timing(rule: str, inside: Bools, tape: Tape, cost: float) -> Timing:
     return Timing(
         rule=rule,
         growth=float(growth[0]),
-        p=float((growth >= growth[0]).mean()),
+        p=shift_p(growth),
         mean=float(chance.mean()),
         low=float(low),
         high=float(high),
-        drawdown_p=float((fall <= fall[0]).mean()),
+        drawdown_p=shift_p(-fall),
         shifts=len(shifts),
         independent=len(inside) // LEAST_SHIFT,
     )

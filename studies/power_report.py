@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from evaluation.proportions import clopper_pearson
 from evaluation.sample import BASELINES, LEVEL
 from models.catalog import CLAIM, COMPOSITES
 from studies.power import COINS, STOCKS, Line, Study
 
-COVERAGE = 0.95
 POWER = 0.8
 
 Found = Mapping[str, Any]
@@ -95,18 +95,8 @@ def share(rejected: Sequence[bool | None]) -> dict[str, Any] | None:
     made = [one for one in rejected if one is not None]
     if not made:
         return None
-    low, high = exact_interval(sum(made), len(made))
+    low, high = clopper_pearson(sum(made), len(made))
     return {"rejected": sum(made), "of": len(made), "value": sum(made) / len(made), "low": low, "high": high}
-
-
-def exact_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % limits of a share. Reference: Clopper and Pearson, Biometrika 26 (1934)."""
-    from scipy.stats import beta
-
-    tail = (1 - COVERAGE) / 2
-    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes else 0.0
-    high = float(beta.isf(tail, successes + 1, trials - successes)) if successes < trials else 1.0
-    return low, high
 
 
 def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

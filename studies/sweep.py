@@ -19,6 +19,7 @@ from core.json import plain
 from core.progress import Progress, silent
 from core.target import Target, judged_horizon
 from evaluation.multiple_testing import spa_p_values
+from evaluation.permutation import circularly_shifted
 from evaluation.sample import BASELINES, LEVEL, evaluation_sample
 from features.targets import load_target_index
 from models.base import BatchedModel, Floats
@@ -35,7 +36,6 @@ from training.null_tests import (
     complete_rows,
     fold_mask,
     null_distribution,
-    shifted_rows,
     skill_of_shifts,
     walk_shifts,
 )
@@ -272,7 +272,7 @@ def arena_on(made: Mapping[Target, Dataset], asked: Sweep) -> Arena:
     test = fold_mask(ring, usable(quarters(asked.first_test, data.until), data.outcomes), (asked.first_test, data.until))
     questions = {}
     for one in asked.targets:
-        events = shifted_rows(rings[one].events, shifts)
+        events = circularly_shifted(rings[one].events, shifts)
         first, rest = (climate_losses(ring, events, place, k) for place in (early, late))
         questions[one] = Question(made[one], rings[one], events, first, first + rest)
     return Arena(questions, columns, early, late, test, k)

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from evaluation.proportions import clopper_pearson
 from features.breakout import record_breakouts, year_high_breakouts
-from studies.audit.events import clopper_pearson, event_occurred, first_passage, rallies, rotation_p
+from studies.audit.events import event_occurred, first_passage, rallies, rotation_p
 from studies.audit.lead_lag import cross_correlation, holm, lag_test, ring_correlation
 
 DAYS = pd.date_range("2020-01-01", periods=10)

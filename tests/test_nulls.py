@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from small_market import small_market
 
+from evaluation.permutation import circularly_shifted
 from evaluation.scores import auc
 from models.base import BatchedModel, HorizonModel
 from models.catalog import CLAIM, COMPOSITES, MODELS
@@ -23,7 +24,6 @@ from training.null_tests import (
     fold_mask,
     null_distribution,
     shift_null,
-    shifted_rows,
     skill_of_shifts,
     walk_any_shift,
     walk_each_shift,
@@ -75,7 +75,9 @@ def test_a_rotation_is_the_walk_forward_refitted(name: str, shift: int) -> None:
     ring = complete_rows(X, outcomes)
     shifts = [0, 49, 120, 200]
     place = fold_mask(ring, folds_of(DATA), SPAN)
-    found = walk_any_shift(make, ring.inputs, shifted_rows(ring.events, shifts), place, ring, shifts, None)[shifts.index(shift)]
+    found = walk_any_shift(make, ring.inputs, circularly_shifted(ring.events, shifts), place, ring, shifts, None)[
+        shifts.index(shift)
+    ]
     slow = refitted(X.loc[ring.days], np.roll(ring.events, shift, axis=0), outcomes, make)
     np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
 
@@ -92,7 +94,7 @@ def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
     slow = refitted(turned, ring.events, outcomes, make)
     place = fold_mask(ring, folds_of(DATA), SPAN)
     own = ~X.columns.isin(CLAIM)
-    inputs = np.where(own, ring.inputs, shifted_rows(ring.inputs, [0, shift]))
+    inputs = np.where(own, ring.inputs, circularly_shifted(ring.inputs, [0, shift]))
     found = walk_any_shift(make, inputs, ring.events, place, ring, [0, shift], None)[1]
     np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
 
@@ -101,7 +103,7 @@ def test_rotation_by_rotation_is_the_same_as_all_at_once() -> None:
     X = inputs_of(DATA)
     ring = complete_rows(X, DATA.outcomes)
     place, shifts = fold_mask(ring, folds_of(DATA), SPAN), [0, 60, 130]
-    events, kept = shifted_rows(ring.events, shifts), {}
+    events, kept = circularly_shifted(ring.events, shifts), {}
     at_once = walk_shifts(Hazard(), ring.inputs, events, place)
     np.testing.assert_allclose(walk_each_shift(Hazard, ring.inputs, events, place, shifts, kept), at_once, rtol=0, atol=1e-9)
     assert sorted(kept) == shifts
@@ -158,7 +160,7 @@ def test_rotations_keep_away_from_the_row_itself() -> None:
     assert ring.shifts(13)[0] == 13
     assert ring.shifts(13)[-1] == len(ring.days) - 13
     assert ring.shifts(13 + 36)[0] == 49
-    np.testing.assert_array_equal(shifted_rows(np.arange(5), [2])[0], [3, 4, 0, 1, 2])
+    np.testing.assert_array_equal(circularly_shifted(np.arange(5), [2])[0], [3, 4, 0, 1, 2])
 
 
 def test_too_few_rows_to_rotate_give_none() -> None:

@@ -19,6 +19,7 @@ from altrally.cli import run
 from altrally.study_pages import needed_sentence, size_sentence
 from core.errors import BadInput, Refused
 from core.progress import silent
+from evaluation.proportions import clopper_pearson
 from evaluation.sample import BASELINES
 from models.catalog import CLAIM, COMPOSITES
 from sources.layout import batches
@@ -28,7 +29,7 @@ from sources.simulated import simulate
 from sources.store import Store
 from studies.naive_tests import auc_p, newey_west_variance, slope_p_values, smaller_loss_p
 from studies.power import END, Line, Scenario, Study, line_of, run_study
-from studies.power_report import exact_interval, report
+from studies.power_report import report
 
 STUDY = Study(markets=3, years=(6,), strengths=(0.0,), lag_weeks=8, seed=7)
 PROMISED = ("drift", "history", "live")
@@ -133,7 +134,7 @@ def test_the_documented_sizes_of_a_history_as_long_as_the_real_one_are_kept() ->
         for test in PROMISED:
             assert row[test]["of"] == row["markets"]
             limits = (row[test]["low"], row[test]["high"])
-            assert exact_interval(row[test]["rejected"], row["markets"]) == pytest.approx(limits)
+            assert clopper_pearson(row[test]["rejected"], row["markets"]) == pytest.approx(limits)
 
 
 def test_the_page_shows_the_documented_figures() -> None:
@@ -198,11 +199,11 @@ def test_lengths_end_on_the_same_day_and_judge_all_but_four_years() -> None:
 
 
 def test_exact_intervals_leave_a_fortieth_on_either_side() -> None:
-    low, high = exact_interval(7, 50)
+    low, high = clopper_pearson(7, 50)
     assert binom.sf(6, 50, low) == pytest.approx(0.025)
     assert binom.cdf(7, 50, high) == pytest.approx(0.025)
-    assert exact_interval(0, 10) == pytest.approx((0, 1 - 0.025 ** (1 / 10)))
-    assert exact_interval(10, 10) == pytest.approx((0.025 ** (1 / 10), 1))
+    assert clopper_pearson(0, 10) == pytest.approx((0, 1 - 0.025 ** (1 / 10)))
+    assert clopper_pearson(10, 10) == pytest.approx((0.025 ** (1 / 10), 1))
 
 
 def made_line(years: int, market: int, *, strength: float, shown: bool, p: float) -> Line:

@@ -20,10 +20,11 @@ from altrally.report.charts import bin_tip, odds_axis, waterfall
 from altrally.report.content import Facts, Previous, gather, movement, read_kept, read_market
 from altrally.report.contributions import Part, Standing, effects, sensitivities, shared_out, training_mean
 from altrally.report.page import inlined, render, write_report
-from altrally.report.past_forecasts import Bin, beats_every_baseline, wilson
+from altrally.report.past_forecasts import Bin, beats_every_baseline
 from altrally.report.rungs import direction, percentile, rung, rungs, state
 from core.errors import BadInput
 from core.target import ALTCOINS
+from evaluation.proportions import wilson
 from features.composites import composites, shares
 from features.registry import BLOCKS, FEATURES
 from models.catalog import COMPOSITES, MODELS

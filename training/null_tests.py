@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from evaluation.bootstrap import weeks_of
+from evaluation.permutation import circularly_shifted
 from models.base import BatchedModel, HorizonModel, Refits
 from models.catalog import CLAIM
 from models.parallel import spread
@@ -225,7 +226,7 @@ def shift_null(
     shifts, place = ring.outcome_shifts(most), fold_mask(ring, folds, span)
     if not shifts or not place.judged.any():
         return None
-    events = shifted_rows(ring.events, [0, *shifts])
+    events = circularly_shifted(ring.events, [0, *shifts])
     forecasts = walk_any_shift(make, ring.inputs, events, place, ring, [0, *shifts], kept)
     climate = walk_shifts(Climatology(ordered=False), ring.inputs, events, place)
     return shifted_skill([0, *shifts], forecasts, climate, events[:, place.judged], ring)
@@ -249,7 +250,7 @@ def claim_null(
     shifts, place = ring.claim_shifts(most), fold_mask(ring, folds, span)
     if not shifts or not place.judged.any() or own.all() or not own.any():
         return None
-    inputs = np.where(own, ring.inputs, shifted_rows(ring.inputs, [0, *shifts]))
+    inputs = np.where(own, ring.inputs, circularly_shifted(ring.inputs, [0, *shifts]))
     forecasts = walk_any_shift(make, inputs, ring.events, place, ring, [0, *shifts], kept)
     alone = walk_any_shift(make, ring.inputs[None][..., own], ring.events, place, ring, [0], None)
     return shifted_skill([0, *shifts], forecasts, alone, ring.events[place.judged][None], ring)
@@ -276,11 +277,6 @@ def shifted_skill(shifts: Sequence[int], forecasts: Floats, reference: Floats, e
         brier=np.asarray(((forecasts - events) ** 2).mean(axis=1)),
         independent=len(ring.days) // ring.longest_weeks,
     )
-
-
-def shifted_rows(values: Floats, shifts: Sequence[int]) -> Floats:
-    """Values (n, …) of each row standing `shift` rows later, (S, n, …)."""
-    return np.stack([np.roll(values, shift, axis=0) for shift in shifts])
 
 
 def skill_of_shifts(forecasts: Floats, reference: Floats, events: Floats) -> Floats:

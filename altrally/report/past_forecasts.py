@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from evaluation.proportions import wilson
 from evaluation.reliability import reliability_bins
 from training.train import BASELINE_WORDS
 
-Z90 = 1.6449
 WEEK = 7
 
 
@@ -94,13 +93,6 @@ def reliability(days: int, judged: pd.DataFrame) -> list[Bin]:
         Bin(float(mean), float(share), *wilson(float(share), max(count * WEEK / days, 1.0)), int(count))
         for mean, share, count in bins[["probability", "share", "count"]].to_numpy()
     ]
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """90 % interval of a share out of n independent trials. Wilson (1927), "Probable inference"."""
-    centre = (share + Z90**2 / (2 * n)) / (1 + Z90**2 / n)
-    half = Z90 / (1 + Z90**2 / n) * sqrt(share * (1 - share) / n + Z90**2 / (4 * n**2))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def beats_every_baseline(row: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evaluation.bootstrap import Interval, circular, shared, weeks_of, widened
+from evaluation.permutation import circularly_shifted, shift_p
 from features.transforms import log
 from studies.audit.events import event_occurred, first_passage
 from studies.audit.market_state import Facts
@@ -142,9 +143,9 @@ def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | No
     shifts = [0, *range(nearest, n - weeks_of(AHEAD) + 1)]
     if len(shifts) < 2:
         return None
-    turned = np.stack([np.roll(response, shift) for shift in shifts])
+    turned = circularly_shifted(response, shifts)
     differences = turned @ after / after.sum() - turned @ otherwise / otherwise.sum()
-    return float(np.mean(differences >= differences[0]))
+    return shift_p(differences)
 
 
 def amplifier_lines(found: Amplifier) -> list[Line]:

@@ -7,9 +7,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from evaluation.proportions import clopper_pearson
 from features.breakout import record_breakouts, year_high_breakouts
 from sources.series import BTC, IWM, RUT
-from studies.audit.events import FirstPassage, clopper_pearson, event_occurred, first_passage, rotation_p
+from studies.audit.events import FirstPassage, event_occurred, first_passage, rotation_p
 from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.bootstrap import COVERAGE
+from evaluation.permutation import shift_p
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -43,23 +43,12 @@ def event_occurred(passage: FirstPassage, first: int, last: int) -> pd.Series:
     return passage.wait.between(first, last).astype(np.float64).where(passage.seen >= last)
 
 
-def clopper_pearson(hits: float, n: float) -> tuple[float, float]:
-    """Exact 95 % interval of a share; `n` may be an effective number. (0, 1) of nothing. Reference: Clopper & Pearson (1934)."""
-    from scipy.stats import beta
-
-    tail = (1 - COVERAGE) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
-    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    return low, high
-
-
 def rotation_p(events: Floats, chosen: Ints) -> float:
     """Share of all rotations of the `chosen` rows along the ring of `events` (n,; 0 or 1) that hit at least as many.
 
     The true position is one of the n rotations. Rotating keeps the distances between the chosen rows.
     """
-    hits = sum(np.roll(events, -row) for row in chosen)
-    return float(np.mean(hits >= np.asarray(hits)[0]))
+    return shift_p(np.asarray(sum(np.roll(events, -row) for row in chosen)))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from evaluation.proportions import clopper_pearson
 from evaluation.scores import effective_sample_size
 from features.altcoin_index import CARRY, month_ends, newest
 from features.transforms import log
-from studies.audit.events import Rally, clopper_pearson, rallies
+from studies.audit.events import Rally, rallies
 from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict
 
