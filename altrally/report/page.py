@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from scipy.special import expit
 
-from altrally import wording as asked
+from altrally import wording
 from altrally.issue import Issued
 from altrally.report import charts, claims, words
 from altrally.report.claims import audited, backtest_of, live_record, previous_of
@@ -130,7 +130,7 @@ def environment() -> Environment:
         loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     helpers: Iterable[Callable[..., Any]] = (largest_first, by_block, top_moves, largest_size, chance, weights_held, rows_at)
-    made.globals |= {"words": words, "charts": charts, "claims": claims, "asked": asked} | {
+    made.globals |= {"words": words, "charts": charts, "claims": claims, "wording": wording} | {
         helper.__name__: helper for helper in helpers
     }
     made.filters |= {"percent": words.percent, "signed": words.signed, "number": words.number, "long_date": words.long_date}
