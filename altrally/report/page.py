@@ -129,7 +129,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    helpers: Iterable[Callable[..., Any]] = (largest_first, by_block, top_moves, largest_size, chance, weights_held, rows_at)
+    helpers: Iterable[Callable[..., Any]] = (largest_first, by_block, top_moves, largest_size, chance, held, rows_at)
     made.globals |= {"words": words, "charts": charts, "claims": claims, "wording": wording} | {
         helper.__name__: helper for helper in helpers
     }
@@ -163,7 +163,7 @@ def chance(log_odds: float) -> float:
     return float(expit(log_odds))
 
 
-def weights_held(data: Mapping[str, Any] | None, *keys: str) -> Any:
+def held(data: Mapping[str, Any] | None, *keys: str) -> Any:
     """What a nested dict holds under `keys`, None where it doesn't."""
     for key in keys:
         data = data.get(key) if isinstance(data, Mapping) else None
