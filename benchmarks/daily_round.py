@@ -1,6 +1,7 @@
 """What a round of the daily job costs on its first days and after ten years of days: `python benchmarks/daily_round.py`.
 
-The soak (`pytest -m long tests/test_soak.py`) lives those years; this lays them into a store and a ledger and lives the days after.
+The soak (`pytest -m long tests/faults/test_soak.py`) lives those years; this
+lays them into a store and a ledger and lives the days after.
 Both homes hold all the history that features reach back to, so that what differs is what the years left behind.
 """
 

@@ -3,13 +3,12 @@
 import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from places import ROOT
 
-ROOT = Path(__file__).parents[1]
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 

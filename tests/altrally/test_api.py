@@ -11,13 +11,14 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 import pytest
+from places import ROOT
 
 from altrally import api
 from core.errors import BadInput, Refused, UnknownName
 from core.home import Home
 from core.target import ALTCOINS
 
-NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.py"
+NOTEBOOK = ROOT / "docs" / "notebook.py"
 PAGE = NOTEBOOK.with_name("api.md")
 CALLS = ("fetch", "train", "score", "verify", "report")
 PNG = b"\x89PNG\r\n\x1a\n"

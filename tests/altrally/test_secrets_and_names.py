@@ -12,6 +12,7 @@ import pytest
 from faulting import World, begun, typed
 from listening import SECRET as IN_THE_WEBHOOK
 from listening import Listener
+from places import ROOT
 
 from altrally.cli import fail
 from altrally.report.page import environment, inlined
@@ -153,7 +154,7 @@ def test_no_name_becomes_an_element_of_a_page(name: str) -> None:
 
 
 def test_no_template_turns_escaping_off() -> None:
-    folder = Path(__file__).parents[1] / "altrally" / "report" / "templates"
+    folder = ROOT / "altrally" / "report" / "templates"
     assert [file.name for file in folder.iterdir() if "|safe" in file.read_text().replace(" ", "")] == []
 
 

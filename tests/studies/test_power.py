@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from places import ROOT
 from scipy.stats import binom, mannwhitneyu, norm
 
 from altrally.cli import run
@@ -33,7 +34,7 @@ from studies.power_report import report
 
 STUDY = Study(markets=3, years=(6,), strengths=(0.0,), lag_weeks=8, seed=7)
 PROMISED = ("drift", "history", "live")
-DOCUMENTED = Path(__file__).parents[1] / "docs" / "power.json"
+DOCUMENTED = ROOT / "docs" / "power.json"
 
 KILLED = """
 import sys

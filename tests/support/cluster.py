@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from places import ROOT, SUPPORT
+
 COMMAND = [sys.executable, "-m"]
 QUIET = ["--no-dashboard", "--host", "127.0.0.1"]
 
@@ -45,7 +46,7 @@ def once_there(path: Path, function: Callable[..., Any], *words: Any) -> Any:
 def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     """A scheduler that waits for `workers`, ended with them."""
     where = folder / "scheduler.json"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT), str(ROOT / "tests" / "models")])}
     words = {"cwd": folder, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     here = ["--scheduler-file", str(where)]
     started = [subprocess.Popen([*COMMAND, "distributed.cli.dask_scheduler", *QUIET, *here, "--port", "0"], **words)]  # type: ignore[call-overload]

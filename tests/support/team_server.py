@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from places import ROOT
 
-TEAM = Path(__file__).parents[1] / "docs" / "team"
+TEAM = ROOT / "docs" / "team"
 DATABASE_PASSWORD, ADMIN_PASSWORD = "of the database, not told", "of the admin, not told"
 LEAST_SECONDS = 180
 

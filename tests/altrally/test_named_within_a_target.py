@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from invoking import Invoke
-from test_train import SETTINGS, job, place_in
+from training_jobs import SETTINGS, job, place_in
 
 from core.errors import Refused, UnknownName
 from core.progress import silent

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 from team_server import ADMIN_PASSWORD, DATABASE_PASSWORD, TEAM, Team, program, team
-from test_train import SETTINGS, job
+from training_jobs import SETTINGS, job
 
 from altrally.cli import run
 from core.errors import BadInput, StoreUnusable

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from faulting import World, place_of, said_by, spoken
 from invoking import Invoke, Ran
-from test_train import SETTINGS, job, place_in
+from training_jobs import SETTINGS, job, place_in
 
 from altrally.repair import repair
 from core.errors import InUse, Lost

@@ -16,7 +16,7 @@ import pytest
 from faulting import World
 from invoking import Invoke
 from team_server import free_port
-from test_train import SETTINGS, job, place_in
+from training_jobs import SETTINGS, job, place_in
 
 from core.errors import BadInput, StoreUnusable
 from core.progress import silent

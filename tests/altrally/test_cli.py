@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from invoking import Invoke, Ran
+from places import ROOT
 
 from altrally.cli import app
 
@@ -214,7 +215,7 @@ def test_an_interruption_says_what_stays(altrally: Invoke, tmp_path: Path, monke
 
 
 def test_help_stands_on_every_command_and_in_the_list_that_the_readme_links() -> None:
-    root = Path(__file__).parents[1]
+    root = ROOT
     readme = (root / "docs" / "commands.md").read_text()
     assert "docs/commands.md" in (root / "README.md").read_text()
     for command in app.registered_commands:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from places import ROOT
 
 from altrally.repair import repair
 from core.errors import StoreUnusable
@@ -52,7 +53,7 @@ with tracking(TrackingPlace(f"sqlite:///{home}/mlruns/mlflow.db", home / "mlruns
 
 def test_two_processes_creating_the_database_at_once_leave_it_sound(tmp_path: Path) -> None:
     command = [sys.executable, "-c", OPEN, str(tmp_path)]
-    both = [subprocess.Popen([*command, name], stderr=subprocess.PIPE, cwd=Path(__file__).parents[1]) for name in ("one", "two")]
+    both = [subprocess.Popen([*command, name], stderr=subprocess.PIPE, cwd=ROOT) for name in ("one", "two")]
     errors = [process.communicate()[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
     with tracking(place_in(tmp_path)) as tracker:

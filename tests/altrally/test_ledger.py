@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from issued import INPUTS, came, made_score, put
+from places import ROOT, SUPPORT
 
 from altrally.ledger import BEGINNING, Entry, Ledger, canonical, chained, read_head
 from altrally.repair import repair
@@ -256,7 +257,7 @@ def test_a_read_only_home_says_so(path: Path) -> None:
 
 def appending(path: Path, name: str, count: int) -> subprocess.Popen[str]:
     """A process that appends `count` lines and prints the number of each once it is acknowledged."""
-    words = [sys.executable, "-c", APPENDING, str(path), name, str(Path(__file__).parent), str(count)]
+    words = [sys.executable, "-c", APPENDING, str(path), name, str(SUPPORT), str(count)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
 
 
@@ -306,7 +307,7 @@ def test_two_processes_keep_the_chain_whole(tmp_path: Path) -> None:
 
 
 def test_what_is_published_can_be_checked_by_the_lines_that_the_docs_give(path: Path, tmp_path: Path) -> None:
-    docs = (Path(__file__).parents[1] / "docs" / "ledger.md").read_text()
+    docs = (ROOT / "docs" / "ledger.md").read_text()
     (snippet,) = re.findall(r"```python\n(.*?)```", docs, flags=re.DOTALL)
     file = tmp_path / "record.jsonl"
     with Ledger.open(path) as ledger:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from places import ROOT
 
 from altrally import api, jobs
 from altrally.ledger import Ledger
@@ -39,7 +40,7 @@ from training.tracking import count_trials, tracking, trials_of
 from training.train import TrainReport, train
 from training.walk_forward import training_rows
 
-EXAMPLES = Path(__file__).parents[1] / "docs" / "targets"
+EXAMPLES = ROOT / "docs" / "targets"
 NAMES = ("eth", "dominance", "mid_caps")
 UNTIL = pd.Timestamp("2024-06-30")
 DAY = pd.Timestamp("2024-06-01")

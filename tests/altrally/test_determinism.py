@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import SUPPORT
 
-SCRIPT = Path(__file__).with_name("determined.py")
+SCRIPT = SUPPORT / "determined.py"
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS")
 OTHERS = {
     "another hash seed": ("1", "1", 1, False),

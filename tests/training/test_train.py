@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from faulting import one_picture
-from small_market import small_market
+from places import ROOT
+from training_jobs import SETTINGS, job, place_in
 
 from core.errors import BadInput, MissingData, NoChampion, Refused, StoreUnusable, UnknownName
 from core.progress import silent
@@ -26,26 +27,11 @@ from training.compare import compare
 from training.figures import draw_history
 from training.panel_figures import draw_panel, draw_reliability
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
-from training.settings import TrainSettings
-from training.tracking import TrackingPlace, log_comparison, pointed_at, tracking
+from training.tracking import log_comparison, pointed_at, tracking
 from training.train import Job, TrainReport, skill_sentence, train_on
-from training.walk_forward import quarters, usable
 
-SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("pool", "logit", "momentum"), draws=20, rotations=40)
 POOL = replace(SETTINGS, models=("pool",))
 COLUMNS = [f"skill_{name}" for name in ("volatility", "climatology", "random_walk", "momentum")]
-
-
-def place_in(home: Path) -> TrackingPlace:
-    return TrackingPlace(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}", home / "mlruns" / "artifacts", home)
-
-
-def job(
-    settings: TrainSettings = SETTINGS, *, seed: int = 1, until: str = "2024-09-30", signal: float = 0, stale: tuple[str, ...] = ()
-) -> Job:
-    data = small_market(settings, seed=seed, until=until, signal=signal)
-    folds = usable(quarters(settings.first_test, data.until), data.outcomes)
-    return Job(settings, data, folds, list(stale), pd.DataFrame({"name": ["breadth"], "block": ["breadth"]}))
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +98,7 @@ def test_the_champion_gives_the_same_numbers_in_a_fresh_process(first: tuple[Pat
     X = job().data.X[champion_card(home).columns].tail(5)
     X.to_parquet(tmp_path / "X.parquet")
     command = [sys.executable, "-c", LOAD, place.uri, str(home), str(tmp_path / "X.parquet")]
-    fresh = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[1]).stdout)
+    fresh = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout)
     forecaster = load_champion(place.uri, home).forecaster
     models = [forecaster.model_, *forecaster.fold_models_]
     assert len(fresh) == len(models) == 1 + len(job().folds)

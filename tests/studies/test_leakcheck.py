@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from places import SUPPORT
 
 from core.errors import BadInput, MissingData
 from core.progress import silent
@@ -32,7 +33,6 @@ from studies.leakcheck import (
     spoilt,
 )
 
-HERE = Path(__file__).parent
 UNTIL = pd.Timestamp("2020-12-31")
 DAYS = pd.date_range("2020-01-01", periods=5, unit="us")
 
@@ -41,7 +41,7 @@ DAYS = pd.date_range("2020-01-01", periods=5, unit="us")
 def report(small_home: Path) -> LeakReport:
     """Everything planted and everything honest."""
     before = dict(FEATURES)
-    own = (str(HERE / "planted_leaks.py"), str(HERE / "honest_features.py"))
+    own = (str(SUPPORT / "planted_leaks.py"), str(SUPPORT / "honest_features.py"))
     with Store.open(small_home / "store.duckdb", read_only=True) as store:
         found = leakcheck(store, Check(own, cuts=6, processes=2), UNTIL, None, silent)
     FEATURES.clear()

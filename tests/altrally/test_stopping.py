@@ -17,6 +17,7 @@ from time import perf_counter
 import pytest
 from faulting import World, content, orphans, statuses
 from invoking import Invoke
+from places import ROOT
 
 from altrally.cli import app
 from altrally.terminal import GOES_ON, farewell
@@ -127,7 +128,7 @@ def test_a_long_command_says_so_at_once_and_is_gone(fetched: Path, monkeypatch: 
     words, label, said = PHASES[phase]
     (fetched / "sweep.toml").write_text(SWEEP)
     monkeypatch.chdir(fetched)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with typed("--home", fetched, *words) as terminal:
         terminal.until(label)
         seconds = terminal.interrupted()
@@ -204,7 +205,7 @@ if __name__ == "__main__":
 
 def test_workers_never_hear_ctrl_c_from_their_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "worker.py").write_text(WORKER)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     done = subprocess.run([sys.executable, tmp_path / "worker.py"], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
 

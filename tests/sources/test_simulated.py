@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from places import ROOT, SUPPORT
 
 from core.errors import BadInput
 from core.progress import silent
@@ -126,7 +127,7 @@ def test_the_market_does_not_depend_on_the_hash_seed(market: Frames) -> None:
     )
     here = Path(__file__)
     said = subprocess.run(
-        [sys.executable, "-c", code, str(here.parent), str(here.parents[1])],
+        [sys.executable, "-c", code, str(here.parent), str(SUPPORT), str(ROOT)],
         env={**os.environ, "PYTHONHASHSEED": "12345"},
         capture_output=True,
         text=True,
