@@ -1,4 +1,4 @@
-"""What chance does with each model: the null fields of verification rows."""
+"""Null results of each model, and the fields of a verification row that hold them."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,16 +55,24 @@ def null_results(names: Sequence[str], walk: Walk, progress: Progress, *, kept: 
     there so that an interrupted job goes on where it was.
     """
     quick = [name for name in names if is_batched(name, walk.settings)]
-    slow = [name for name in names if name not in quick] if kept else []
-    found = {}
+    # A large model that starts last would keep one core waiting.
+    largest_first = sorted(quick, key=lambda name: -len(MODELS[name].columns))
     with ThreadPoolExecutor(THREADS) as pool:
-        jobs = {pool.submit(null_results_of, name, walk): name for name in quick}
+        jobs = {
+            pool.submit(null, *rotation_job(name, walk), most=walk.settings.rotations): (name, null)
+            for name in largest_first
+            for null in (shift_null, claim_null)
+        }
+        results = {}
         for done, job in enumerate(as_completed(jobs)):
-            progress(f"null by refitting: {jobs[job]}", done + 1, len(names))
-            found[jobs[job]] = job.result()
-    for done, name in enumerate(slow):
-        progress(f"null by refitting: {name}, {SPACED} rotations", len(quick) + done, len(names))
-        found[name] = null_results_of(name, walk, kept=kept)
+            name, null = jobs[job]
+            progress(f"null by refitting: {name}", len(quick) * (done + 1) // len(jobs), len(names))
+            results[name, null] = job.result()
+    found = {name: NullResults(results[name, shift_null], results[name, claim_null]) for name in quick}
+    if kept is not None:
+        for done, name in enumerate(name for name in names if name not in quick):
+            progress(f"null by refitting: {name}, {SPACED} rotations", len(quick) + done, len(names))
+            found[name] = remembered_null_results(name, walk, kept)
     return {name: found[name] for name in names if name in found}
 
 
@@ -73,15 +81,15 @@ def is_batched(name: str, settings: TrainSettings) -> bool:
     return isinstance(MODELS[name].asked(settings.target), BatchedModel)
 
 
-def null_results_of(name: str, walk: Walk, *, kept: Path | None = None) -> NullResults:
-    """One model; thinned and remembered where `kept` is given."""
+def rotation_job(name: str, walk: Walk) -> tuple[Any, ...]:
+    """What a null test of a model takes: how to make it, its inputs, outcomes, folds and the days judged."""
     spec, data = MODELS[name], walk.data
-    make = partial(spec.asked, walk.settings.target)
-    job = (make, data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span)
-    if kept is None:
-        most = walk.settings.rotations
-        return NullResults(shift_null(*job, most=most), claim_null(*job, most=most))
-    folder = kept / rotations_key(name, walk)
+    return partial(spec.asked, walk.settings.target), data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span
+
+
+def remembered_null_results(name: str, walk: Walk, kept: Path) -> NullResults:
+    """A model that can't be refitted in batches on `SPACED` rotations, each remembered in the folder `kept`."""
+    job, folder = rotation_job(name, walk), kept / rotations_key(name, walk)
     return NullResults(
         shift_null(*job, most=SPACED, kept=KeptFiles(folder / "outcomes")),
         claim_null(*job, most=SPACED, kept=KeptFiles(folder / "claim")),
