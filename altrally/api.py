@@ -1,9 +1,4 @@
-"""What the command line does, for programs: `fetch`, `train`, `score`, `verify` and `report`, each a call on a home.
-
-The commands call these same functions and print what they return. `now` is the UTC moment to stand at (None: the clock);
-`progress(label, done, total)` is told how far a call is, with a total of 0 where that isn't known. What goes wrong is raised as one
-of `sources.errors`.
-"""
+"""What the command line does, for programs: `fetch`, `train`, `score`, `verify` and `report`, each a call on a home."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,25 +7,28 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from altrally.clock import now as clock
 from altrally.issue import Issued, day_of, issue
-from altrally.settings import Home, open_home
-from models.engine import engine
-from models.location import stored_elsewhere
-from sources.addresses import expanded
-from sources.errors import AltrallyError
-from sources.progress import Progress, silent
+from core.errors import AltrallyError
+from core.home import Home, expanded, open_home, stored_elsewhere
+from core.progress import Progress, silent
+from core.target import ALTCOINS, Target
+from models.parallel import engine
 from sources.store import Store
-from sources.target import ALTCOINS, Target
 from training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from altrally.report.page import Page
+    from evaluation.multiple_testing import TrialHistory
     from sources.fetch import FetchReport
-    from training.best_of import Tried
     from training.tracking import TrackingPlace
     from training.train import TrainReport
     from training.verify import Verification
+
+
+def now() -> pd.Timestamp:
+    """The moment, UTC, without a zone."""
+    return pd.Timestamp.now("UTC").tz_localize(None)
+
 
 __all__ = ["Home", "TrainSettings", "engine", "fetch", "open_home", "report", "score", "train", "verify"]
 
@@ -52,7 +50,7 @@ def fetch(
     May be repeated and interrupted without harm. Raises UnknownName, BadInput, FetchFailed or StoreUnusable.
     """
     from sources.fetch import fetch as into
-    from sources.providers import provider_named
+    from sources.fetch import provider_named
 
     provider_named(provider)
     folder = None if path is None else expanded(path)
@@ -94,7 +92,7 @@ def score(
 
     Raises NoChampion, MissingData, GateClosed, Refused, or LedgerBroken, and then no forecast is issued.
     """
-    from altrally.score import Question
+    from altrally.forecast import Question
 
     with opened(home) as store:
         return issue(home, store, as_of, moment(now), target, in_sample=in_sample, question=Question(rise, days))
@@ -135,7 +133,7 @@ def report(home: Home, as_of: pd.Timestamp | None = None, target: Target = ALTCO
 
     Raises what `score` raises.
     """
-    from altrally.report.issued import page_of
+    from altrally.report.page import page_of
 
     with opened(home) as store:
         return page_of(home, place_of(home), store, issue(home, store, as_of, moment(now), target), target)
@@ -175,19 +173,19 @@ def place_of(home: Home) -> "TrackingPlace":
     return TrackingPlace(home.tracking_uri, None if home.tracking_server else home.artifacts, home.folder)
 
 
-def counted(home: Home, settings: TrainSettings, market: str) -> "Tried":
+def counted(home: Home, settings: TrainSettings, market: str) -> "TrialHistory":
     """A look is a try: the configurations to be judged are counted before they are."""
-    from training.chance import configuration_of
+    from training.null_results import configuration_of
     from training.settings import family
-    from training.tracking import count_trials, tracking, tried_on
+    from training.tracking import count_trials, tracking, trial_history
     from training.verify import model_names
 
     with tracking(place_of(home)) as tracker:
         own = family(market, settings.target)
         count_trials(tracker, own, settings.label, [configuration_of(name, settings) for name in model_names(settings)])
-        return tried_on(tracker, own, settings.label)
+        return trial_history(tracker, own, settings.label)
 
 
-def moment(now: pd.Timestamp | None) -> pd.Timestamp:
+def moment(at: pd.Timestamp | None) -> pd.Timestamp:
     """The moment a call stands at."""
-    return clock() if now is None else now
+    return now() if at is None else at

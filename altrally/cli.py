@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from altrally.settings import Home
+    from core.home import Home
 
 app = typer.Typer(
     name="altrally",
@@ -87,8 +87,8 @@ def main(
     ] = None,
 ) -> None:
     """Remember where things live; nothing is created yet."""
-    from altrally.settings import DEFAULT_HOME, DEMO_HOME
-    from altrally.stopping import farewell, stoppable
+    from altrally.terminal import farewell, stoppable
+    from core.home import DEFAULT_HOME, DEMO_HOME
 
     context.obj = (home, tracking_server)
     command = context.invoked_subcommand
@@ -98,14 +98,14 @@ def main(
 
 def spread_by(engine: EngineName, scheduler: str | None) -> AbstractContextManager[None]:
     """Where the equal parts of a job are done."""
-    from models.engine import engine as named
+    from models.parallel import engine as named
 
     return named(engine, scheduler)
 
 
 def home_of(context: typer.Context) -> Home:
     """The home the user named, else the default one."""
-    from altrally.settings import open_home
+    from core.home import open_home
 
     return open_home(*context.obj)
 
@@ -114,7 +114,7 @@ def home_of(context: typer.Context) -> Home:
 def demo(context: typer.Context) -> None:
     """Run the whole job on a simulated market, in a home of its own: what it trains goes to no tracking server."""
     from altrally import jobs
-    from altrally.settings import DEMO_HOME, open_home
+    from core.home import DEMO_HOME, open_home
 
     folder, _ = context.obj
     jobs.demo(open_home(folder, fallback=DEMO_HOME))
@@ -422,7 +422,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 def run() -> None:
     """Entry point: errors meant for the user become one line and exit code 1."""
     from altrally.terminal import plain_signs
-    from sources.errors import NO_DOCSTRINGS
+    from core.errors import NO_DOCSTRINGS
 
     plain_signs()
     if sys.flags.optimize > 1:
@@ -444,7 +444,7 @@ def run() -> None:
 
 def meant_for_the_user(error: Exception) -> str | None:
     """What to tell of an error that isn't a fault of the program: bad input, a mistyped command, a disk; None else."""
-    from sources.errors import AltrallyError
+    from core.errors import AltrallyError
 
     if isinstance(error, AltrallyError):
         return str(error)
@@ -457,7 +457,7 @@ def meant_for_the_user(error: Exception) -> str | None:
 
 def fail(reason: Any) -> None:
     """One line on standard error without any secret, exit code 1."""
-    from sources.secrets import without_secrets
+    from core.errors import without_secrets
 
     print(f"altrally: {without_secrets(' '.join(str(reason).split()), os.environ)}", file=sys.stderr)  # noqa: T201
     raise SystemExit(1)

@@ -8,17 +8,16 @@ import pandas as pd
 
 from altrally.ledger import Entry, Ledger, is_live
 from altrally.live_evidence import Registration, evidence_by_configuration, record_weeks, register
-from altrally.settings import Home
+from core.errors import NoChampion, Refused, redacted
+from core.home import Home
+from core.target import ALTCOINS, Target
 from evaluation.evidence import Grade, LiveEvidence, evidence
-from sources.errors import NoChampion, Refused
-from sources.secrets import redacted
 from sources.store import Store
-from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
-    from altrally.score import Inputs, Question, Score
+    from altrally.forecast import Inputs, Question, Score
     from models.card import Card
-    from models.registry import Champion
+    from models.champion import Champion
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def issue(
     """
     with ThreadPoolExecutor(1) as side:
         loading = side.submit(champion_of, home, target)
-        from altrally.score import OWN_QUESTION, inputs_known, score
+        from altrally.forecast import OWN_QUESTION, inputs_known, score
 
         inputs = inputs_known(store, day_of(store, typed, now), target)
         champion = loading.result()
@@ -92,14 +91,14 @@ def require_market(champion: "Champion", home: Home, store: Store) -> None:
 
 def champion_of(home: Home, target: Target = ALTCOINS) -> "Champion":
     """The model that scores a target."""
-    from models.registry import load_champion
+    from models.champion import load_champion
 
     return load_champion(home.tracking_uri, home.folder, target)
 
 
 def card_of(home: Home, target: Target = ALTCOINS) -> "Card":
     """What is known of the model that scores a target, the model left unread."""
-    from models.registry import champion_card
+    from models.champion import champion_card
 
     return champion_card(home.tracking_uri, home.folder, target)
 
@@ -122,7 +121,7 @@ def champion_or_none(home: Home, target: Target = ALTCOINS) -> "Champion | None"
 
 def day_of(store: Store, typed: pd.Timestamp | None, now: pd.Timestamp) -> pd.Timestamp:
     """The day a job stands at: as typed, if it is over; else the last one the store knows."""
-    from altrally.score import default_as_of, require_past
+    from altrally.forecast import default_as_of, require_past
 
     if typed is None:
         return default_as_of(store, now)

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from altrally import api
-from altrally.api import opened, place_of
-from altrally.clock import now
+from altrally.api import now, opened, place_of
 from altrally.issue import champion_of, champion_or_none, day_of
-from altrally.settings import Home
+from core.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoChampion, StoreUnusable, redacted
+from core.home import Home
+from core.target import ALTCOINS, Target
 from evaluation.evidence import Grade
-from sources.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoChampion, StoreUnusable
-from sources.secrets import redacted
 from sources.series import SERIES
 from sources.store import Store
-from sources.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
     from models.card import Card
-    from models.registry import Champion
+    from models.champion import Champion
     from sources.fetch import FetchReport
     from training.settings import TrainSettings
     from training.train import TrainReport
@@ -85,10 +83,10 @@ def demo(home: Home) -> None:
     from altrally.render import fetch_table, market_banner, next_steps, score_page, show, training_page
     from training.verify import model_names
 
-    show(market_banner("simulated"), fetch_table(bring(home, "simulated", None)))
+    show(market_banner("simulated"), fetch_table(fetch_into(home, "simulated", None)))
     settings = settings_of(ALTCOINS, None)
     quick = tuple(name for name in model_names(settings) if name != SLOW)
-    report = learn(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
+    report = train_home(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
     show(score_page(api.score(home, now=now()).score))
     print(next_steps(home.folder, home.tracking_uri))  # noqa: T201  (bare: a path must not be wrapped)
@@ -98,7 +96,7 @@ def target_in(file: Path | None, outcome: str | None = None, threshold: float | 
     """The target of a file, the built-in one without, asked for another outcome or threshold where they are given."""
     if file is None:
         return ALTCOINS.asking(outcome, threshold)
-    from sources.target_file import read_target
+    from core.target import read_target
 
     return read_target(file).asking(outcome, threshold)
 
@@ -107,10 +105,10 @@ def fetch(home: Home, provider: str, path: Path | None, target: Target) -> None:
     """Bring what is new into the store, and say line by line what came and what was dropped."""
     from altrally.render import fetch_table, show
 
-    show(fetch_table(bring(home, provider, path, target)))
+    show(fetch_table(fetch_into(home, provider, path, target)))
 
 
-def bring(home: Home, provider: str, path: Path | None, target: Target = ALTCOINS) -> "FetchReport":
+def fetch_into(home: Home, provider: str, path: Path | None, target: Target = ALTCOINS) -> "FetchReport":
     """Fetch under a progress bar."""
     with progress_bar() as report:
         return api.fetch(home, provider, path=path, target=target, progress=report, now=now())
@@ -119,7 +117,7 @@ def bring(home: Home, provider: str, path: Path | None, target: Target = ALTCOIN
 def features(home: Home, *, as_json: bool) -> None:
     """The catalogue, with the coverage of this home's store."""
     from altrally.render import feature_list, market_banner, show
-    from features.catalogue import catalogue
+    from features.build import catalogue
 
     with opened(home) as store:
         listed = catalogue(store, last_day(store, None))
@@ -132,8 +130,8 @@ def features(home: Home, *, as_json: bool) -> None:
 
 def leakcheck(home: Home, own: Sequence[str], cuts: int, seed: int, *, whole: bool, as_json: bool) -> None:
     """Look for the future; what was found is told last, as the error."""
-    from altrally.leakcheck import Check
-    from altrally.leakcheck import leakcheck as checked
+    from studies.leakcheck import Check
+    from studies.leakcheck import leakcheck as checked
 
     check = Check(tuple(own), cuts, seed, whole)
     with opened(home) as store, progress_bar() as report:
@@ -141,8 +139,8 @@ def leakcheck(home: Home, own: Sequence[str], cuts: int, seed: int, *, whole: bo
     if as_json:
         emit(found.to_json())
     else:
-        from altrally.leakcheck_page import leakcheck_page
         from altrally.render import show
+        from altrally.study_pages import leakcheck_page
 
         show(leakcheck_page(found))
     if found.leaking:
@@ -161,7 +159,7 @@ def settings_of(target: Target, models: Sequence[str] | None) -> "TrainSettings"
 
 def train(home: Home, until: str | None, models: Sequence[str] | None, target: Target, *, as_json: bool) -> None:
     """Train, judge and track."""
-    report = learn(home, settings_of(target, models), day(until, "--until"))
+    report = train_home(home, settings_of(target, models), day(until, "--until"))
     if as_json:
         emit(report.to_json())
         return
@@ -170,7 +168,7 @@ def train(home: Home, until: str | None, models: Sequence[str] | None, target: T
     show(training_page(report))
 
 
-def learn(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> "TrainReport":
+def train_home(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> "TrainReport":
     """Train under a progress bar."""
     with progress_bar() as report:
         return api.train(home, settings, until=until, progress=report, now=now())
@@ -202,7 +200,7 @@ def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
     if as_json:
         emit(issued.score.to_json())
         return
-    from altrally.ledger_page import entry_note
+    from altrally.home_pages import entry_note
     from altrally.render import age_note, score_page, show
 
     old = age_note(issued.score.as_of, now()) if as_of is None else ""
@@ -215,7 +213,7 @@ def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
     if as_json:
         emit(facts)
         return
-    from altrally.ledger_page import ledger_page
+    from altrally.home_pages import ledger_page
     from altrally.render import show
 
     show(ledger_page(facts))
@@ -225,7 +223,7 @@ def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
     """The track record as of now; `export` is written once the chain was found whole."""
     from altrally.ledger import Ledger, head_file
     from altrally.live_evidence import record_weeks
-    from altrally.track_record import publish, resolve, told
+    from altrally.track_record import publish, resolve, track_record_summary
 
     with opened(home) as store:
         if not home.ledger.exists() and not head_file(home.ledger).exists():
@@ -237,7 +235,7 @@ def ledger_facts(home: Home, export: Path | None) -> dict[str, Any]:
             record_weeks(book, store, ALTCOINS, until=until, now=now())
             if export is not None:
                 publish(book, export)
-            return told(book, store.market or "", until) | {"market": store.market, "resolved_now": resolved}
+            return track_record_summary(book, store.market or "", until) | {"market": store.market, "resolved_now": resolved}
 
 
 def watch(
@@ -253,18 +251,18 @@ def watch(
 ) -> None:
     """One round of the daily job; what went wrong is told last, as the error."""
     from altrally.notices import crossing
-    from altrally.watch import Watch, alone, one_round
+    from altrally.watch import Watch, one_round, round_lock
 
     crossings = tuple(crossing(text, target) for text in cross)
     asked = Watch(home, provider, path, retrain_days, webhook, crossings, target, page=True)
-    with alone(home), progress_bar() as report:
+    with round_lock(home), progress_bar() as report:
         api.move_in(home)
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
     if as_json:
         emit(vars(done))
     else:
+        from altrally.home_pages import watch_page
         from altrally.render import show
-        from altrally.watch_page import watch_page
 
         show(watch_page(done))
     if done.troubles:
@@ -273,14 +271,14 @@ def watch(
 
 def repair(home: Home, *, as_json: bool) -> None:
     """Check every file of a home; what is left to do is told last, as the error."""
+    from altrally.repair import findings_text
     from altrally.repair import repair as repaired
-    from altrally.repair import told
 
     findings = repaired(home)
     if as_json:
         emit([finding.to_json() for finding in findings])
     else:
-        print(told(findings))  # noqa: T201  (bare: a path must not be wrapped)
+        print(findings_text(findings))  # noqa: T201  (bare: a path must not be wrapped)
     left = [finding for finding in findings if finding.next]
     if left:
         raise StoreUnusable("; ".join(f"{finding.file}: {finding.next}" for finding in left))
@@ -333,8 +331,8 @@ def write(frame: pd.DataFrame, file: Path) -> None:
 
 def sweep(home: Home, config: Path, *, as_json: bool) -> None:
     """Search as a file says, and tell whether anything was found."""
-    from training.sweep import sweep as searched
-    from training.sweep_file import read_sweep
+    from studies.sweep import sweep as searched
+    from studies.sweep_file import read_sweep
 
     asked = read_sweep(config)
     with opened(home) as store, progress_bar() as report:
@@ -343,27 +341,27 @@ def sweep(home: Home, config: Path, *, as_json: bool) -> None:
         emit(found)
         return
     from altrally.render import show
-    from altrally.sweep_page import sweep_page
+    from altrally.study_pages import sweep_page
 
     show(sweep_page(found))
 
 
 def audit(home: Home, as_of: str | None, figures: Path | None, *, as_json: bool) -> None:
     """The claim, line by line; pictures where asked for."""
-    from altrally.audit import audit as audited
+    from studies.audit.claim import audit as audited
 
     typed = day(as_of, "--as-of")
     with opened(home) as store, progress_bar() as report:
         found = audited(store, audit_day(store, typed), progress=report)
     if figures is not None:
-        from altrally.audits.figures import write_figures
+        from studies.study_figures import write_figures
 
         write_figures(found, figures)
     if as_json:
         emit(found.to_json())
         return
-    from altrally.audit_page import audit_page
     from altrally.render import show
+    from altrally.study_pages import audit_page
 
     show(audit_page(found))
 
@@ -444,8 +442,8 @@ def power(
     as_json: bool,
 ) -> None:
     """Judge simulated markets and say how often skill was found; the report covers all that the file of results holds."""
-    from training.power_report import report as reported
-    from training.power_study import Study, run_study
+    from studies.power import Study, run_study
+    from studies.power_report import report as reported
 
     study = Study(markets, tuple(years), tuple(strengths), lag_weeks, seed)
     file = out or home.folder / "power" / f"{study.configuration}.jsonl"
@@ -454,19 +452,17 @@ def power(
     if as_json:
         emit(found)
         return
-    from altrally.power_page import power_page
     from altrally.render import show
+    from altrally.study_pages import power_page
 
     show(power_page(found))
 
 
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
-    from sources.coverage import coverage
-    from sources.gates import freshness
-    from sources.late import late_arrivals
+    from sources.anomalies import late_arrivals, rewritten
     from sources.membership import sentence
-    from sources.rewritten import rewritten
+    from sources.quality import coverage_by_month, freshness
 
     with opened(home) as store:
         champion, lost = champion_or_lost(home)
@@ -482,7 +478,7 @@ def status(home: Home, *, as_json: bool) -> None:
             "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
-            "coverage": [month.to_json() for month in coverage(store, as_of)],
+            "coverage": [month.to_json() for month in coverage_by_month(store, as_of)],
             "coin_sources": coin_sources(store),
             "needs_key": [one.name for one in SERIES.values() if one.revised and not store.has_vintages(one)],
             "from_the_future": store.from_the_future(now()),
@@ -491,9 +487,8 @@ def status(home: Home, *, as_json: bool) -> None:
     if as_json:
         emit(facts)
         return
-    from altrally.coverage_page import coverage_part
+    from altrally.home_pages import coverage_part, late_part, rewritten_part
     from altrally.render import age_note, show, status_page
-    from altrally.rewritten_page import late_part, rewritten_part
 
     past = coverage_part(facts), rewritten_part(facts["rewritten"], REMEMBERED), late_part(facts["late"])
     show(age_note(facts["as_of"], now()), status_page(facts), *past)

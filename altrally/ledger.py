@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from altrally.mirror import follow, mirror, mirrored
-from sources.addresses import read_only
-from sources.copies import set_aside, unfinished
-from sources.errors import InUse, LedgerBroken, StoreUnusable
-from sources.target import ALTCOINS, Target
+from core.errors import InUse, LedgerBroken, StoreUnusable
+from core.files import follow, mirror, mirrored, set_aside, unfinished
+from core.home import read_only
+from core.target import ALTCOINS, Target
 
 if TYPE_CHECKING:
-    from altrally.score import Score
+    from altrally.forecast import Score
 
 SCORE, OUTCOME, SHADOW, REGISTRATION, WEEK = "score", "outcome", "shadow", "registration", "week"
 LIVE, BACKTEST, IN_SAMPLE = "live", "backtest", "in_sample"
@@ -116,7 +115,7 @@ class Ledger:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Open the ledger at `path`, an empty one where there is none. The folder must exist."""
-        with clear_errors(path), alone(path):
+        with clear_errors(path), ledger_lock(path):
             connection = sqlite3.connect(path, isolation_level=None, timeout=LOCK_SECONDS)
             ledger = cls(path, connection)
             try:
@@ -226,7 +225,7 @@ class Ledger:
 
     def write_mirror(self) -> None:
         """Write the mirror anew from the lines; what stood there is kept beside it."""
-        with clear_errors(self.path), alone(self.path):
+        with clear_errors(self.path), ledger_lock(self.path):
             set_aside(mirror(self.path))
             follow(self.path, self._after)
 
@@ -252,7 +251,7 @@ class Ledger:
 
     def _append(self, bodies: Sequence[Mapping[str, Any]]) -> list[Entry]:
         """Put lines at the end, all or none; on the disk, head included, when this returns."""
-        with clear_errors(self.path), alone(self.path):
+        with clear_errors(self.path), ledger_lock(self.path):
             head, last = read_head(self.path), self.head()
             require_continued(self.path, head, last, self._hash_of(head.lines))
             with self._transaction():
@@ -411,7 +410,7 @@ def rebuild(path: Path) -> Head:
     Raises LedgerBroken where the mirror doesn't hold what the head, or where it is gone the database, names as its last line.
     """
     place = unfinished(path)
-    with clear_errors(path), alone(path):
+    with clear_errors(path), ledger_lock(path):
         promised = promise(path)
         with closing(sqlite3.connect(place, isolation_level=None)) as connection:
             ledger = Ledger(place, connection)
@@ -438,7 +437,7 @@ def promise(path: Path) -> Head:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def ledger_lock(path: Path) -> Iterator[None]:
     """One process appends at a time, head included."""
     try:
         with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):

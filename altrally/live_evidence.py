@@ -1,21 +1,22 @@
-"""Evidence that grows live: configurations registered in the ledger, the weeks that followed their forecasts, what they add up to.
-
-A configuration is registered by a line of its own, with its first live forecast. From then on each week that does not overlap the
-one before is a bet whose size was fixed when the forecast was issued; the return is recorded once it is known, and never changed.
-"""
+"""Evidence that grows live: configurations registered in the ledger, rivals' shadow forecasts, and what the weeks add up to."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import log, prod
+from typing import Any
 
 import pandas as pd
 
+from altrally.forecast import Inputs, edge_of
 from altrally.ledger import LIVE, OUTCOME, REGISTRATION, SCORE, SHADOW, WEEK, Ledger, Line, canonical
+from core.home import Home
+from core.target import ALTCOINS, Target, judged_horizon
 from evaluation.evidence import WEEK_DAYS, LiveEvidence, apart, brier_factor, tilt_factor
 from features.targets import load_target_index
+from models.card import Card
+from models.champion import Shadow, load_shadows
 from sources.series import COIN_PRICE
 from sources.store import Store
-from sources.target import ALTCOINS, Target, judged_horizon
 
 DAY = pd.Timedelta(days=1)
 NEVER = pd.Timestamp.max
@@ -251,3 +252,30 @@ def rows_of(line: Line) -> Iterator[dict[str, object]]:
     elif line.body.get("configuration"):
         about = {"configuration": line.body["configuration"], "model": line.body["model"]["name"], "champion": True}
         yield from (about | {"days": row["days"], "probability": row["probability"]} for row in line.body["horizons"])
+
+
+def record_shadows(home: Home, ledger: Ledger, card: Card, inputs: Inputs, now: pd.Timestamp) -> int:
+    """Record what every model of the newest training forecasts for the day of the inputs; how many models.
+
+    `card` is the champion's. Raises Refused or StoreUnusable where the models can't be read.
+    """
+    models = load_shadows(home.tracking_uri, home.folder, card.family, card.label)
+    if not models:
+        return 0
+    about = {"as_of": f"{inputs.as_of:%Y-%m-%d}", "market": card.market, "outcome": card.outcome, "snapshot": inputs.snapshot}
+    forecasts = [forecast_of(shadow, inputs) for shadow in models]
+    ledger.append_shadows({**about, "horizons": card.horizons, "models": forecasts}, now)
+    return len(models)
+
+
+def forecast_of(shadow: Shadow, inputs: Inputs) -> dict[str, Any]:
+    """One model's probabilities, a horizon each, and the edge they rest on where it has a law."""
+    X = inputs.row.X[shadow.columns]
+    edge = edge_of(shadow.model, X)
+    return {
+        "name": shadow.name,
+        "version": shadow.version,
+        "configuration": shadow.configuration,
+        "probabilities": [float(p) for p in shadow.model.predict(X)[0]],
+        "edge": None if edge is None else asdict(edge),
+    }

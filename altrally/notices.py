@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from altrally.ledger import LIVE, SCORE, Line
-from sources.errors import BadInput
-from sources.target import ALTCOINS, Target, judged_horizon, target_of
+from core.errors import BadInput
+from core.target import ALTCOINS, Target, judged_horizon, target_of
 
 
 @dataclass(frozen=True)

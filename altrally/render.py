@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from altrally.asked import sentence
-from altrally.score import Curve, HorizonForecast, Score
-from sources.addresses import command
+from altrally.forecast import Curve, HorizonForecast, Score
+from altrally.wording import sentence
+from core.home import command
+from core.target import Target
 from sources.fetch import FetchReport
-from sources.target import Target
 from training.train import BASELINE_WORDS, TrainReport
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."

@@ -9,22 +9,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from altrally import clock
+from altrally import api
 from altrally.api import place_of
 from altrally.ledger import Ledger, head_file, rebuild
-from altrally.mirror import mirror
-from altrally.settings import Home
 from altrally.watch import state_in
-from models.registry import champion_names, champion_place, damaged_figures, damaged_files, rows_of
-from sources.addresses import command
-from sources.copies import aside_of, bring_back, copy_of, damage, discard, set_aside
-from sources.errors import AltrallyError, Damaged, InUse, MissingData, OtherVersion, StoreUnusable
+from core.errors import AltrallyError, Damaged, InUse, MissingData, OtherVersion, StoreUnusable
+from core.files import aside_of, bring_back, clear, copy_of, damage, discard, mirror, set_aside
+from core.home import Home, command
+from core.target import ALTCOINS
+from models.champion import champion_names, champion_place, damaged_figures, damaged_files, rows_of
 from sources.store import Store
-from sources.target import ALTCOINS
-from training import trial_record
-from training.scratch import clear
-from training.spool import damaged_works, forget
-from training.tracking import MIGRATED, alone, tracking
+from training import trials
+from training.outbox import damaged_pending, forget
+from training.tracking import MIGRATED, database_lock, tracking
 
 OLD_SCHEMA = "another version of MLflow left it"
 UNFINISHED = (
@@ -54,10 +51,10 @@ class Finding:
 def repair(home: Home) -> list[Finding]:
     """Check every file of a home, and mend what can be mended; what another process is at work in is left to it."""
     checks = (stale_files, store, clock_of_store, tries, runs, works, ledger, state)
-    return list(dict.fromkeys(finding for check in checks for finding in found_by(check, home)))
+    return list(dict.fromkeys(finding for check in checks for finding in findings_of(check, home)))
 
 
-def found_by(check: Callable[[Home], Iterator[Finding]], home: Home) -> list[Finding]:
+def findings_of(check: Callable[[Home], Iterator[Finding]], home: Home) -> list[Finding]:
     """What a check found; what another process is at work in isn't damaged, and is left to it."""
     try:
         return list(check(home))
@@ -65,7 +62,7 @@ def found_by(check: Callable[[Home], Iterator[Finding]], home: Home) -> list[Fin
         return [Finding(str(home.folder), str(error).rstrip("."), "left as it is", command(home.folder, "repair"))]
 
 
-def told(findings: Sequence[Finding]) -> str:
+def findings_text(findings: Sequence[Finding]) -> str:
     """A line a file, for people."""
     return (
         "\n".join(f"{finding.file}: {finding.why}. {finding.done}." for finding in findings) or "Every file is as it was written."
@@ -124,7 +121,7 @@ def clock_of_store(home: Home) -> Iterator[Finding]:
     """No row says that it was fetched after this moment."""
     if not home.store.exists():
         return
-    moment = clock.now()
+    moment = api.now()
     with Store.open(home.store) as opened:
         count = opened.redate(moment)
     if count:
@@ -211,17 +208,17 @@ def artifacts(home: Home) -> Iterator[Finding]:
 
 def tries(home: Home) -> Iterator[Finding]:
     """Every line of the record of tries is as it was written. What is lost there stands in the experiment, and is added again."""
-    lines = trial_record.damaged_lines(home.folder)
+    lines = trials.damaged_lines(home.folder)
     if lines:
-        with alone(place_of(home)):
-            trial_record.write(home.folder, trial_record.read(home.folder))
-        file = trial_record.record_of(home.folder)
+        with database_lock(place_of(home)):
+            trials.write(home.folder, trials.read(home.folder))
+        file = trials.record_of(home.folder)
         yield Finding(str(file), f"line {lines[0]} isn't as it was written", "written anew from its whole lines and the runs", None)
 
 
 def works(home: Home) -> Iterator[Finding]:
     """What was learnt and isn't logged can be read."""
-    for folder, why in damaged_works(home.folder):
+    for folder, why in damaged_pending(home.folder):
         forget(folder)
         yield Finding(str(folder), why, "removed", command(home.folder, "train"))
 

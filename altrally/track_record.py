@@ -11,16 +11,15 @@ import pandas as pd
 
 from altrally.ledger import BACKTEST, IN_SAMPLE, LIVE, OUTCOME, SCORE, Ledger, Line, canonical
 from altrally.live_evidence import live_rows
+from core.errors import BadInput
+from core.target import target_of
+from evaluation.bootstrap import COVERAGE, DRAWS, block_starts, block_sums
+from evaluation.reliability import reliability_bins
+from evaluation.scores import Floats, brier_losses, brier_score, log_score
 from features.targets import load_target_index
-from sources.errors import BadInput
 from sources.series import COIN_PRICE
 from sources.store import Store
-from sources.target import target_of
-from training.bootstrap import COVERAGE, DRAWS, block_starts, block_sums
-from training.dataset import index_outcomes
-from training.outcome import Outcomes
-from training.reliability import reliability_bins
-from training.scores import Floats, brier_losses, brier_score, log_score
+from training.dataset import Outcomes, index_outcomes
 
 READ_BEFORE = pd.Timedelta(days=400)
 """How far before a forecast the index is read: the ranking reaches back 124 days, further where a source failed for months."""
@@ -150,7 +149,7 @@ def overdue(table: pd.DataFrame, until: pd.Timestamp) -> pd.DataFrame:
     return table[table["event"].isna() & (known <= until)]
 
 
-def told(ledger: Ledger, market: str, until: pd.Timestamp) -> dict[str, Any]:
+def track_record_summary(ledger: Ledger, market: str, until: pd.Timestamp) -> dict[str, Any]:
     """The track record as the command line tells it."""
     table, head = forecasts(ledger.lines()), ledger.verify()
     issued = table.drop_duplicates("line")
@@ -188,13 +187,13 @@ def records(table: pd.DataFrame, until: pd.Timestamp) -> list[dict[str, Any]]:
             "record": case["record"],
             "outcome": outcome_of(case),
             "horizon": case["horizon"],
-            **scored(judged[(judged[keys] == pd.Series(case)).all(axis=1)], case["horizon"], until),
+            **horizon_scores(judged[(judged[keys] == pd.Series(case)).all(axis=1)], case["horizon"], until),
         }
         for case in cases
     ]
 
 
-def scored(rows: pd.DataFrame, days: int, until: pd.Timestamp) -> dict[str, Any]:
+def horizon_scores(rows: pd.DataFrame, days: int, until: pd.Timestamp) -> dict[str, Any]:
     """Scores of one horizon: n resolved, how many are pending, and the base rate issued with each forecast beside them."""
     known = rows.dropna(subset=["event"]).sort_values("as_of")
     probability, event, base_rate = (known[name].to_numpy(dtype=np.float64) for name in ("probability", "event", "base_rate"))

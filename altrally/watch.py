@@ -14,25 +14,23 @@ from typing import Any, NamedTuple, TypeVar
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from altrally.forecast import Inputs, default_as_of, inputs_known, last_complete_day
 from altrally.issue import card_of, card_or_none, issue
 from altrally.ledger import LIVE, Ledger, Line, put_whole
-from altrally.live_evidence import record_weeks
+from altrally.live_evidence import record_shadows, record_weeks
 from altrally.notices import Crossing, crossed, stale_notice
-from altrally.score import Inputs, default_as_of, inputs_known, last_complete_day
-from altrally.settings import Home
-from altrally.shadows import record_shadows
 from altrally.track_record import resolve
+from core.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable
+from core.home import Home
+from core.progress import Progress
+from core.target import ALTCOINS, Target
 from models.card import Card
 from models.catalog import MODELS
-from models.registry import champion_place, list_runs
-from sources.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable
-from sources.fetch import fetch
-from sources.gates import Freshness, freshness
-from sources.progress import Progress
-from sources.providers import provider_named
+from models.champion import champion_place, list_runs
+from sources.fetch import fetch, provider_named
+from sources.quality import Freshness, freshness
 from sources.series import COIN_PRICE
 from sources.store import Store
-from sources.target import ALTCOINS, Target
 from sources.webhook import post, require_address
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
@@ -100,7 +98,7 @@ class State:
 
 
 @contextmanager
-def alone(home: Home) -> Iterator[None]:
+def round_lock(home: Home) -> Iterator[None]:
     """One round at a time in a home."""
     home.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -141,21 +139,21 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
     LedgerBroken where nothing may be added.
     """
     troubles: list[str] = []
-    new_rows, warnings = bring(watch, now, progress, troubles)
+    new_rows, warnings = fetch_round(watch, now, progress, troubles)
     with Store.open(watch.home.store, read_only=True) as store, Ledger.open(watch.home.ledger) as ledger:
         ledger.verify()
         at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
-        learnt: list[str] = tried(troubles, [], learn_first, at)
-        line, inputs = tried(troubles, Forecast(None, None), forecast, at)
+        learnt: list[str] = attempt(troubles, [], train_first, at)
+        line, inputs = attempt(troubles, Forecast(None, None), forecast, at)
         if line is not None:
-            tried(troubles, None, forecast_shadows, at, line, inputs)
+            attempt(troubles, None, forecast_shadows, at, line, inputs)
         if watch.page and line is not None:
-            warnings += tried(troubles, [], write_page, at, line)
-        learnt = learnt or tried(troubles, [], learn_when_due, at)
-        resolved = tried(troubles, 0, settle, at)
+            warnings += attempt(troubles, [], write_page, at, line)
+        learnt = learnt or attempt(troubles, [], train_when_due, at)
+        resolved = attempt(troubles, 0, resolve_outcomes, at)
         verdicts = freshness(store, last_complete_day(now))
         stale = staleness(verdicts, line)
-        told: list[dict[str, Any]] = tried(troubles, [], tell, at, line, stale)
+        told: list[dict[str, Any]] = attempt(troubles, [], notify, at, line, stale)
         return Round(
             as_of=f"{at.as_of:%Y-%m-%d}",
             market=store.market,
@@ -164,12 +162,12 @@ def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress
             decisions=learnt,
             resolved=resolved,
             notices=told,
-            warnings=warnings + too_old(verdicts),
+            warnings=warnings + is_too_old(verdicts),
             troubles=list(dict.fromkeys([*troubles, *stale.values()])),
         )
 
 
-def tried(troubles: list[str], otherwise: Result, step: Callable[..., Result], *words: Any) -> Result:
+def attempt(troubles: list[str], otherwise: Result, step: Callable[..., Result], *words: Any) -> Result:
     """What a step returns; where it fails that is told, and `otherwise` returned."""
     try:
         return step(*words)
@@ -178,7 +176,7 @@ def tried(troubles: list[str], otherwise: Result, step: Callable[..., Result], *
         return otherwise
 
 
-def bring(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[str]) -> tuple[int, list[str]]:
+def fetch_round(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[str]) -> tuple[int, list[str]]:
     """Fetch: how many rows were new, and what the provider had to skip. A source that fails leaves what is stored to be used."""
     with Store.open(watch.home.store) as store:
         provider = watch.provider or store.market or DEFAULT_PROVIDER
@@ -224,8 +222,7 @@ def write_page(at: Standing, line: Line) -> list[str]:
 
     Written before anything is trained, and only while the same data and model say what was issued: it tells that line.
     """
-    from altrally.report.issued import page_of
-    from altrally.report.page import page_path
+    from altrally.report.page import page_of, page_path
 
     if page_path(at.home.reports(at.target), f"{at.as_of:%Y-%m-%d}").exists():
         return []
@@ -237,14 +234,14 @@ def write_page(at: Standing, line: Line) -> list[str]:
     return []
 
 
-def learn_when_due(at: Standing) -> list[str]:
+def train_when_due(at: Standing) -> list[str]:
     """Train if the last training is too old or of an earlier quarter; what was decided about the champion.
 
     A training that learnt and couldn't be logged is logged first, and counts.
     """
     late = make_good(at.place, at.progress)
     last = max(card_of(at.home, at.target).trained_as_of, read_state(at.home, at.target).trained_as_of)
-    return late + (learn(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
+    return late + (train_again(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 
 
 def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
@@ -252,12 +249,12 @@ def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
     return as_of - last > pd.Timedelta(days=days) or (as_of.year, as_of.quarter) > (last.year, last.quarter)
 
 
-def learn_first(at: Standing) -> list[str]:
+def train_first(at: Standing) -> list[str]:
     """Train where nothing can be forecast yet."""
-    return learn(at) if card_or_none(at.home, at.target) is None else []
+    return train_again(at) if card_or_none(at.home, at.target) is None else []
 
 
-def learn(at: Standing) -> list[str]:
+def train_again(at: Standing) -> list[str]:
     """Train what was trained last. It is remembered only when all of it was done, aliases included."""
     report = train(at.store, settings_of(at), until=at.as_of, place=at.place, progress=at.progress)
     write_state(at.home, at.target, replace(read_state(at.home, at.target), trained_as_of=report.until))
@@ -283,7 +280,7 @@ def last_models(tracking_uri: str, card: Card) -> list[str]:
     return [] if trainings.empty else list(same.loc[same["parent_id"] == trainings["run_id"].iloc[0], "name"])[::-1]
 
 
-def settle(at: Standing) -> int:
+def resolve_outcomes(at: Standing) -> int:
     """Record what came of forecasts; how many outcomes. Lines whose forecasts all have theirs are not read again."""
     state = read_state(at.home, at.target)
     resolved = resolve(at.ledger, at.store, until=at.as_of, now=at.now, since=state.open_from)
@@ -304,13 +301,13 @@ def staleness(verdicts: Sequence[Freshness], line: Line | None) -> dict[str, str
     return reasons
 
 
-def too_old(verdicts: Sequence[Freshness]) -> list[str]:
+def is_too_old(verdicts: Sequence[Freshness]) -> list[str]:
     """One line on the series that quoted within a year and are too old or too thin now."""
     names = [verdict.series for verdict in verdicts if verdict.observed is not None and not verdict.fresh]
     return [f"{len(names)} series are too old or too thin: {', '.join(names)}"] if names else []
 
 
-def tell(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict[str, Any]]:
+def notify(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict[str, Any]]:
     """What is worth a word since the last round, sent to the webhook with all it hasn't taken yet.
 
     Kept before it is sent and struck out after: a kill between the two sends it twice, never not at all.
@@ -324,7 +321,7 @@ def tell(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict
     state = replace(state, examined=last, stale=" ".join(stale), pending=pending)
     write_state(at.home, at.target, state)
     if at.watch.webhook:
-        tried(at.troubles, None, deliver, at, at.watch.webhook, state)
+        attempt(at.troubles, None, deliver, at, at.watch.webhook, state)
     return notices
 
 

@@ -14,17 +14,16 @@ from typing import Any
 
 import pandas as pd
 
+from altrally.forecast import Score, inputs_known, score
 from altrally.issue import champion_of
 from altrally.jobs import place_of
 from altrally.ledger import Ledger
-from altrally.score import Score, inputs_known, score
-from altrally.settings import Home
 from altrally.watch import Watch, one_round
-from sources import providers
+from core.home import Home
+from core.progress import silent
 from sources.batches import Batch
-from sources.fetch import fetch
+from sources.fetch import PROVIDERS, fetch
 from sources.layout import batches
-from sources.progress import silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.settings import TrainSettings
@@ -38,7 +37,7 @@ DAY, MORNING, OVERLAP = pd.Timedelta(days=1), pd.Timedelta(days=1, hours=6), pd.
 def main() -> None:
     """One line a home: median processor seconds of a round without a training."""
     market = simulate(start="2011-01-01", end=f"{LATER + pd.Timedelta(days=ROUNDS):%Y-%m-%d}", stocks=2, coins=8)
-    providers.PROVIDERS["simulated"] = arriving({name: frame.sort_values("date") for name, frame in market.items()})
+    PROVIDERS["simulated"] = arriving({name: frame.sort_values("date") for name, frame in market.items()})
     with TemporaryDirectory() as folder:
         for name, day in (("first days", FIRST), (f"after {YEARS} years", LATER)):
             home = prepared(Home(Path(folder) / name), day)

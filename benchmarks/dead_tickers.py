@@ -15,19 +15,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from sources.progress import silent
+from core.progress import silent
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from replay import NO_TICKER, Answer, Responder, chart_body, serving
 
 from sources.batches import Batch
-from sources.http import Patience, Site
+from sources.http import RetryPolicy, Site
 from sources.store import Store
-from sources.yahoo import Asked, Shelf, deliveries
+from sources.yahoo import Shelf, TickerRequest, deliveries
 
 TODAY = pd.Timestamp("2024-12-31 15:00")
-USUAL = Patience()
+USUAL = RetryPolicy()
 WAITS = ("first_wait", "longest_wait", "timeout", "pause")
 HURRIED = replace(USUAL, **{name: getattr(USUAL, name) / 20 for name in WAITS})
 DEATHS = {
@@ -56,7 +56,7 @@ def seconds(tickers: list[str], dead: set[str], death: Answer | None) -> tuple[f
     with tempfile.TemporaryDirectory() as folder, serving(routes) as replay, Store.open(Path(folder) / "store.duckdb") as store:
         site, shelf = Site("Yahoo", replay.address, HURRIED), Shelf(store, "fund", "funds", TODAY)
         began = time.perf_counter()
-        asked = [Asked(ticker, ticker) for ticker in tickers]
+        asked = [TickerRequest(ticker, ticker) for ticker in tickers]
         came = sum(isinstance(one, Batch) for one in deliveries(shelf, asked, site, silent))
         return time.perf_counter() - began, came
 

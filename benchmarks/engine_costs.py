@@ -16,13 +16,11 @@ from test_nulls_speed import FIRST, SHARES
 
 from models.boosted import Boosted
 from models.catalog import COMPOSITES
-from models.engine import engine, spread
 from models.hazard import Hazard
-from models.threads import one_thread
-from training.nulls import place_of, ring_of, rotated, walk, walk_once
-from training.outcome import Outcomes
-from training.power import Scenario
-from training.power_study import line_of
+from models.parallel import engine, one_thread, spread
+from studies.power import Scenario, line_of
+from training.dataset import Outcomes
+from training.null_tests import complete_rows, fold_mask, shifted_rows, walk_one_shift, walk_shifts
 from training.walk_forward import quarters, usable
 
 ROTATIONS, EMPTY = 448, 400
@@ -42,23 +40,23 @@ def market() -> tuple[pd.DataFrame, Outcomes]:
 def parts() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
     """A name, what is computed, and what it is computed from."""
     inputs, outcomes = market()
-    ring, last = ring_of(inputs, outcomes), inputs.index[-1]
-    place = place_of(ring, usable(quarters(FIRST, last), outcomes), (FIRST, last))
+    ring, last = complete_rows(inputs, outcomes), inputs.index[-1]
+    place = fold_mask(ring, usable(quarters(FIRST, last), outcomes), (FIRST, last))
     shifts = ring.outcome_shifts(ROTATIONS)
-    yield "trees, one rotation", walk_once, (Boosted, ring.inputs, np.roll(ring.events, shifts[0], axis=0), place)
+    yield "trees, one rotation", walk_one_shift, (Boosted, ring.inputs, np.roll(ring.events, shifts[0], axis=0), place)
     yield (
         f"hazard, all {len(shifts)} rotations at once",
         hazard_on,
         (ring.inputs, ring.events, place, [0, *shifts]),
     )
-    yield "hazard, one rotation", walk_once, (Hazard, ring.inputs, ring.events, place)
+    yield "hazard, one rotation", walk_one_shift, (Hazard, ring.inputs, ring.events, place)
     for years in (6, 11):
         yield f"a simulated market of {years} years", line_of, ("0", Scenario(7, 0, years, 1.0, 8))
 
 
 def hazard_on(inputs: np.ndarray, events: np.ndarray, place: Any, shifts: list[int]) -> np.ndarray:
     """Forecasts of every rotation."""
-    return walk(Hazard(), inputs, rotated(events, shifts), place)
+    return walk_shifts(Hazard(), inputs, shifted_rows(events, shifts), place)
 
 
 def cost(work: Callable[..., Any], words: tuple[Any, ...]) -> tuple[float, float, float]:

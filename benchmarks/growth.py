@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.builder import build, compute, load
+from features.build import build, compute, load
 from features.registry import FEATURES
 from models.hazard import Hazard
-from sources.gates import last_known
+from sources.quality import last_known
 from sources.store import Store
-from training.nulls import shift_null
-from training.outcome import Outcomes
+from training.dataset import Outcomes
+from training.null_tests import shift_null
 from training.walk_forward import quarters, usable
 
 YEARS, SHARES, SHIFTS, INPUTS, NULL_YEARS = (2, 4, 8), (0.25, 0.5, 1.0), (50, 150, 450), (6, 12, 24), (11, 22)

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.special import expit
 from scipy.stats import norm
 
-from models.newton import INTERCEPT_PENALTY, ridge_logit
-from training.bootstrap import COVERAGE, block_length, block_starts, block_sums
+from evaluation.bootstrap import COVERAGE, block_length, block_starts, block_sums
+from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 HORIZONS = (30, 60, 90)
 TRAIN_WEEKS, TEST_WEEKS, REFIT_WEEKS = 156, 364, 13

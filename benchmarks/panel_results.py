@@ -13,19 +13,18 @@ from typing import Any
 
 import pandas as pd
 
-from features.index import load_index
-from sources.gates import last_known
-from sources.progress import silent
+from core.progress import silent
+from evaluation.bootstrap import Interval
+from evaluation.sample import evaluation_samples
+from features.altcoin_index import load_index
+from sources.quality import last_known
 from sources.store import Store
+from studies import study_figures
+from studies.backtest import Following, following
 from training import panel_figures as figures
-from training.ablation import Ablated, ablation
-from training.bootstrap import Interval
-from training.cycles import LeftOut, leave_one_cycle_out
 from training.dataset import bitcoin, prepare
-from training.following import Following, following
-from training.judged import judged_horizons
-from training.panel import panel_of
-from training.run_figures import draw_panel, draw_reliability
+from training.panel_figures import draw_panel, draw_reliability
+from training.robustness import Ablated, LeftOut, ablation, leave_one_cycle_out, panel_of
 from training.settings import TrainSettings
 from training.verify import model_names, walk_all
 from training.walk_forward import quarters, usable
@@ -56,11 +55,14 @@ def main() -> None:
     tell(panel, cycles, blocks, followed, typed.model)
     if typed.figures:
         typed.figures.mkdir(parents=True, exist_ok=True)
-        found, about = judged_horizons(forecasts, data.outcomes.events, SETTINGS.horizons), f"{typed.model} · {data.market} market"
+        found, about = (
+            evaluation_samples(forecasts, data.outcomes.events, SETTINGS.horizons),
+            f"{typed.model} · {data.market} market",
+        )
         draw_reliability(found, typed.model, about, typed.figures, seed=SETTINGS.seed)
         draw_panel(found, typed.model, about, typed.figures, seed=SETTINGS.seed)
         figures.draw_ablation(blocks, about, typed.figures / "ablation.png")
-        figures.draw_following(followed, typed.figures / "following.png")
+        study_figures.draw_following(followed, typed.figures / "following.png")
 
 
 def timed(label: str, job: Callable[[], Any]) -> Any:

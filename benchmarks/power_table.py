@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
-from altrally.power_page import needed_sentence, size_sentence
+from altrally.study_pages import needed_sentence, size_sentence
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"

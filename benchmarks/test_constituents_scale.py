@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.progress import silent
 from sources.batches import Batch
 from sources.files import batches
-from sources.progress import silent
 from sources.store import Store
 
 NAMES, YEARS = 3_382, 25

@@ -12,11 +12,11 @@ from joblib import parallel_config
 from test_nulls_speed import FIRST, market  # noqa: F401  (a fixture)
 
 from models.boosted import Boosted
-from models.engine import engine, spread
 from models.hazard import Hazard
-from training.nulls import shift_null
-from training.outcome import Outcomes
-from training.power_study import Study, line_of
+from models.parallel import engine, spread
+from studies.power import Study, line_of
+from training.dataset import Outcomes
+from training.null_tests import shift_null
 from training.walk_forward import forecast, quarters, usable
 
 HOWS = ("one process", "every core", "two workers")

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from altrally.forecast import Driver, HorizonForecast, Score
 from altrally.ledger import Ledger
-from altrally.score import Driver, HorizonForecast, Score
 
 LINES = 10_000
 BLOCKS = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")

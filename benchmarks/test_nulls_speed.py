@@ -12,9 +12,18 @@ from sklearn.model_selection import permutation_test_score
 
 from models.catalog import COMPOSITES
 from models.hazard import OVERLAP, Hazard, at_risk, person_periods
-from models.newton import INTERCEPT_PENALTY
-from training.nulls import Place, Ring, place_of, ring_of, rotated, shift_null, skills, walk
-from training.outcome import Outcomes
+from models.ridge_newton import INTERCEPT_PENALTY
+from training.dataset import Outcomes
+from training.null_tests import (
+    CompleteRows,
+    FoldMask,
+    complete_rows,
+    fold_mask,
+    shift_null,
+    shifted_rows,
+    skill_of_shifts,
+    walk_shifts,
+)
 from training.walk_forward import quarters, usable
 
 WEEKS, FEW, PENALTY = 510, 4, OVERLAP / 0.3**2
@@ -36,14 +45,14 @@ def market() -> tuple[pd.DataFrame, Outcomes]:
 SHARES = {30: 0.25, 60: 0.4, 90: 0.5}
 
 
-def placed(market: tuple[pd.DataFrame, Outcomes]) -> tuple[Ring, Place]:
+def placed(market: tuple[pd.DataFrame, Outcomes]) -> tuple[CompleteRows, FoldMask]:
     """The ring and its walk-forward by quarters."""
-    ring = ring_of(*market)
+    ring = complete_rows(*market)
     folds = usable(quarters(FIRST, market[0].index[-1]), market[1])
-    return ring, place_of(ring, folds, (FIRST, market[0].index[-1]))
+    return ring, fold_mask(ring, folds, (FIRST, market[0].index[-1]))
 
 
-def with_scikit_learn(ring: Ring, place: Place, events: np.ndarray) -> np.ndarray:
+def with_scikit_learn(ring: CompleteRows, place: FoldMask, events: np.ndarray) -> np.ndarray:
     """Forecasts (m, K) of one rotation, a LogisticRegression a fold. An intercept is a column scaled to its own penalty."""
     scale, K = np.sqrt(PENALTY / INTERCEPT_PENALTY), events.shape[1]
     parts = []
@@ -60,11 +69,11 @@ def with_scikit_learn(ring: Ring, place: Place, events: np.ndarray) -> np.ndarra
 
 def test_both_ways_give_the_same_scores(market: tuple[pd.DataFrame, Outcomes]) -> None:
     ring, place = placed(market)
-    events = rotated(ring.events, [0, 60, 120, 300])
-    ours = walk(Hazard(), ring.inputs, events, place)
+    events = shifted_rows(ring.events, [0, 60, 120, 300])
+    ours = walk_shifts(Hazard(), ring.inputs, events, place)
     theirs = np.stack([with_scikit_learn(ring, place, one) for one in events])
     judged, climate = events[:, place.judged], np.full(ours.shape, 0.4)
-    np.testing.assert_allclose(skills(ours, climate, judged), skills(theirs, climate, judged), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(skill_of_shifts(ours, climate, judged), skill_of_shifts(theirs, climate, judged), rtol=0, atol=1e-6)
 
 
 @pytest.mark.benchmark(group="hazard walk-forward on rotated outcomes: ours all rotations, theirs 4; see per_rotation")
@@ -73,7 +82,7 @@ def test_null(benchmark: Callable[..., Any], market: tuple[pd.DataFrame, Outcome
     ring, place = placed(market)
     folds = usable(quarters(FIRST, market[0].index[-1]), market[1])
     span = (FIRST, market[0].index[-1])
-    few = rotated(ring.events, list(range(49, 49 + FEW)))
+    few = shifted_rows(ring.events, list(range(49, 49 + FEW)))
     jobs: dict[str, tuple[Callable[[], Any], int]] = {
         "ours": (partial(shift_null, Hazard, *market, folds, span), 1 + len(ring.outcome_shifts())),
         "scikit-learn": (lambda: [with_scikit_learn(ring, place, one) for one in few], FEW),
@@ -84,7 +93,7 @@ def test_null(benchmark: Callable[..., Any], market: tuple[pd.DataFrame, Outcome
     benchmark.extra_info["per_rotation"] = benchmark.stats.stats.median / rotations
 
 
-def permuted(ring: Ring, place: Place) -> float:
+def permuted(ring: CompleteRows, place: FoldMask) -> float:
     """scikit-learn's own null test on the same estimator and folds; a fold learns what was complete before it."""
     cv = [(np.flatnonzero(taught.all(axis=1)), np.flatnonzero(test)) for taught, test in place.rows]
 

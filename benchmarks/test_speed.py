@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from arch.bootstrap import CircularBlockBootstrap
 
+from evaluation.bootstrap import circular, stationary
 from features.breadth import above_mean
 from sources.batches import Batch
 from sources.series import STOCK_PRICE
 from sources.store import Store
-from training.bootstrap import circular, stationary
 
 NAMES, SESSIONS = 1_000, 2_500
 DRAWS, ROWS, BLOCK = 10_000, 356, 9

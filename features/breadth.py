@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.kernels import EQUAL, Floats, above, at_least, count, moving_max, moving_mean, moving_min, tallied
 from features.registry import feature
+from features.transforms import EQUAL, Floats, above, at_least, count, moving_max, moving_mean, moving_min, tallied
 from sources.series import FUND_PRICE, STOCK_PRICE
 
 WEEKS_10, WEEKS_40 = 50, 200  # sessions
@@ -25,7 +25,7 @@ def above_mean(price: pd.DataFrame, sessions: int) -> pd.Series:
         return count(above(price, mean)), count(mean.notna())
 
     def compiled(price: Floats) -> npt.NDArray[np.int32]:
-        from features.fused import names_above_mean
+        from features.numba_kernels import names_above_mean
 
         return names_above_mean(price, sessions, least, EQUAL)
 
@@ -41,7 +41,7 @@ def highs_less_lows(price: pd.DataFrame) -> pd.Series:
         return count(price >= highest), count(price <= lowest), count(highest.notna())
 
     def compiled(price: Floats) -> npt.NDArray[np.int32]:
-        from features.fused import names_at_extremes
+        from features.numba_kernels import names_at_extremes
 
         return names_at_extremes(price, YEAR, LEAST_OF_YEAR)
 
@@ -57,7 +57,7 @@ def advances_less_declines(price: pd.DataFrame) -> pd.Series:
         return count(returns > 0), count(returns < 0), count(returns.notna())
 
     def compiled(price: Floats) -> npt.NDArray[np.int32]:
-        from features.fused import names_moved
+        from features.numba_kernels import names_moved
 
         return names_moved(price)
 

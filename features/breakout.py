@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from features.kernels import carried, day_numbers, log, moving_mean
 from features.registry import feature
+from features.transforms import day_numbers, forward_fill, log, moving_mean
 from sources.series import IWM, RUT, SPY
 
 SESSIONS_WITHOUT = 252
@@ -57,7 +57,7 @@ def days_since_breakout(close: pd.Series) -> pd.Series:
     """Days since the Russell 2000's last record close that came after 252 sessions without one."""
     breakouts = day_numbers(record_breakouts(close))
     today = day_numbers(close.index)
-    last = carried(breakouts.astype(np.float64), breakouts, np.full(len(breakouts), np.iinfo(np.int64).max), today)
+    last = forward_fill(breakouts.astype(np.float64), breakouts, np.full(len(breakouts), np.iinfo(np.int64).max), today)
     return pd.Series(today - last, close.index).where(close.notna())
 
 

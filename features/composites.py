@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from features.kernels import moving_mean, moving_sd
 from features.registry import BLOCKS, Feature
+from features.transforms import moving_mean, moving_sd
 
 WINDOW, LEAST = 1095, 365  # days
 CLIP = 3.0

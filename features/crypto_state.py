@@ -3,17 +3,18 @@
 import numpy as np
 import pandas as pd
 
-from features.index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS
-from features.kernels import (
+from features.altcoin_index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS
+from features.registry import feature
+from features.transforms import (
     above,
     alike,
     change,
+    cross_sectional_median,
     earlier,
     filled,
     log,
     log_change,
     log_return,
-    middle,
     moving_max,
     moving_mean,
     moving_min,
@@ -21,7 +22,6 @@ from features.kernels import (
     share,
     total,
 )
-from features.registry import feature
 from sources.series import (
     BTC,
     BTC_MARKET_CAP,
@@ -195,7 +195,7 @@ def altcoin_volume_contraction(volume: pd.DataFrame, coins: pd.DataFrame) -> pd.
     """Median over the top 50 coins of the mean log dollar volume of 180 days less that of 30."""
     traded = log(of_top(volume, coins))
     long, short = moving_mean(traded, HALF_YEAR, least=LEAST_OF_HALF_YEAR), moving_mean(traded, MONTH, least=LEAST_OF_MONTH)
-    return middle(while_top(long - short, coins))
+    return cross_sectional_median(while_top(long - short, coins))
 
 
 @feature(
@@ -212,7 +212,7 @@ def altcoin_volume_contraction(volume: pd.DataFrame, coins: pd.DataFrame) -> pd.
 def altcoin_illiquidity(price: pd.DataFrame, volume: pd.DataFrame, coins: pd.DataFrame) -> pd.Series:
     """Amihud illiquidity of the median top 50 coin, log, mean of 30 days less mean of 180."""
     close = of_top(price, coins)
-    impact = log(middle(while_top(log_return(close).abs() / alike(volume, close), coins)))
+    impact = log(cross_sectional_median(while_top(log_return(close).abs() / alike(volume, close), coins)))
     return moving_mean(impact, MONTH, least=LEAST_OF_MONTH) - moving_mean(impact, HALF_YEAR, least=LEAST_OF_HALF_YEAR)
 
 
@@ -236,7 +236,7 @@ def altcoin_spread(high: pd.DataFrame, low: pd.DataFrame) -> pd.Series:
     scale = 3 - 2 * np.sqrt(2)
     alpha = (np.sqrt(2) - 1) * np.sqrt(day_range + day_range.shift()) / scale - np.sqrt(two_days / scale)
     spread = (2 * np.tanh(alpha / 2)).clip(lower=0)
-    return moving_mean(middle(spread), MONTH, least=LEAST_OF_MONTH)
+    return moving_mean(cross_sectional_median(spread), MONTH, least=LEAST_OF_MONTH)
 
 
 @feature(
@@ -257,7 +257,9 @@ def capitulation_days(level: pd.Series, volume: pd.DataFrame, coins: pd.DataFram
     returns = log_return(level)
     fell = returns <= -CAPITULATION_SD * moving_sd(returns, QUARTER, least=LEAST_OF_QUARTER).shift()
     traded = log(of_top(volume, coins))
-    heavy = middle(while_top(traded - moving_mean(traded, QUARTER, least=LEAST_OF_QUARTER), coins)).reindex(level.index)
+    heavy = cross_sectional_median(while_top(traded - moving_mean(traded, QUARTER, least=LEAST_OF_QUARTER), coins)).reindex(
+        level.index
+    )
     day = (fell & (heavy >= np.log(CAPITULATION_VOLUME))).astype(np.float64).where(returns.notna() & heavy.notna())
     return moving_mean(day, QUARTER, least=LEAST_OF_QUARTER) * QUARTER
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from features.kernels import log_change
 from features.registry import feature
+from features.transforms import log_change
 from sources.series import HYG, IEF, IWM, KRE, LQD, SPY, TLT, VIX, XBI
 
 QUARTER = 13  # weeks

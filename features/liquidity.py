@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from features.kernels import alike, change, log, log_change, log_return, mapped, middle, moving_mean
 from features.registry import feature
+from features.transforms import alike, change, cross_sectional_median, log, log_change, log_return, mapped, moving_mean
 from sources.series import (
     BAA_SPREAD,
     CURVE,
@@ -206,7 +206,7 @@ def impact_a_dollar(price: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
 
 def illiquidity(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     """Log of the median name's absolute return per dollar traded, mean of 21 sessions less mean of 252."""
-    impact = log(middle(mapped(impact_a_dollar, price, alike(shares, price))))
+    impact = log(cross_sectional_median(mapped(impact_a_dollar, price, alike(shares, price))))
     return moving_mean(impact, 21, least=15) - moving_mean(impact, 252, least=189)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sources.errors import NO_DOCSTRINGS, BadInput
+from core.errors import NO_DOCSTRINGS, BadInput
 from sources.series import Panel, Series
 
 BLOCKS = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")
@@ -110,7 +110,7 @@ def _reach(declared: Input) -> Iterator[tuple[Series | Panel, int]]:
 
 
 FEATURES: dict[str, Feature] = {}
-"""Every feature by name, in order of declaration; complete once `features.builder` is imported."""
+"""Every feature by name, in order of declaration; complete once `features.build` is imported."""
 
 
 def feature(

@@ -6,11 +6,21 @@ from functools import cache
 
 import pandas as pd
 
-from features.index import ALTCOIN_INDEX, CARRY, RANKING_LOOKBACK, AltcoinIndex, altcoin_index, index_level, load_index, ranked
-from features.kernels import filled, total
+from core.errors import MissingData, UnknownName
+from core.target import NAMED_COINS, TOP_ALTCOINS, Leader, Target
+from features.altcoin_index import (
+    ALTCOIN_INDEX,
+    CARRY,
+    RANKING_LOOKBACK,
+    AltcoinIndex,
+    altcoin_index,
+    index_level,
+    load_index,
+    ranked,
+)
 from features.registry import FEATURES, Derived, Feature, Input
-from sources.errors import MissingData, UnknownName
-from sources.reading import Reader, observed
+from features.transforms import filled, total
+from sources.reader import Reader, observed
 from sources.series import (
     BTC_MARKET_CAP,
     COIN_DOLLAR_VOLUME,
@@ -27,7 +37,6 @@ from sources.series import (
     raw_close,
     share_volume,
 )
-from sources.target import NAMED_COINS, TOP_ALTCOINS, Leader, Target
 
 NO_MEMBERS = pd.DataFrame({"month_end": pd.DatetimeIndex([]), "symbol": [], "weight": []})
 NONE_STOPPED = pd.DataFrame({"month_end": pd.DatetimeIndex([]), "symbol": [], "last_quote": pd.DatetimeIndex([])})

@@ -4,21 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from features.kernels import (
-    LARGE,
-    Floats,
-    alike,
-    at_least,
-    by_day,
-    count,
-    log,
-    mapped,
-    moving_max,
-    moving_mean,
-    tallied,
-    total,
-)
 from features.registry import feature
+from features.transforms import LARGE, Floats, alike, at_least, by_day, count, log, mapped, moving_max, moving_mean, tallied, total
 from sources.series import FUND_CLOSE, FUND_VOLUME, IJR_CLOSE, IJR_VOLUME, IWM_CLOSE, IWM_VOLUME, RUT, STOCK_PRICE, STOCK_VOLUME
 
 MONTH, LEAST_OF_MONTH = 21, 15  # sessions
@@ -80,7 +67,7 @@ def rising_volume(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
 
     shares = alike(shares, price)
     if price.size >= LARGE:
-        from features.fused import dollars_traded
+        from features.numba_kernels import dollars_traded
 
         rose, everything, names = by_day(dollars_traded, price, shares)
     else:
@@ -97,7 +84,7 @@ def surging_names(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
         return count((shares >= SURGE * typical) & (returns > 0)), count(typical.notna() & returns.notna())
 
     def compiled(price: Floats, shares: Floats) -> npt.NDArray[np.int32]:
-        from features.fused import names_surging
+        from features.numba_kernels import names_surging
 
         return names_surging(price, shares, TYPICAL, LEAST_TYPICAL, SURGE)
 

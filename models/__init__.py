@@ -1,1 +1,1 @@
-"""From a row of inputs to probabilities. Knows nothing of markets."""
+"""From a row of inputs to probabilities. Models know nothing of markets, and nothing here judges a forecast or writes to MLflow."""

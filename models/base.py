@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from sources.errors import Refused
+from core.errors import Refused
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -5,8 +5,7 @@ from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models.base import Floats, HorizonModel, base_rates
-from models.engine import spread
-from models.threads import one_thread
+from models.parallel import one_thread, spread
 
 FEATURE, THRESHOLD, LEFT, RIGHT, VALUE = range(5)
 CERTAIN = 1e-6

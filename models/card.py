@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_origin
 
-from sources.errors import BadInput
-from sources.target import Target, target_of
+from core.errors import BadInput
+from core.target import Target, target_of
 
 OUTCOME_FIELDS = ("kind", "threshold")
 SKILL_FIELDS = ("brier_skill_score", "low", "high", "null_p", "shown", "sentence", "start", "end")

@@ -3,18 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from core.errors import Refused, UnknownName
+from core.target import ALTCOINS, KINDS, Target
 from models.base import HorizonModel
 from models.boosted import Boosted
-from models.climatology import Climatology
-from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
 from models.passage import Passage
 from models.pool import Pool
 from models.random_walk import RandomWalk
+from models.rules import Climatology, ConditionalRate
 from models.volatility import Volatility
-from sources.errors import Refused, UnknownName
-from sources.target import ALTCOINS, KINDS, Target
 
 FIRST_PASSAGE, TERMINAL, RELATIVE = KINDS
 COMPOSITES = ("breadth", "breakout", "volume", "liquidity", "ladder", "crypto_state")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from core.errors import BadInput, Refused
 from models.base import Floats, HorizonModel
-from sources.errors import BadInput, Refused
 
 
 @dataclass(frozen=True)

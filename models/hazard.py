@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import expit
 
 from models.base import OVERLAP, BatchedModel, Bools, Floats, linear
-from models.newton import INTERCEPT_PENALTY, ridge_logit
+from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 
 class Hazard(BatchedModel):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from core.errors import BadInput
 from models.base import BatchedModel, Bools, Floats, running_maximum
 from models.law import RISES, Question, carried_base_rates, limits
-from sources.errors import BadInput
 
 
 class LawModel(BatchedModel):

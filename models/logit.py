@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import expit
 
 from models.base import OVERLAP, BatchedModel, Floats, linear
-from models.newton import INTERCEPT_PENALTY, ridge_logit
+from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 HARDLY = 1e-12
 """An input whose variance is below this share of its mean square is a constant, give or take rounding."""

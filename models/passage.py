@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from models.base import OVERLAP, Floats, linear
 from models.law import SIGMA_UNCERTAINTY, Question, probability
 from models.law_model import require_horizons
-from models.newton import OwnRows, SharedRows, outer_products, squares
-from models.threads import one_thread
+from models.parallel import one_thread
+from models.ridge_newton import OwnRows, SharedRows, outer_products, squares
 from models.volatility import Volatility
 
 YEAR_DAYS = 365.25

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from core.errors import Refused
 from models.base import HorizonModel
 from models.forecaster import Forecaster
-from sources.errors import Refused
 
 TRUSTED_TYPES: list[str] = [
     "models.boosted.Boosted",
-    "models.climatology.Climatology",
-    "models.conditional_rate.ConditionalRate",
+    "models.rules.Climatology",
+    "models.rules.ConditionalRate",
     "models.forecaster.Forecaster",
     "models.hazard.Hazard",
     "models.logit.RidgeLogit",

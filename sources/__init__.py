@@ -1,1 +1,1 @@
-"""What the world said, and when it was known."""
+"""What the world said, and when it was known: clients, files, the simulated market, the store. Alone in touching the network."""

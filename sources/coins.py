@@ -1,8 +1,9 @@
 """Coins, living and dead: prices and market caps from Coin Metrics, daily ranges and dollar volume from Yahoo.
 
 A coin's price comes from the first of these that has it: Coin Metrics' price; Yahoo's close, for the large coins declared here; the
-daily changes of Coin Metrics' estimated market cap (`sources.estimated`). A coin that its source stopped following keeps its past.
-Another source goes on only where both agree on days they share. Volume comes for the large coins; elsewhere it is missing.
+daily changes of Coin Metrics' estimated market cap (`sources.coin_metrics`). A coin that its source stopped
+following keeps its past. Another source goes on only where both agree on days they share. Volume comes for the large coins;
+elsewhere it is missing.
 """
 
 from collections.abc import Generator, Iterator
@@ -13,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sources import estimated, stablecoins
+from core.errors import FetchFailed, SourceUnreachable
+from core.progress import Progress
+from sources import coin_metrics, stablecoins
+from sources.anomalies import NO_VALUES, Far, gone_message, held_back, held_back_message, is_beyond
 from sources.assets import class_of, coin_of
 from sources.batches import Batch, Deliveries, Skipped
 from sources.coin_metrics import FIRST_DAY, MARKET_CAP, PRICE, Coverage, asset_metrics, catalogue, merged
-from sources.errors import FetchFailed, SourceUnreachable
 from sources.http import Site, client_of
 from sources.layout import LAGS
-from sources.oddities import NO_VALUES, Far, beyond, gone_words, held_back, held_words
-from sources.progress import Progress
 from sources.redenomination import FILE, Units, in_one_unit, stated_in, units_of
 from sources.series import COIN_CLOSE, COIN_HIGH, COIN_PRICE
 from sources.store import Store
-from sources.yahoo import A_MONTH, FAR_AHEAD, Asked, Shelf
+from sources.yahoo import A_MONTH, FAR_AHEAD, Shelf, TickerRequest
 from sources.yahoo import deliveries as yahoo_deliveries
 
 LABEL, RANGES_LABEL = "coins", "coin ranges"
@@ -35,7 +36,7 @@ ASSETS_A_REQUEST = 20
 AGREEING = 0.02
 BAR_VOLUME = replace(COIN_HIGH, name="coin bar volume", field="volume", unit="USD a day")
 EVERY_CLOSE = replace(COIN_PRICE, name="close of every asset", asset_class=None)
-FAR = beyond(20.0)
+FAR = is_beyond(20.0)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def deliveries(
     stablecoins, None where it isn't asked.
     """
     shelf = Shelf(store, "coin_ohlc", RANGES_LABEL, today)
-    again = yield from yahoo_deliveries(shelf, [Asked(coin.ticker, coin.symbol) for coin in LARGE_COINS], yahoo, progress)
+    again = yield from yahoo_deliveries(shelf, [TickerRequest(coin.ticker, coin.symbol) for coin in LARGE_COINS], yahoo, progress)
     with client_of(metrics) as client:
         try:
             progress(LABEL, 0, 0)
@@ -208,13 +209,13 @@ def judged(
     """The batch of `frame`, bars of universe 'coin', without what can't be believed or spliced, which is told coin by coin."""
     lately = stored.closes(min(since.values()))
     not_believed = 0
-    if source != estimated.SOURCE:  # an estimated market cap knows no unit
+    if source != coin_metrics.SOURCE:  # an estimated market cap knows no unit
         unit = in_one_unit(frame, stored.units)
         yield from (Skipped(*note) for note in unit.notes)
         frame, not_believed = unit.frame[~unit.held], int(unit.held.sum())
     fitting = yield from bridged(stored, frame, source, lately)
-    if source == estimated.SOURCE:  # a step of an estimate is no news about the coin: counted, not told one by one
-        held, _ = odd_days(fitting, lately, since, estimated.FAR, confirmed=False)
+    if source == coin_metrics.SOURCE:  # a step of an estimate is no news about the coin: counted, not told one by one
+        held, _ = odd_days(fitting, lately, since, coin_metrics.FAR, confirmed=False)
     else:
         held, lines = odd_days(fitting, lately, since)
         yield from lines
@@ -234,7 +235,7 @@ def bridged(stored: Stored, frame: pd.DataFrame, source: str, closes: pd.DataFra
         known = closes[asset].dropna() if asset in closes else NO_VALUES
         ratios = (known / rows.set_index("observed")["close"]).dropna() if len(known) else NO_VALUES
         scale = float(ratios.median()) if len(ratios) else 1.0
-        scaled = estimated.SOURCE in (source, former)
+        scaled = coin_metrics.SOURCE in (source, former)
         if scaled and len(ratios):
             rows = rows.assign(close=rows["close"] * scale)
         if former != source:
@@ -257,7 +258,7 @@ def unpriced(client: httpx.Client, site: Site, known: list[Coverage], stored: St
     living = {coin_of(one.code) for one in known if stored.today - one.last < OVERLAP}
     of_yahoo = [coin for coin in LARGE_COINS if coin.code not in living]
     try:
-        listed = estimated.listed(client, site, stored.today)
+        listed = coin_metrics.listed(client, site, stored.today)
     except FetchFailed as error:
         listed = {}
         if _is_news(stored, "no list of estimated market caps"):
@@ -265,11 +266,11 @@ def unpriced(client: httpx.Client, site: Site, known: list[Coverage], stored: St
             yield Skipped(LABEL, f"no list of estimated market caps came ({str(error).rstrip('.')}). Without it {words}.")
     sized = [coin for coin in of_yahoo if coin.code in listed]
     since = min((stored.since(coin.asset, listed[coin.code].first) for coin in sized), default=FIRST_DAY)
-    caps = estimated.caps(client, site, [listed[coin.code] for coin in sized], stored.today, since)
+    caps = coin_metrics.caps(client, site, [listed[coin.code] for coin in sized], stored.today, since)
     progress(LABEL, 0, 0)
     yield from yahoo_closes(of_yahoo, caps, stored)
     priced = living | {coin.code for coin in of_yahoo if coin.asset in Stored.of(stored.store, stored.today).last}
-    others = estimated.ever_large(stored.store, client, site, listed, stored.today)
+    others = coin_metrics.ever_large(stored.store, client, site, listed, stored.today)
     priced |= {coin_of(one.code) for one in known}
     chosen = [one for one in others if one.code not in priced]
     yield from estimated_bars(client, site, chosen, stored, progress)
@@ -302,16 +303,16 @@ def yahoo_closes(wanted: list[Coin], caps: pd.DataFrame, stored: Stored) -> Deli
 
 def estimated_bars(client: httpx.Client, site: Site, wanted: list[Coverage], stored: Stored, progress: Progress) -> Deliveries:
     """Batches of coins that have no price anywhere: an index of their estimated market cap stands for the close."""
-    size = estimated.ASSETS_A_REQUEST
+    size = coin_metrics.ASSETS_A_REQUEST
     outdated = [one for one in wanted if _outdated(one, stored)]
     groups = [outdated[first : first + size] for first in range(0, len(outdated), size)]
     for number, group in enumerate(groups):
         progress(LABEL, number, len(groups))
         since = {asset_of(one.code): stored.since(asset_of(one.code), one.first) for one in group}
-        caps = estimated.caps(client, site, group, stored.today, min(since.values()))
-        frame = estimated.as_bars(caps.rename(columns=asset_of), since)
+        caps = coin_metrics.caps(client, site, group, stored.today, min(since.values()))
+        frame = coin_metrics.as_bars(caps.rename(columns=asset_of), since)
         if len(frame):
-            yield from judged(stored, frame, estimated.SOURCE, since, {}, len(groups))
+            yield from judged(stored, frame, coin_metrics.SOURCE, since, {}, len(groups))
 
 
 def odd_days(
@@ -325,7 +326,7 @@ def odd_days(
         closes, before = rows.set_index("observed")["close"], known.get(str(symbol), NO_VALUES)
         held = held_back(closes, before, far, confirmed=confirmed)
         flags[rows["place"][held.to_numpy()]] = True
-        words = *gone_words(closes.index, before.index, since[str(symbol)]), *held_words(closes, before, held)
+        words = *gone_message(closes.index, before.index, since[str(symbol)]), *held_back_message(closes, before, held)
         lines += [Skipped(str(symbol), line) for line in words]
     return flags, lines
 

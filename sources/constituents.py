@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.errors import BadInput, FetchFailed, SourceUnreachable
+from core.progress import Progress
 from sources.batches import Batch, Deliveries, Skipped
-from sources.errors import BadInput, FetchFailed, SourceUnreachable
 from sources.http import Site
 from sources.layout import LAGS
-from sources.progress import Progress
 from sources.tables import require_whole
-from sources.yahoo import FIRST_DAY, OVERLAP, Shelf, as_split, settled
+from sources.yahoo import FIRST_DAY, OVERLAP, Shelf, as_split, closed_bars
 from sources.yahoo_client import NoSuchTicker, history, quiet, session_of
 
 LABEL, LIST = "constituents", "constituents.txt"
@@ -104,7 +104,7 @@ def _fill(
 
 def _new_bars(shelf: Shelf, name: str, last: pd.Timestamp | None, site: Site, session: Any) -> pd.DataFrame:
     since = FIRST_DAY if last is None else last - OVERLAP
-    bars, _ = settled(history(name, since, shelf.today, site, session), shelf.today)
+    bars, _ = closed_bars(history(name, since, shelf.today, site, session), shelf.today)
     fetched = bars[["adj_close", "volume"]].set_axis(["close", "volume"], axis=1).dropna(subset="close")
     stored = None if last is None else shelf.bars(name, since)[["close", "volume"]]
     fresh = fetched if stored is None else continued(fetched, stored, name)

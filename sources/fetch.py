@@ -1,25 +1,53 @@
-"""Bring a provider's batches into the store. It may be repeated and interrupted without harm."""
+"""The registry of providers, and the fetch of a provider's batches into the store. Safe to repeat and to interrupt."""
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pandas as pd
 
+from core.errors import BadInput, FetchFailed, UnknownName
+from core.progress import Progress
+from core.target import ALTCOINS, Leader, Target
+from sources.anomalies import late_arrivals, rewriting_lines, rewritten
 from sources.batches import Batch, Deliveries, Skipped, rows_left_out
-from sources.coverage import LATELY, coverage
-from sources.errors import BadInput, FetchFailed
-from sources.late import late_arrivals
-from sources.progress import Progress
-from sources.providers import provider_named
-from sources.rewritten import rewritten, told
-from sources.sane_clock import beside_bars, refuse_earlier
+from sources.quality import RECENT_COINS, beside_bars, coverage_by_month, refuse_earlier
 from sources.schemas import ADVICE, check_batch
 from sources.store import LAST_FETCH, Store, refuse_duplicates
-from sources.target import ALTCOINS, Leader, Target
+
+
+class Provider(Protocol):
+    """Hands out batches to be stored, and what it had to skip. `path` is the folder of `files`; `today` the running UTC day."""
+
+    def __call__(self, store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries: ...
+
+
+def batches_of(module: str) -> Provider:
+    """The function `batches` of `module`, imported at its first call."""
+
+    def provider(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
+        deliveries: Deliveries = import_module(module).batches(store, path=path, today=today, progress=progress)
+        return deliveries
+
+    return provider
+
+
+PROVIDERS: dict[str, Provider] = {
+    "live": batches_of("sources.live"),
+    "files": batches_of("sources.files"),
+    "simulated": batches_of("sources.simulated"),
+}
+
+
+def provider_named(name: str) -> Provider:
+    """The provider called `name`. Raises `UnknownName`."""
+    if name not in PROVIDERS:
+        raise UnknownName("provider", name, PROVIDERS)
+    return PROVIDERS[name]
 
 
 class FetchLine(NamedTuple):
@@ -90,9 +118,9 @@ def fetch(
         raise FetchFailed(
             f"{provider!r} delivered nothing. " + (" ".join(report.warnings[:3]) or "Check the network and try again.")
         )
-    news = told(rewritten(store, today.normalize(), fetched_at=today))
+    news = rewriting_lines(rewritten(store, today.normalize(), fetched_at=today))
     news += [late.words for late in late_arrivals(store, today.normalize(), fetched_at=today)]
-    months = coverage(store, today, today - LATELY)[-1:] if provider == "live" else []
+    months = coverage_by_month(store, today, today - RECENT_COINS)[-1:] if provider == "live" else []
     return replace(report, warnings=report.warnings + news, coverage="".join(month.words for month in months))
 
 

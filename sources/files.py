@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from core.errors import BadInput
+from core.progress import Progress
 from sources import layout
 from sources.batches import Deliveries, Skipped
-from sources.errors import BadInput
 from sources.membership import doubts
-from sources.progress import Progress
 from sources.redenomination import FILE, NAME, read_stated, units_of
 from sources.schemas import ADVICE, READ_TICKERS, SHEETS, Checked
 from sources.store import Store
@@ -44,7 +44,7 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: P
     if "membership" in judged:
         yield from doubts(judged["membership"].frame, store.stays(today))
     for stem, file in found.items():
-        judged[stem] = settled(stem, judged[stem], file, today)
+        judged[stem] = without_open_days(stem, judged[stem], file, today)
     yield from layout.cleaned(judged, "files", units_of(store, stated, folder / FILE, today))
 
 
@@ -94,7 +94,7 @@ def meant_by(name: str) -> str:
     return near[0] if near else max(begins, key=len, default="")
 
 
-def settled(stem: str, judged: Checked, file: Path, today: pd.Timestamp) -> Checked:
+def without_open_days(stem: str, judged: Checked, file: Path, today: pd.Timestamp) -> Checked:
     """`judged` without rows of days that weren't over when the file was written or now, and of weekends where nothing trades."""
     frame = judged.frame
     if "date" not in frame:

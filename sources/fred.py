@@ -12,12 +12,12 @@ from typing import Any
 import httpx
 import pandas as pd
 
+from core.errors import FetchFailed, SourceUnreachable
+from core.progress import Progress
+from sources.anomalies import another_unit, gone_message, held_back, held_back_message
 from sources.batches import Batch, Deliveries, Skipped
-from sources.errors import FetchFailed, SourceUnreachable
-from sources.http import Passing, Site, as_json, ask, client_of
-from sources.oddities import another_unit, gone_words, held_back, held_words
-from sources.progress import Progress
-from sources.reading import observed
+from sources.http import Site, TransientError, as_json, ask, client_of
+from sources.reader import observed
 from sources.series import SERIES, Series
 from sources.store import VINTAGES, Store
 
@@ -132,7 +132,7 @@ def _oddities(series: Series, values: pd.Series, stored: pd.Series, held: pd.Ser
     if since is None:
         return _shortened(series, values.index.min())
     lately = stored[stored.index >= since]
-    return chain(gone_words(values.index, lately.index, since), held_words(values, lately, held))
+    return chain(gone_message(values.index, lately.index, since), held_back_message(values, lately, held))
 
 
 def read_graph(site: Site, body: str, code: str) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def read_graph(site: Site, body: str, code: str) -> pd.DataFrame:
         observed = pd.to_datetime(rows["observation_date"], format="%Y-%m-%d").astype("datetime64[us]")
         return pd.DataFrame({"observed": observed, "value": pd.to_numeric(rows[code])})
     except ValueError as error:
-        raise Passing(f"it answered with something that is no table ({site.hidden(str(error))})") from error
+        raise TransientError(f"it answered with something that is no table ({site.hidden(str(error))})") from error
 
 
 def _shortened(series: Series, first: pd.Timestamp) -> Iterator[str]:

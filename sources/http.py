@@ -1,13 +1,17 @@
-"""One polite way to ask a web API: bounded retries, honoured waits, judged bodies, one clear line, and never a secret in it."""
+"""One polite way to ask web APIs, several requests at a time: retries with limits, waits as asked, and no secret in a message."""
 
 import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,7 +20,7 @@ import pandas as pd
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
-from sources.errors import FetchFailed, SourceUnreachable
+from core.errors import FetchFailed, SourceUnreachable
 
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_QUOTE = 200
@@ -29,7 +33,7 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a source is tried, in seconds: `attempts` tries, waits that double from `first_wait` to `longest_wait`.
 
     A whole answer must be there within `timeout`. `pause` is left between two requests, so that free services are asked no faster
@@ -71,7 +75,7 @@ class Site:
 
     name: str
     address: str
-    patience: Patience
+    patience: RetryPolicy
     secret: str = field(default="", repr=False)
     health: Health = field(default_factory=Health, compare=False, repr=False)
 
@@ -86,7 +90,7 @@ class Site:
         self.health.sound += sound
         self.health.troubled, self.health.refused = None, 0
 
-    def failed(self, failure: "Passing", since: float) -> None:
+    def failed(self, failure: "TransientError", since: float) -> None:
         """An attempt begun at `since` failed; a site in trouble for too long, or that goes on refusing, is given up."""
         health = self.health
         if health.given_up:
@@ -116,7 +120,7 @@ class Site:
         return said.replace(self.secret, "***") if self.secret else said
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """A failure that may pass: `wait` is how many seconds the site asked for; `reached` if it answered at all.
 
     `refused`: it answered that it won't, as it does to whoever asks too often. `advice` is what to do where it doesn't pass.
@@ -161,7 +165,7 @@ def ask(client: httpx.Client, site: Site, path: str, params: dict[str, str], *, 
         for attempt in attempts(site):
             with attempt:
                 return read(_judged(site, _once(client, site, path, params, what)))
-    except Passing as passing:
+    except TransientError as passing:
         failure = passing
     raise given_up(site, failure, what)
 
@@ -173,7 +177,7 @@ def look(site: Site) -> None:
         for attempt in retries(hurried):
             with attempt, client_of(replace(site, patience=hurried)) as client:
                 _heard(client, site)
-    except Passing as passing:
+    except TransientError as passing:
         failure = passing
     else:
         return
@@ -199,19 +203,19 @@ class Noted:
         self.attempt.__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
-        if isinstance(error, Passing):
+        if isinstance(error, TransientError):
             self.site.failed(error, self.since)
         elif error is None or isinstance(error, FetchFailed):
             self.site.answered(sound=error is None)
         return bool(self.attempt.__exit__(kind, error, trace))
 
 
-def retries(patience: Patience) -> Iterator[Any]:
+def retries(patience: RetryPolicy) -> Iterator[Any]:
     """Attempts of one request, each a context manager; only `Passing` is tried again, after the wait that it asks for."""
     asked: list[float | None] = [None]
 
     def worth_another(error: Exception) -> bool | float:
-        if not isinstance(error, Passing) or (error.wait or 0.0) > patience.longest_wait:
+        if not isinstance(error, TransientError) or (error.wait or 0.0) > patience.longest_wait:
             return False
         asked[0] = error.wait
         return 0.0  # we wait ourselves, so that time can be passed in
@@ -231,7 +235,7 @@ def retries(patience: Patience) -> Iterator[Any]:
         yield attempt
 
 
-def given_up(site: Site, failure: Passing, what: str) -> FetchFailed:
+def given_up(site: Site, failure: TransientError, what: str) -> FetchFailed:
     """The error that says `what` could not be had, and whether it is any use to ask the site for something else."""
     if site.health.given_up:
         return SourceUnreachable(site.health.given_up)
@@ -245,7 +249,7 @@ def _heard(client: httpx.Client, site: Site) -> None:
     try:
         said = client.head("", follow_redirects=False).headers.get("Date", "")
     except httpx.HTTPError as error:
-        raise Passing(str(error) or type(error).__name__, reached=False) from None
+        raise TransientError(str(error) or type(error).__name__, reached=False) from None
     with suppress(ValueError):
         site.health.date = pd.Timestamp(parsedate_to_datetime(said)).tz_localize(None)
 
@@ -261,9 +265,11 @@ def _once(client: httpx.Client, site: Site, path: str, params: dict[str, str], w
         reason = str(error) or type(error).__name__
     # Raised out here, so that no exception chain holds the request and its address.
     if reason or response is None:
-        raise Passing(reason, reached=response is not None)
+        raise TransientError(reason, reached=response is not None)
     if response.status_code in BUSY:
-        raise Passing(f"HTTP {response.status_code}", wait=asked_wait(response.headers), refused=response.status_code == 429)
+        raise TransientError(
+            f"HTTP {response.status_code}", wait=retry_after(response.headers), refused=response.status_code == 429
+        )
     if response.status_code >= 400:
         raise FetchFailed(f"{site.name} gave no {what}: HTTP {response.status_code}{_told(site, body)}.")
     return body
@@ -279,7 +285,7 @@ def _read_in_time(response: httpx.Response, timeout: float) -> str:
     return b"".join(parts).decode(response.charset_encoding or "utf-8", errors="replace")
 
 
-def asked_wait(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, given as seconds or as a date; None where absent or unreadable."""
     said = headers.get("Retry-After", "")
     if said.isdigit():
@@ -303,9 +309,9 @@ def _told(site: Site, body: str) -> str:
 
 def _judged(site: Site, body: str) -> str:
     if not body.strip():
-        raise Passing("it answered with nothing")
+        raise TransientError("it answered with nothing")
     if body.lstrip().startswith("<"):
-        raise Passing("it answered with a web page", advice=f"Open {site.address} in a browser to see why.")
+        raise TransientError("it answered with a web page", advice=f"Open {site.address} in a browser to see why.")
     return body
 
 
@@ -316,5 +322,64 @@ def as_json(site: Site, body: str) -> dict[str, Any]:
     except ValueError:
         said = None
     if not isinstance(said, dict):
-        raise Passing(f"it answered with something that isn't whole JSON ({site.hidden(body)[:60]!r})")
+        raise TransientError(f"it answered with something that isn't whole JSON ({site.hidden(body)[:60]!r})")
     return said
+
+
+ASKER = "altrally asks"
+Thing = TypeVar("Thing")
+Found = TypeVar("Found")
+
+
+def answers(
+    ask: Callable[[Thing], Found], things: Iterable[Thing], patience: RetryPolicy
+) -> Generator[tuple[Thing, Found | FetchFailed], None, None]:
+    """Each of `things` with what `ask` returned, or the `FetchFailed` it raised, as they come.
+
+    They are asked for in order, `patience.pause` apart, at most `patience.at_once` unanswered at a time. Anything else that is
+    raised is raised here. All threads have ended once the last answer came; after an interruption they end, in silence, with the
+    request they wait for, and they die with the process: an interruption needn't wait for a source.
+    """
+    todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+    done: SimpleQueue[tuple[Thing, Future[Found]]] = SimpleQueue()
+    threads = [Thread(target=_work, args=(todo,), name=ASKER, daemon=True) for _ in range(patience.at_once)]
+    for thread in threads:
+        thread.start()
+    come = partial(_next, done)
+    waiting = 0
+    try:
+        for thing in things:
+            if waiting == patience.at_once:
+                yield come()
+                waiting -= 1
+            todo.put(partial(_answer, ask, thing, done))
+            waiting += 1
+            patience.sleep(patience.pause)
+        for _ in range(waiting):
+            yield come()
+        waiting = 0
+    finally:
+        for _ in threads:
+            todo.put(None)
+        for thread in threads if not waiting else ():
+            thread.join()
+
+
+def _work(todo: "SimpleQueue[Callable[[], None] | None]") -> None:
+    while (job := todo.get()) is not None:
+        job()
+
+
+def _answer(ask: Callable[[Thing], Found], thing: Thing, done: "SimpleQueue[tuple[Thing, Future[Found]]]") -> None:
+    answer: Future[Found] = Future()
+    try:
+        answer.set_result(ask(thing))
+    except Exception as error:
+        answer.set_exception(error)
+    done.put((thing, answer))
+
+
+def _next(done: "SimpleQueue[tuple[Thing, Future[Found]]]") -> tuple[Thing, Found | FetchFailed]:
+    thing, answer = done.get()
+    failed = answer.exception()
+    return thing, failed if isinstance(failed, FetchFailed) else answer.result()

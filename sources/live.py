@@ -11,13 +11,11 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from sources import coins, constituents, fred, sane_clock, yahoo, yahoo_client
-from sources.at_once import answers
+from core.errors import BadInput, SourceUnreachable, redacted
+from core.progress import Progress
+from sources import coins, constituents, fred, quality, yahoo, yahoo_client
 from sources.batches import Deliveries
-from sources.errors import BadInput, SourceUnreachable
-from sources.http import Health, Patience, Site, look
-from sources.progress import Progress
-from sources.secrets import redacted
+from sources.http import Health, RetryPolicy, Site, answers, look
 from sources.store import Store
 
 FUNDS_LABEL = "funds"
@@ -66,13 +64,13 @@ def is_address(text: str) -> bool:
 def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Everything declared, from a little before what is stored. `path` is not looked at; FRED_API_KEY brings revised series."""
     key = os.environ.get("FRED_API_KEY", "").strip()
-    return deliveries(store, today=today, progress=progress, endpoints=endpoints_of(os.environ), key=key, patience=Patience())
+    return deliveries(store, today=today, progress=progress, endpoints=endpoints_of(os.environ), key=key, patience=RetryPolicy())
 
 
 def funds_named(store: Store, tickers: Sequence[str], *, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Bars of funds and indices that no declared series names; each continues where the store ends."""
-    site = Site("Yahoo", endpoints_of(os.environ).yahoo, Patience())
-    asked = [yahoo.Asked(ticker, ticker) for ticker in dict.fromkeys(tickers)]
+    site = Site("Yahoo", endpoints_of(os.environ).yahoo, RetryPolicy())
+    asked = [yahoo.TickerRequest(ticker, ticker) for ticker in dict.fromkeys(tickers)]
     yield from yahoo.deliveries(yahoo.Shelf(store, "fund", FUNDS_LABEL, today), asked, site, progress)
 
 
@@ -83,7 +81,7 @@ def deliveries(
     progress: Progress,
     endpoints: Endpoints,
     key: str,
-    patience: Patience,
+    patience: RetryPolicy,
 ) -> Deliveries:
     """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
 
@@ -95,7 +93,7 @@ def deliveries(
     names = constituents.listed(store.path.parent)
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
-    yield from sane_clock.beside_services(store, [graph, metrics, bars], today)
+    yield from quality.beside_services(store, [graph, metrics, bars], today)
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)

@@ -1,7 +1,6 @@
 """Whether a tracking server answers, asked once and briefly before anything long begins: MLflow would wait for minutes."""
 
-from sources.errors import BadInput, StoreUnusable
-from sources.secrets import redacted
+from core.errors import BadInput, StoreUnusable, redacted
 
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER = 4, 8
 HEALTH = "/health"

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sources.errors import BadInput
+from core.errors import BadInput
 from sources.schemas import SHEETS, checked
 from sources.series import COIN_PRICE
 from sources.store import Store

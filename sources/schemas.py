@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from core.errors import BadInput, UnknownName
 from sources.batches import BAR_FIELDS, Batch
-from sources.errors import BadInput, UnknownName
 from sources.membership import impossible_stays
 from sources.series import SERIES, SMALL_CAP_FUNDS
 

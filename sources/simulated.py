@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.errors import BadInput
+from core.progress import Progress
 from sources.batches import Batch
-from sources.cascade import Liquidity, Plan, draw_liquidity
-from sources.errors import BadInput
 from sources.layout import batches as layout_batches
-from sources.progress import Progress
 from sources.simulated_coins import crypto_frame, draw_coins, ohlcv_frame, stablecoins_frame
+from sources.simulated_liquidity import Liquidity, Plan, draw_liquidity
 from sources.simulated_macro import constituents_frame, draw_macro, fred_frame, prices_frame
 from sources.store import Store
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sources.cascade import Flags, Floats, Liquidity, Plan, Stream, fat_tailed, long_frame, persistent, volatility
+from sources.simulated_liquidity import Flags, Floats, Liquidity, Plan, Stream, fat_tailed, long_frame, persistent, volatility
 from sources.simulated_macro import day_range
 
 PUSH_A_DAY = 0.0035  # log drift of altcoins a day for one standard deviation of liquidity, at strength 1

@@ -5,10 +5,10 @@ import json
 import httpx
 import pandas as pd
 
+from core.errors import FetchFailed
 from sources.batches import Batch, Deliveries, Skipped
 from sources.coin_metrics import FIRST_DAY, SUPPLY, asset_metrics, catalogue
-from sources.errors import FetchFailed
-from sources.http import Passing, Site, ask, client_of
+from sources.http import Site, TransientError, ask, client_of
 from sources.series import STABLECOIN_SUPPLY
 from sources.store import Store
 
@@ -54,7 +54,7 @@ def read_chart(site: Site, body: str) -> pd.Series:
         rows = [(int(row["date"]), float(row["totalCirculatingUSD"]["peggedUSD"])) for row in json.loads(body)]
         days, values = zip(*rows, strict=True)
     except (ValueError, TypeError, KeyError) as error:
-        raise Passing(f"it answered with something that is no chart ({site.hidden(str(error))})") from None
+        raise TransientError(f"it answered with something that is no chart ({site.hidden(str(error))})") from None
     index = pd.to_datetime(list(days), unit="s").normalize().astype("datetime64[us]")
     total = pd.Series(values, index=pd.DatetimeIndex(index), dtype="float64")
     return total[~total.index.duplicated(keep="last")].sort_index()

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from core.errors import BadInput, InUse, MissingData, StoreUnusable
+from core.files import unfinished
 from sources.batches import BAR_FIELDS, Batch
-from sources.copies import unfinished
-from sources.errors import BadInput, InUse, MissingData, StoreUnusable
 from sources.membership import PREFIX, members_only
 from sources.series import PANELS, PAST_MIDNIGHT, SERIES, Panel, Series
 

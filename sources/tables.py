@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from sources.errors import BadInput
+from core.errors import BadInput
 from sources.schemas import Column
 
 DELIMITERS = (",", ";", "\t", "|")

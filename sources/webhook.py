@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from sources.errors import BadInput, FetchFailed
-from sources.http import BUSY, Passing, Patience, asked_wait, retries
+from core.errors import BadInput, FetchFailed
+from sources.http import BUSY, RetryPolicy, TransientError, retries, retry_after
 
-PATIENCE = Patience(attempts=3, first_wait=1.0, longest_wait=10.0, timeout=10.0, pause=0.0)
+PATIENCE = RetryPolicy(attempts=3, first_wait=1.0, longest_wait=10.0, timeout=10.0, pause=0.0)
 
 
 def require_address(address: str) -> str:
@@ -25,7 +25,7 @@ def require_address(address: str) -> str:
     return str(parts.hostname)
 
 
-def post(address: str, body: Mapping[str, Any], patience: Patience = PATIENCE) -> None:
+def post(address: str, body: Mapping[str, Any], patience: RetryPolicy = PATIENCE) -> None:
     """POST `body` until it is taken. Raises BadInput, or FetchFailed where it isn't taken, naming the host alone."""
     host, failure = require_address(address), ""
     logging.getLogger("httpx").addFilter(not_posted)
@@ -33,13 +33,13 @@ def post(address: str, body: Mapping[str, Any], patience: Patience = PATIENCE) -
         for attempt in retries(patience):
             with attempt:
                 failure = refusal(address, body, patience)
-    except Passing as passing:
+    except TransientError as passing:
         failure = str(passing)
     if failure:
         raise FetchFailed(f"The webhook at {host} didn't take the message: {failure}.")
 
 
-def refusal(address: str, body: Mapping[str, Any], patience: Patience) -> str:
+def refusal(address: str, body: Mapping[str, Any], patience: RetryPolicy) -> str:
     """Why it wasn't taken and won't be, empty if it was. Raises Passing for what may pass."""
     try:
         answer = httpx.post(address, json=dict(body), timeout=patience.timeout, follow_redirects=False)
@@ -49,9 +49,9 @@ def refusal(address: str, body: Mapping[str, Any], patience: Patience) -> str:
         answer, reason = None, type(error).__name__
     # Raised out here, so that no exception chain holds the request and its address.
     if answer is None:
-        raise Passing(reason, reached=False)
+        raise TransientError(reason, reached=False)
     if answer.status_code in BUSY:
-        raise Passing(f"HTTP {answer.status_code}", wait=asked_wait(answer.headers))
+        raise TransientError(f"HTTP {answer.status_code}", wait=retry_after(answer.headers))
     return "" if answer.is_success else f"HTTP {answer.status_code}"
 
 

@@ -14,13 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sources.at_once import answers
+from core.errors import FetchFailed, SourceUnreachable
+from core.progress import Progress
+from sources.anomalies import Far, gone_message, held_back, held_back_message, is_beyond
 from sources.batches import Batch, Deliveries, Skipped
-from sources.errors import FetchFailed, SourceUnreachable
-from sources.http import Health, Site
+from sources.http import Health, Site, answers
 from sources.layout import LAGS
-from sources.oddities import Far, beyond, gone_words, held_back, held_words
-from sources.progress import Progress
 from sources.series import FUND_PRICE, PAST_MIDNIGHT, SERIES, Panel
 from sources.store import Store
 from sources.yahoo_client import FIELDS, NoSuchTicker, history, quiet, session_of
@@ -43,7 +42,7 @@ NOTHING = pd.DataFrame(columns=list(FIELDS), index=pd.DatetimeIndex([]), dtype="
 
 
 @dataclass(frozen=True)
-class Asked:
+class TickerRequest:
     """One ticker of Yahoo and the symbol it is stored under."""
 
     ticker: str
@@ -121,23 +120,29 @@ class Spliced:
             yield f"was split {ratio} after it was first stored; bars are kept at the level before that."
 
 
-class Believed(NamedTuple):
+class BelievedBars(NamedTuple):
     """What a close may do in a day: moves too `far` are held back, in coins until `confirmed` by the days that follow."""
 
     far: Far
     confirmed: bool
 
 
-BELIEVED = {"fund": Believed(beyond(1.8), False), "index": Believed(beyond(20.0), False), "coin": Believed(beyond(20.0), True)}
+BELIEVED = {
+    "fund": BelievedBars(is_beyond(1.8), False),
+    "index": BelievedBars(is_beyond(20.0), False),
+    "coin": BelievedBars(is_beyond(20.0), True),
+}
 
 
-def fund_tickers() -> list[Asked]:
+def fund_tickers() -> list[TickerRequest]:
     """Every fund and index that a declared series or the panel of small caps needs."""
     declared = {series.code for series in SERIES.values() if series.provider == "yahoo"} | set(FUND_PRICE.symbols)
-    return [Asked(ticker, ticker) for ticker in sorted(declared)]
+    return [TickerRequest(ticker, ticker) for ticker in sorted(declared)]
 
 
-def deliveries(shelf: Shelf, asked: Sequence[Asked], site: Site, progress: Progress) -> Generator[Batch | Skipped, None, set[str]]:
+def deliveries(
+    shelf: Shelf, asked: Sequence[TickerRequest], site: Site, progress: Progress
+) -> Generator[Batch | Skipped, None, set[str]]:
     """One batch of bars a ticker, from a little before its last stored day; what could not be had is told, the rest goes on.
 
     Returns the tickers that may well come another time.
@@ -169,24 +174,24 @@ class Missed:
 
     shelf: Shelf
     last: dict[str, pd.Timestamp]
-    errors: dict[Asked, FetchFailed] = field(default_factory=dict)
+    errors: dict[TickerRequest, FetchFailed] = field(default_factory=dict)
 
     @property
     def again(self) -> set[str]:
         """The tickers that may come another time."""
         return {one.ticker for one, error in self.errors.items() if not isinstance(error, NoSuchTicker)}
 
-    def ended(self, one: Asked) -> bool:
+    def ended(self, one: TickerRequest) -> bool:
         """Whether what is stored of it ends long ago, as that of a liquidated fund does."""
         last = self.last.get(one.symbol)
         return last is not None and self.shelf.today - last > GONE_AFTER
 
-    def is_resting(self, one: Asked) -> bool:
+    def is_resting(self, one: TickerRequest) -> bool:
         """Whether it ended, and was looked for within a month."""
         looked = self.shelf.store.noted(_looked_for(self.shelf, one)) if self.ended(one) else None
         return looked is not None and self.shelf.today - pd.Timestamp(looked) < A_MONTH
 
-    def note(self, one: Asked, error: FetchFailed) -> None:
+    def note(self, one: TickerRequest, error: FetchFailed) -> None:
         """Remember that `one` did not come, and why."""
         self.errors[one] = error
         if self.ended(one) and not isinstance(error, SourceUnreachable):
@@ -194,7 +199,7 @@ class Missed:
 
     def words(self, health: Health, of: int) -> Iterator[Skipped]:
         """A line each where few did not come; one for all that did not for the same reason, or since the site was given up."""
-        by_reason: dict[str, list[Asked]] = {}
+        by_reason: dict[str, list[TickerRequest]] = {}
         for one, error in self.errors.items():
             given_up = health.given_up and not isinstance(error, NoSuchTicker)
             reason = health.given_up if given_up else str(error).replace(f" of {one.ticker}:", ":")
@@ -208,16 +213,16 @@ class Missed:
             else:
                 yield from (Skipped(one.ticker, self._alone(one)) for one in tickers)
 
-    def _alone(self, one: Asked) -> str:
+    def _alone(self, one: TickerRequest) -> str:
         month = " It is asked for again in a month." if self.ended(one) else ""
         return f"{self.errors[one]}{_kept(self.last.get(one.symbol))}{month}"
 
 
-def _looked_for(shelf: Shelf, one: Asked) -> str:
+def _looked_for(shelf: Shelf, one: TickerRequest) -> str:
     return f"looked for {shelf.universe} {one.ticker}"
 
 
-def lost_sessions(closes: pd.DataFrame, asked: Sequence[Asked]) -> dict[str, pd.Series]:
+def lost_sessions(closes: pd.DataFrame, asked: Sequence[TickerRequest]) -> dict[str, pd.Series]:
     """The sessions of late that a symbol has no bar of, though it has bars before and after: an entry a day, by symbol.
 
     `closes`: stored days × symbols. A session is a day on which more than `A_SESSION` of the symbols have bars: a closing day
@@ -247,12 +252,12 @@ def _lost_words(shelf: Shelf, lost: dict[str, pd.Series]) -> Iterator[Skipped]:
 
 
 def _histories(
-    overlap: Overlap, asked: Sequence[Asked], last: dict[str, pd.Timestamp], site: Site
-) -> Generator[tuple[Asked, pd.DataFrame | FetchFailed], None, None]:
+    overlap: Overlap, asked: Sequence[TickerRequest], last: dict[str, pd.Timestamp], site: Site
+) -> Generator[tuple[TickerRequest, pd.DataFrame | FetchFailed], None, None]:
     """As they come, until all came or the site is given up."""
     session = session_of(site)
 
-    def bars_of(one: Asked) -> pd.DataFrame:
+    def bars_of(one: TickerRequest) -> pd.DataFrame:
         return history(one.ticker, overlap.since(one.symbol, last.get(one.symbol)), overlap.shelf.today, site, session)
 
     return answers(bars_of, takewhile(lambda one: not site.health.given_up, asked), site.patience)
@@ -266,11 +271,13 @@ def _kept(last: pd.Timestamp | None) -> str:
     return "" if last is None else f" The store keeps its bars up to {last:%Y-%m-%d}."
 
 
-def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd.DataFrame, of: int, again: set[str]) -> Deliveries:
+def _judged(
+    overlap: Overlap, one: TickerRequest, last: pd.Timestamp | None, history: pd.DataFrame, of: int, again: set[str]
+) -> Deliveries:
     """The batch of one ticker and what was odd about it; a ticker that doesn't fit what is stored is told and put into `again`."""
     shelf = overlap.shelf
     zone = NEW_YORK if one.ticker in PAST_MIDNIGHT else "UTC"
-    bars, dropped = settled(history, shelf.today, zone)
+    bars, dropped = closed_bars(history, shelf.today, zone)
     stored = overlap.bars(one.symbol, last)
     try:
         spliced = splice(bars, stored, one.ticker)
@@ -282,8 +289,8 @@ def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd
     held = held_back(level, closes, **BELIEVED[_kind(shelf, one)]._asdict())
     for words in (
         *spliced.words,
-        *gone_words(history.index, closes.index, overlap.since(one.symbol, last)),
-        *held_words(level, closes, held),
+        *gone_message(history.index, closes.index, overlap.since(one.symbol, last)),
+        *held_back_message(level, closes, held),
     ):
         yield Skipped(one.ticker, words)
     dropped |= {"held back": int(held.sum())} if held.any() else {}
@@ -292,11 +299,11 @@ def _judged(overlap: Overlap, one: Asked, last: pd.Timestamp | None, history: pd
     yield Batch(shelf.label, "bars", frame, "yahoo", shelf.universe, dropped, of, daily=True)
 
 
-def _kind(shelf: Shelf, one: Asked) -> str:
+def _kind(shelf: Shelf, one: TickerRequest) -> str:
     return "coin" if shelf.universe != "fund" else "index" if one.ticker.startswith("^") else "fund"
 
 
-def settled(bars: pd.DataFrame, today: pd.Timestamp, zone: str = "UTC") -> tuple[pd.DataFrame, dict[str, int]]:
+def closed_bars(bars: pd.DataFrame, today: pd.Timestamp, zone: str = "UTC") -> tuple[pd.DataFrame, dict[str, int]]:
     """Bars of days that are over and have a close, with what isn't above zero missing; and counts of what was left out.
 
     `today`: the running moment, UTC. A day is over when it has ended in `zone`.

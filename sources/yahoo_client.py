@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import pandas as pd
 
-from sources.at_once import ASKER
-from sources.errors import FetchFailed
-from sources.http import BUSY, Passing, Site, asked_wait, attempts, given_up
+from core.errors import FetchFailed
+from sources.http import ASKER, BUSY, Site, TransientError, attempts, given_up, retry_after
 
 ADDRESS = "https://query2.finance.yahoo.com"
 CHART = "/v8/finance/chart/"
@@ -38,7 +37,7 @@ def history(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, s
             with attempt:
                 rows = _once(ticker, since, today, site, session)
                 break
-    except Passing as passing:
+    except TransientError as passing:
         raise given_up(site, passing, f"bars of {ticker}") from None
     if rows.empty or "Adj Close" not in rows:
         raise FetchFailed(
@@ -58,7 +57,7 @@ def _once(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, ses
     try:
         rows: pd.DataFrame = yf.Ticker(ticker, session=session).history(**span, auto_adjust=False, actions=False)
     except YFRateLimitError:
-        raise Passing("it asks for fewer requests (HTTP 429)", refused=True) from None
+        raise TransientError("it asks for fewer requests (HTTP 429)", refused=True) from None
     except YFTickerMissingError as error:
         why = site.hidden(error.rationale).rstrip(".")
         raise NoSuchTicker(
@@ -67,20 +66,20 @@ def _once(ticker: str, since: pd.Timestamp, today: pd.Timestamp, site: Site, ses
     except OSError as error:
         raise _refused(site, error) from None
     except LookupError:
-        raise Passing("its answer holds no bars") from None
+        raise TransientError("its answer holds no bars") from None
     except (ValueError, TypeError, AttributeError, YFException) as error:
-        raise Passing(f"its answer isn't readable ({site.hidden(str(error)) or type(error).__name__})") from None
+        raise TransientError(f"its answer isn't readable ({site.hidden(str(error)) or type(error).__name__})") from None
     return rows
 
 
-def _refused(site: Site, error: OSError) -> Passing:
+def _refused(site: Site, error: OSError) -> TransientError:
     """What a failure of the connection, or an HTTP status, means: curl's errors are OSErrors."""
     from curl_cffi.requests.exceptions import Timeout
 
     if isinstance(error, Timeout):
-        return Passing("no whole answer in time", reached=False)
+        return TransientError("no whole answer in time", reached=False)
     status = getattr(getattr(error, "response", None), "status_code", 0)
-    return Passing(f"HTTP {status}" if status else site.hidden(str(error)), reached=bool(status))
+    return TransientError(f"HTTP {status}" if status else site.hidden(str(error)), reached=bool(status))
 
 
 class Hush(logging.Filter):
@@ -195,7 +194,7 @@ def _judge(site: Site, answer: Any) -> None:
         raise NoSuchTicker(f"{site.name} has no such ticker (HTTP 404): it is wrong or gone.")
     if status == UNAUTHORISED:
         advice = "It is no fault of the ticker. Fetch again in an hour."
-        raise Passing("HTTP 401, it refuses the crumb it gave itself", refused=True, advice=advice)
+        raise TransientError("HTTP 401, it refuses the crumb it gave itself", refused=True, advice=advice)
     if status in BUSY:
         asked = " (it asks for fewer requests)" if status == 429 else ""
-        raise Passing(f"HTTP {status}{asked}", wait=asked_wait(answer.headers), refused=status == 429)
+        raise TransientError(f"HTTP {status}{asked}", wait=retry_after(answer.headers), refused=status == 429)

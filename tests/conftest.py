@@ -14,7 +14,7 @@ from filelock import FileLock
 from invoking import Invoke, invoker
 from listening import Listener, listening
 
-from sources.progress import silent
+from core.progress import silent
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "data"
 TODAY = pd.Timestamp("2025-01-01")

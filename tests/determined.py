@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import features.builder as builder
-from features.builder import COMPOSITE_LOOKBACK, build, matrix
+import features.build as builder
+from evaluation.bootstrap import block_weights
+from features.build import COMPOSITE_LOOKBACK, build, matrix
 from models.catalog import MODELS
 from sources.store import Store
-from training.bootstrap import block_weights
 
 
 def told(home: Path, threads: int) -> dict[str, object]:

@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from altrally.settings import Home
-from models.registry import EXPERIMENT, load_champion
+from core.home import Home
+from core.progress import silent
+from models.champion import EXPERIMENT, load_champion
 from sources.fetch import fetch
-from sources.progress import silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.figures import draw_history
@@ -190,21 +190,21 @@ def make_world(folder: Path) -> None:
 def train(home: Home, learnt: Path | None = None) -> None:
     """A small training through what `altrally train` calls; what it learns is left in the file `learnt`, if there is to be one."""
     import training.train
-    from altrally.jobs import learn
+    from altrally.jobs import train_home
 
     cheapen()
     if learnt is not None:
         training.train.learn = partial(learn_and_keep, learnt, training.train.learn)
-    learn(home, SETTINGS, None)
+    train_home(home, SETTINGS, None)
 
 
 def cheapen() -> None:
     """One picture a model instead of twelve, and few resamples: together they take most of a small training."""
-    import training.best_of
+    import evaluation.multiple_testing
     import training.tracking
 
     training.tracking.write_figures = one_picture
-    training.best_of.RESAMPLES = 20
+    evaluation.multiple_testing.RESAMPLES = 20
 
 
 def learn_and_keep(learnt: Path, learn: Callable[..., list[Trained]], job: Job, *words: Any) -> list[Trained]:

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from altrally.forecast import Driver, HorizonForecast, Score
 from altrally.ledger import Entry, Ledger
-from altrally.score import Driver, HorizonForecast, Score
 
 INPUTS: dict[str, float | None] = {"breadth": 0.5, "liquidity": 0.0, "momentum": None}
 

@@ -10,16 +10,16 @@ from replay import Replay
 from rich.console import Console
 
 from altrally.render import fetch_table
+from core.progress import silent
 from sources import fred, live, yahoo
 from sources.batches import Batch, Skipped
 from sources.fetch import FetchReport, fetch
-from sources.http import Patience, Site
-from sources.progress import silent
+from sources.http import RetryPolicy, Site
 from sources.series import Panel, Series
 from sources.store import Store
-from sources.yahoo import Asked, Shelf
+from sources.yahoo import Shelf, TickerRequest
 
-QUICK = Patience(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
+QUICK = RetryPolicy(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
 TODAY = pd.Timestamp("2024-12-31 15:00")
 LATER = pd.Timestamp("2025-03-01")
 
@@ -31,20 +31,20 @@ def fetch_live(
     *,
     key: str = "",
     today: pd.Timestamp = TODAY,
-    patience: Patience = QUICK,
+    patience: RetryPolicy = QUICK,
 ) -> FetchReport:
     """The whole provider, as the command line runs it."""
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
     monkeypatch.setenv("FRED_API_KEY", key)
-    monkeypatch.setattr(live, "Patience", lambda: patience)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: patience)
     return fetch(store, "live", today=today, progress=silent)
 
 
 def fetch_funds(store: Store, replay: Replay, *tickers: str, today: pd.Timestamp = TODAY) -> list[Batch | Skipped]:
     """Bars of some funds, stored as they come."""
     shelf = Shelf(store, "fund", "funds", today)
-    asked = [Asked(ticker, ticker) for ticker in tickers]
+    asked = [TickerRequest(ticker, ticker) for ticker in tickers]
     return stored_as_they_come(store, yahoo.deliveries(shelf, asked, Site("Yahoo", replay.address, QUICK), silent), today)
 
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
+from altrally.forecast import Curve, Driver, HighestClose, HorizonForecast, Score
 from altrally.live_evidence import LiveRow
-from altrally.report.cascade import Rung
+from altrally.report.analogues import Analogue, Analogues
+from altrally.report.content import Facts, FeatureState, IndexState, Movement
 from altrally.report.contributions import Effects, Part, Sensitivity
-from altrally.report.facts import Facts, FeatureState, IndexState, Movement
-from altrally.report.moments import Likeness, Moment
-from altrally.report.record import Record, record
-from altrally.score import Curve, Driver, HighestClose, HorizonForecast, Score
+from altrally.report.past_forecasts import Record, record
+from altrally.report.rungs import Rung
 
 HOSTILE = """</script><script>alert("1")</script><img src=x onerror='alert(2)'>"q' & {{ 7 * 7 }} ${8 * 8}"""
 WEEKS = 40
@@ -92,14 +92,14 @@ def made_audit(name: str) -> dict[str, Any]:
     }
 
 
-def made_likeness(*, percentile: float) -> Likeness:
+def made_likeness(*, percentile: float) -> Analogues:
     """Two similar moments, one of which rallied."""
     paths = [[1 + day / 100 for day in range(91)], [None, *[1 - day / 200 for day in range(90)]]]
     moments = [
-        Moment(day, 1.5, dict.fromkeys((30, 60, 90), came), path)
+        Analogue(day, 1.5, dict.fromkeys((30, 60, 90), came), path)
         for day, came, path in zip(("2020-11-01", "2016-11-06"), (True, False), paths, strict=True)
     ]
-    return Likeness(moments, distance=3.2, percentile=percentile, rows=500, base_rates={30: 0.27, 60: 0.42, 90: 0.52})
+    return Analogues(moments, distance=3.2, percentile=percentile, rows=500, base_rates={30: 0.27, 60: 0.42, 90: 0.52})
 
 
 def made_facts(

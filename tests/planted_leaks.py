@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features.index import ALTCOIN_INDEX
+from features.altcoin_index import ALTCOIN_INDEX
 from features.registry import Derived, Feature, feature
 from sources.series import COIN_PRICE, FINANCIAL_CONDITIONS, IWM, IWM_VOLUME, SPY, STOCK_PRICE
 

@@ -5,8 +5,7 @@ import pandas as pd
 
 from features.crypto_state import blended_volatility
 from models.catalog import COMPOSITES
-from training.dataset import Dataset
-from training.outcome import Outcomes, outcomes, week_after
+from training.dataset import Dataset, Outcomes, outcomes, week_after
 from training.settings import TrainSettings
 
 LAG = pd.Timedelta(days=1)

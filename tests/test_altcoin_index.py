@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.index import AltcoinIndex, altcoin_index, largest, limited, load_index
+from features.altcoin_index import AltcoinIndex, altcoin_index, largest, limited, load_index
 from sources.batches import Batch
 from sources.store import Store
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.errors import BadInput
+from core.progress import silent
 from sources.batches import BAR_FIELDS
-from sources.errors import BadInput
 from sources.fetch import FetchReport, fetch
-from sources.progress import silent
 from sources.series import COIN_PRICE, FED_ASSETS, FUND_CLOSE, FUND_PRICE, FUND_VOLUME, STOCK_PRICE
 from sources.store import Store
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from altrally import api
-from altrally.settings import Home
-from sources.errors import BadInput, Refused, UnknownName
-from sources.target import ALTCOINS
+from core.errors import BadInput, Refused, UnknownName
+from core.home import Home
+from core.target import ALTCOINS
 
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.py"
 PAGE = NOTEBOOK.with_name("api.md")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from faulting import World, begun, champions, command, content, log, orphans, rounds, spoken, statuses
 
-from altrally.settings import Home
+from core.home import Home
 
 EIGHT = 8
 

@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from altrally.audit import Audit, audit
-from altrally.audit_page import audit_page
-from altrally.audits.breakouts import RULE, WINDOWS, HitRate, breakouts
-from altrally.audits.facts import facts_known
-from altrally.audits.figures import write_figures
-from altrally.audits.verdicts import LEAST_N, NOT_SUPPORTED, SUPPORTED, Evidence, verdict
-from altrally.audits.verdicts import RULE as RULE_TEXT
 from altrally.cli import run
 from altrally.render import show
+from altrally.study_pages import audit_page
 from sources.layout import batches
 from sources.simulated import simulate
 from sources.store import Store
+from studies.audit.breakouts import BREAKOUT_RULE, WINDOWS, HitRate, breakouts
+from studies.audit.claim import Audit, audit
+from studies.audit.market_state import facts_known
+from studies.audit.verdicts import LEAST_N, NOT_SUPPORTED, SUPPORTED, Evidence, verdict
+from studies.audit.verdicts import RULE as RULE_TEXT
+from studies.study_figures import write_figures
 
 Frames = Mapping[str, pd.DataFrame]
 FETCHED = pd.Timestamp("2025-01-01")
@@ -91,7 +91,7 @@ def hand_made() -> dict[str, pd.DataFrame]:
 
 def cell_of(grid: list[HitRate], rise: float, first: int, last: int) -> HitRate:
     """The default rule's cell of the grid."""
-    asked = (*RULE, rise, first, last)
+    asked = (*BREAKOUT_RULE, rise, first, last)
     return next(row for row in grid if (row.kind, row.quiet, row.rise, row.first_day, row.last_day) == asked)
 
 
@@ -99,7 +99,7 @@ def test_hits_of_a_hand_made_market_are_counted_as_by_hand(tmp_path: Path) -> No
     with stored(tmp_path / "home", hand_made()) as store:
         facts = facts_known(store, pd.bdate_range("2016-01-04", periods=920)[-1])
     found = breakouts(facts)
-    events = [event for event in found.events if (event.kind, event.quiet) == RULE]
+    events = [event for event in found.events if (event.kind, event.quiet) == BREAKOUT_RULE]
     assert [event.close for event in events] == [101, 102, 103]
     assert [event.first_passage_days for event in events] == [40, None, None]
     assert [event.hits["day 1 to 90"] for event in events] == [True, False, None]
@@ -119,7 +119,7 @@ def test_hits_of_a_hand_made_market_are_counted_as_by_hand(tmp_path: Path) -> No
 
 
 def test_every_event_of_the_default_rule_waits_a_year(audited: Audit) -> None:
-    days = [pd.Timestamp(event.day) for event in audited.breakouts.events if (event.kind, event.quiet) == RULE]
+    days = [pd.Timestamp(event.day) for event in audited.breakouts.events if (event.kind, event.quiet) == BREAKOUT_RULE]
     assert days
     assert all(later - earlier >= pd.Timedelta(days=364) for earlier, later in pairwise(days))
 

@@ -6,9 +6,8 @@ import pytest
 from scipy.stats import binomtest
 
 from features.breakout import record_breakouts, year_high_breakouts
-from training.events import came, clopper_pearson, first_passage, rotation_p
-from training.lead_lag import cross_correlation, holm, lag_test, ring_correlation
-from training.rallies import rallies
+from studies.audit.events import clopper_pearson, event_occurred, first_passage, rallies, rotation_p
+from studies.audit.lead_lag import cross_correlation, holm, lag_test, ring_correlation
 
 DAYS = pd.date_range("2020-01-01", periods=10)
 
@@ -37,10 +36,10 @@ def test_first_passage_worked_by_hand() -> None:
     passage = first_passage(daily(10, 12, 13, 11, 14.3, np.nan, 20), 0.3, 3)
     assert passage.wait.tolist() == [2, np.inf, np.inf, 1, 2, np.inf, np.inf]
     assert passage.seen.tolist() == [4, 3, 2, 1, 0, -1, 0]
-    assert came(passage, 1, 2).tolist()[:3] == [1, 0, 0]
-    assert came(passage, 1, 2).isna().tolist()[3:] == [True] * 4, "a close is missing before the window is over"
-    assert came(passage, 2, 3).tolist()[:2] == [1, 0]
-    assert came(passage, 1, 1).iloc[0] == 0, "the rise came later"
+    assert event_occurred(passage, 1, 2).tolist()[:3] == [1, 0, 0]
+    assert event_occurred(passage, 1, 2).isna().tolist()[3:] == [True] * 4, "a close is missing before the window is over"
+    assert event_occurred(passage, 2, 3).tolist()[:2] == [1, 0]
+    assert event_occurred(passage, 1, 1).iloc[0] == 0, "the rise came later"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -48,7 +47,7 @@ def test_first_passage_is_what_a_search_finds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     level = pd.Series(np.exp(rng.normal(0, 0.1, 200).cumsum()), pd.date_range("2020-01-01", periods=200))
     level.iloc[rng.integers(0, 200, 3)] = np.nan
-    events = came(first_passage(level, 0.2, 30), 5, 30)
+    events = event_occurred(first_passage(level, 0.2, 30), 5, 30)
     for row in range(200):
         ahead = level.iloc[row + 1 : row + 31]
         if len(ahead) < 30 or ahead.isna().any() or np.isnan(level.iloc[row]):

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from altrally.audits.breakouts import RULE, Breakouts, breakouts
-from altrally.audits.facts import facts_known
 from sources.store import Store
+from studies.audit.breakouts import BREAKOUT_RULE, Breakouts, breakouts
+from studies.audit.market_state import facts_known
 
 pytestmark = pytest.mark.reference
 LAST = pd.Timestamp("2024-12-31")
@@ -139,7 +139,7 @@ def outcomes(level: pd.Series, rise: float, first: int, last: int) -> pd.Series:
 def test_breakouts_are_found_by_rule_failures_included(found: Breakouts, raw: Closes, kind: str, quiet: int) -> None:
     events = {pd.Timestamp(event.day): event for event in found.events if (event.kind, event.quiet) == (kind, quiet)}
     assert list(events) == raw_dates(raw["^RUT"], kind, quiet)
-    if (kind, quiet) == RULE:
+    if (kind, quiet) == BREAKOUT_RULE:
         assert [f"{day:%Y-%m-%d}" for day, event in events.items() if event.hits["day 1 to 90"] is False] == ["2016-11-14"]
 
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.index import load_index
+from core.errors import BadInput
+from features.altcoin_index import load_index
 from sources.batches import BAR_FIELDS, Batch, rows_left_out
-from sources.errors import BadInput
 from sources.layout import batches
 from sources.schemas import check_batch
 from sources.series import COIN_PRICE, STOCK_PRICE

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from arch.bootstrap import SPA
 
-from training.best_of import RESAMPLES, Tried, spa_p_values
-from training.bootstrap import block_length
-from training.paired import diebold_mariano_p
+from evaluation.bootstrap import block_length
+from evaluation.comparison import diebold_mariano_p
+from evaluation.multiple_testing import RESAMPLES, TrialHistory, spa_p_values
 
 N = 300
 REFERENCE = np.random.default_rng(0).random(N)
@@ -59,7 +59,7 @@ def test_a_p_value_is_never_zero() -> None:
 
 
 def test_what_is_judged_now_is_not_unjudged() -> None:
-    assert Tried(60, frozenset({"a", "b", "c"})).unjudged(["a", "d"]) == 2
+    assert TrialHistory(60, frozenset({"a", "b", "c"})).unjudged(["a", "d"]) == 2
 
 
 def test_equal_forecasts_cannot_be_told_apart_and_better_ones_can() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from arch.bootstrap import CircularBlockBootstrap, StationaryBootstrap, optimal_block_length
 
-from training.bootstrap import (
+from evaluation.bootstrap import (
     WIDENING,
     block_length,
     block_starts,

@@ -10,15 +10,15 @@ import pytest
 from live_home import LATER, QUICK, TODAY, panel, said, stored_as_they_come
 from replay import Answer, Market, Params, Replay, serving
 
+from core.errors import FetchFailed, GateClosed
+from core.progress import silent
 from sources import coins, stablecoins
 from sources.assets import by_coin, class_of, table
 from sources.batches import Batch, Skipped
 from sources.coin_metrics import pages
 from sources.coins import large
-from sources.coverage import REFUSE_BELOW, WARN_BELOW, MonthCoverage, coverage, require_coverage
-from sources.errors import FetchFailed, GateClosed
 from sources.http import Site, client_of
-from sources.progress import silent
+from sources.quality import REFUSE_BELOW, WARN_BELOW, MonthCoverage, coverage_by_month, require_coverage
 from sources.series import STABLECOIN_SUPPLY
 from sources.simulated import simulate
 from sources.store import Store
@@ -208,7 +208,7 @@ def test_coverage_is_the_share_of_the_largest_that_has_a_price(store: Store) -> 
         observed=day, known=day + pd.Timedelta(days=1), asset_class="coin"
     )
     store.append(Batch("coins", "bars", frame, "coinmetrics", "coin"), TODAY)
-    (month,) = coverage(store, TODAY)
+    (month,) = coverage_by_month(store, TODAY)
     assert month == MonthCoverage(day, pytest.approx(0.7), ["middle"])
     assert "Only 70% of the market cap" in str(require_coverage([month]))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import features.builder  # noqa: F401  (completes FEATURES)
+import features.build  # noqa: F401  (completes FEATURES)
 from features.composites import block_mean, composites, trailing_z
 from features.registry import BLOCKS, FEATURES, Feature
 from sources.series import SPY

@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from replay import NO_TICKER, Answer, Params, Replay, chart_body, serving
 
+from core.errors import BadInput, FetchFailed
+from core.progress import silent
 from sources import constituents, live, yahoo
 from sources.batches import Batch, Skipped
 from sources.constituents import continued, deliveries, listed
-from sources.errors import BadInput, FetchFailed
 from sources.fetch import fetch
-from sources.http import Patience, Site
-from sources.progress import silent
+from sources.http import RetryPolicy, Site
 from sources.series import STOCK_PRICE, STOCK_VOLUME
 from sources.store import Store
 from sources.yahoo import Shelf
 
-QUICK = Patience(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
+QUICK = RetryPolicy(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
 TODAY = pd.Timestamp("2024-12-31 15:00")  # a Tuesday
 LATER = pd.Timestamp("2025-03-01")
 NAMES = [f"N{number}" for number in range(7)]
@@ -168,7 +168,7 @@ def test_a_source_that_has_had_enough_is_left_alone(store: Store, server: Replay
 def test_batches_rest_between_each_other(store: Store, server: Replay) -> None:
     rests: list[float] = []
     shelf = Shelf(store, "stock", constituents.LABEL, TODAY)
-    patience = Patience(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.25, sleep=rests.append)
+    patience = RetryPolicy(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.25, sleep=rests.append)
     site = Site("Yahoo", server.address, patience)
     list(deliveries(shelf, NAMES, site, silent))
     assert Counter(rests) == {0.25: len(NAMES), 5.0: 2}
@@ -179,7 +179,7 @@ def test_the_live_market_brings_what_the_home_lists(store: Store, server: Replay
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", server.address)
     monkeypatch.setenv("FRED_API_KEY", "")
-    monkeypatch.setattr(live, "Patience", lambda: QUICK)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: QUICK)
     monkeypatch.setattr(live.fred, "deliveries", lambda *args, **more: iter(()))
     monkeypatch.setattr(live.coins, "deliveries", lambda *args, **more: iter(()))
     monkeypatch.setattr(yahoo, "fund_tickers", list)

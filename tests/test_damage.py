@@ -14,14 +14,14 @@ from issued import made_score, put
 
 from altrally.ledger import Ledger
 from altrally.repair import repair
-from altrally.settings import Home
-from models.registry import FORECASTS_FILE, champion_place, list_runs, rows_of, run_table
+from core.home import Home
+from core.progress import silent
+from models.champion import FORECASTS_FILE, champion_place, list_runs, rows_of, run_table
 from sources.fetch import fetch
-from sources.progress import silent
 from sources.store import Store
-from training import trial_record
+from training import trials
 from training.promotion import promote
-from training.trial_record import record_of
+from training.trials import record_of
 
 
 def truncated(file: Path, rng: np.random.Generator) -> None:
@@ -91,7 +91,7 @@ def said(home: Home) -> Said:
         lines = [line.hash for line in ledger.lines()]
     champion = champion_place(home.tracking_uri).run_id
     assert champions(home) == 1
-    tries = dict(rows_of(home.database, "SELECT key, value FROM experiment_tags")) | trial_record.read(home.folder)
+    tries = dict(rows_of(home.database, "SELECT key, value FROM experiment_tags")) | trials.read(home.folder)
     return Said(content(home), spoken(home), runs, run_table(home.tracking_uri, home.folder, champion), lines, tries)
 
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from model_diagnostics.scoring import ElementaryScore
 
-from training.decision_value import THRESHOLDS, elementary_scores, murphy, value, value_curve
-from training.judged import Judged
-from training.scores import brier_score
+from evaluation.decision_value import THRESHOLDS, elementary_scores, murphy, value, value_curve
+from evaluation.sample import EvaluationSample
+from evaluation.scores import brier_score
 
 
-def made(seed: int = 1, n: int = 200) -> Judged:
+def made(seed: int = 1, n: int = 200) -> EvaluationSample:
     rng = np.random.default_rng(seed)
     outcome = (rng.random(n) < 0.35).astype(float)
     good = np.clip(0.35 + 0.4 * (outcome - 0.35) + 0.1 * rng.normal(size=n), 0.01, 0.99)
@@ -25,7 +25,7 @@ def made(seed: int = 1, n: int = 200) -> Judged:
         "momentum": rng.random(n),
         "hindsight": np.full(n, outcome.mean()),
     }
-    return Judged(60, pd.date_range("2018-01-07", periods=n, freq="W-SUN"), forecasts, outcome)
+    return EvaluationSample(60, pd.date_range("2018-01-07", periods=n, freq="W-SUN"), forecasts, outcome)
 
 
 def test_elementary_scores_worked_by_hand() -> None:

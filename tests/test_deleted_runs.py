@@ -18,18 +18,18 @@ from invoking import Invoke, Ran
 from test_train import SETTINGS, job, place_in
 
 from altrally.repair import repair
-from altrally.settings import Home
-from models.registry import champion_place, list_runs
-from sources.copies import aside_of, copy_of
-from sources.errors import InUse, Lost
-from sources.progress import silent
-from training import trial_record
-from training.best_of import PRIOR_TRIALS
+from core.errors import InUse, Lost
+from core.files import aside_of, copy_of
+from core.home import Home
+from core.progress import silent
+from evaluation.multiple_testing import PRIOR_TRIALS
+from models.champion import champion_place, list_runs
+from training import trials
 from training.compare import compare
+from training.outbox import PendingTraining, pending_folders, read, write
 from training.promotion import promote
 from training.settings import SEARCHED
-from training.spool import Work, left, read, write
-from training.tracking import TrackingPlace, count_sweeps, count_trials, tracking, tried_on
+from training.tracking import TrackingPlace, count_sweeps, count_trials, tracking, trial_history
 from training.train import TrainReport, train_on
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
@@ -167,12 +167,12 @@ def test_what_was_kept_without_the_default_model_makes_no_champion_and_is_logged
     two_models: tuple[TrackingPlace, TrainReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, report = two_models
-    spooled: list[Work] = []
+    spooled: list[PendingTraining] = []
     monkeypatch.setattr("training.train.log_work", lambda tracker, work, progress: (spooled.append(work), 1 / 0)[1])
     with pytest.raises(ZeroDivisionError):
         train_on(job(FEW), place, silent)
     monkeypatch.undo()
-    (folder,) = left(place.home)
+    (folder,) = pending_folders(place.home)
     default = report.models[0]["model"]
     work = replace(spooled[0], models={name: record for name, record in spooled[0].models.items() if name != default})
     shutil.rmtree(folder)
@@ -246,7 +246,7 @@ def test_no_try_is_forgotten(tmp_path: Path, harm: Callable[[TrackingPlace], Non
     place = place_in(place.home.rename(tmp_path / "moved"))  # MLflow keeps the database open that this process has used
     harm(place)
     with tracking(place) as tracker:
-        assert tried_on(tracker, "family", "30 %").trials == PRIOR_TRIALS + 302
+        assert trial_history(tracker, "family", "30 %").trials == PRIOR_TRIALS + 302
         assert count_trials(tracker, "family", "30 %", ["c"])["c"] == PRIOR_TRIALS + 303
     assert tries(place).items() >= before.items()
 
@@ -255,10 +255,10 @@ def test_what_an_older_home_counted_is_recorded_at_its_next_opening(tmp_path: Pa
     place = place_in(tmp_path)
     with tracking(place) as tracker:
         count_trials(tracker, "family", "30 %", ["a"])
-    trial_record.record_of(tmp_path).unlink()
+    trials.record_of(tmp_path).unlink()
     with tracking(place):
         pass
-    assert trial_record.read(tmp_path) == {"trial.family.a": f"{PRIOR_TRIALS + 1} 30 %"} == tries(place)
+    assert trials.read(tmp_path) == {"trial.family.a": f"{PRIOR_TRIALS + 1} 30 %"} == tries(place)
 
 
 def test_what_was_judged_stays_judged_when_an_older_copy_says_it_was_only_searched(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_what_was_judged_stays_judged_when_an_older_copy_says_it_was_only_search
         count_trials(tracker, "family", "30 %", ["a"])
         tracker.client.set_experiment_tag(tracker.experiment_id, "trial.family.a", searched)
     with tracking(place) as tracker:
-        assert tried_on(tracker, "family", "30 %").configurations == {"a"}
+        assert trial_history(tracker, "family", "30 %").configurations == {"a"}
 
 
 @pytest.mark.parametrize(
@@ -285,23 +285,23 @@ def test_what_was_judged_stays_judged_when_an_older_copy_says_it_was_only_search
 def test_a_record_that_is_not_what_was_written_is_found_and_made_whole(
     tmp_path: Path, spoil: Callable[[bytes], bytes], found: list[int]
 ) -> None:
-    place, file = place_in(tmp_path), trial_record.record_of(tmp_path)
+    place, file = place_in(tmp_path), trials.record_of(tmp_path)
     with tracking(place) as tracker:
         count_trials(tracker, "family", "30 %", ["a", "b"])
     before = tries(place)
     file.write_bytes(spoil(file.read_bytes()))
-    assert trial_record.damaged_lines(tmp_path) == found
+    assert trials.damaged_lines(tmp_path) == found
     assert [finding.next for finding in repair(Home(tmp_path)) if finding.file == str(file)] == [None] * len(found)
-    assert trial_record.damaged_lines(tmp_path) == []
-    assert trial_record.read(tmp_path) == before == tries(place)
+    assert trials.damaged_lines(tmp_path) == []
+    assert trials.read(tmp_path) == before == tries(place)
 
 
 def test_a_line_after_one_that_a_kill_cut_off_is_a_line_of_its_own(tmp_path: Path) -> None:
-    trial_record.add(tmp_path, {"trial.family.a": "55 30 %"})
-    file = trial_record.record_of(tmp_path)
+    trials.add(tmp_path, {"trial.family.a": "55 30 %"})
+    file = trials.record_of(tmp_path)
     file.write_bytes(file.read_bytes() + b'{"tag": "tri')
-    trial_record.add(tmp_path, {"trial.family.b": "56 30 %"})
-    assert trial_record.read(tmp_path) == {"trial.family.a": "55 30 %", "trial.family.b": "56 30 %"}
+    trials.add(tmp_path, {"trial.family.b": "56 30 %"})
+    assert trials.read(tmp_path) == {"trial.family.a": "55 30 %", "trial.family.b": "56 30 %"}
 
 
 def test_a_database_that_is_locked_is_not_damaged(world: World, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from models.boosted import Boosted
-from models.drivers import shapley
 from models.hazard import Hazard
+from models.shapley import shapley
 
 PAIRS = [[0, 1], [2], [3, 4], [5]]
 

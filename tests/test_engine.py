@@ -14,15 +14,15 @@ from joblib import parallel_config
 from small_market import small_market
 
 from altrally.cli import run
-from models import engine as engines
+from core.errors import BadInput, EngineLost, UnknownName
+from core.target import ALTCOINS
+from models import parallel as engines
 from models.boosted import Boosted
 from models.catalog import COMPOSITES
-from models.engine import engine, spread, unlike, versions
-from sources.errors import BadInput, EngineLost, UnknownName
-from sources.target import ALTCOINS
-from training.nulls import Kept, Rotated, place_of, ring_of, shift_null, walk_once
+from models.parallel import engine, spread, unlike, versions
+from studies.sweep import PART, Sweep, arena_on, tallies_of
+from training.null_tests import Kept, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
 from training.settings import TrainSettings
-from training.sweep import PART, Sweep, arena_on, tallies_of
 from training.walk_forward import forecast, quarters, usable
 
 SETTINGS = TrainSettings()
@@ -41,7 +41,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield started
 
 
-def rotations(kept: Kept) -> Rotated:
+def rotations(kept: Kept) -> ShiftedSkill:
     """Trees refitted on a few rotations."""
     found = shift_null(MAKE, X, DATA.outcomes, FOLDS, (SETTINGS.first_test, DATA.until), most=SHIFTS, kept=kept)
     assert found is not None
@@ -116,10 +116,10 @@ def test_a_sweep_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
 
 
 def test_a_worker_killed_amid_its_parts_changes_nothing(two_workers: Cluster, here: dict[int, np.ndarray], tmp_path: Path) -> None:
-    ring = ring_of(X, DATA.outcomes)
-    place, go = place_of(ring, FOLDS, (SETTINGS.first_test, DATA.until)), tmp_path / "go"
+    ring = complete_rows(X, DATA.outcomes)
+    place, go = fold_mask(ring, FOLDS, (SETTINGS.first_test, DATA.until)), tmp_path / "go"
     parts = [
-        (go if shift else tmp_path, walk_once, MAKE, ring.inputs, np.roll(ring.events, shift, axis=0), place) for shift in here
+        (go if shift else tmp_path, walk_one_shift, MAKE, ring.inputs, np.roll(ring.events, shift, axis=0), place) for shift in here
     ]
     with engine("dask", two_workers.scheduler):
         answers = spread(once_there, parts)
@@ -188,7 +188,7 @@ def test_a_study_of_markets_is_the_same_on_a_cluster_that_loses_a_worker(
     words = ["altrally", "power", "--markets", "4", "--years", "6", "--strength", "0", "--json"]
     told = []
     with cluster(tmp_path) as started:
-        monkeypatch.setattr("training.power_study.append", partial(append_and_kill, started))
+        monkeypatch.setattr("studies.power.append", partial(append_and_kill, started))
         for more in (["--engine", "dask", "--scheduler", started.scheduler, "--out", "there.jsonl"], ["--out", "here.jsonl"]):
             monkeypatch.chdir(tmp_path)
             monkeypatch.setattr(sys, "argv", [*words, *more])

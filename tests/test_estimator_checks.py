@@ -8,13 +8,12 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from models.boosted import Boosted
-from models.climatology import Climatology
-from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
 from models.passage import Passage
 from models.pool import Pool
 from models.random_walk import RandomWalk
+from models.rules import Climatology, ConditionalRate
 from models.volatility import Volatility
 
 

@@ -8,19 +8,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from altrally.score import neutral_inputs
+from altrally.forecast import neutral_inputs
+from core.errors import MissingData, RevisedWithoutVintages
+from features.altcoin_index import load_index
 from features.breadth import above_mean
 from features.breakout import days_since_breakout, record_breakouts
-from features.builder import COMPOSITE_LOOKBACK, Frames, Matrix, build, compute, load, matrix
-from features.catalogue import catalogue
+from features.build import COMPOSITE_LOOKBACK, Frames, Matrix, build, catalogue, compute, load, matrix
 from features.crypto_state import altcoin_season, altcoin_spread, bitcoin_dominance_change, capitulation_days
-from features.index import load_index
-from features.kernels import carried, change, earlier, log_change, middle, moving_max, moving_mean, moving_min, moving_sd, share
 from features.liquidity import illiquidity, net_liquidity_growth, treasury_account_drawdown
 from features.registry import FEATURES, Derived, Feature, feature
+from features.transforms import (
+    change,
+    cross_sectional_median,
+    earlier,
+    forward_fill,
+    log_change,
+    moving_max,
+    moving_mean,
+    moving_min,
+    moving_sd,
+    share,
+)
 from features.volume import rising_volume, surging_names
 from sources.batches import Batch
-from sources.errors import MissingData, RevisedWithoutVintages
 from sources.series import (
     BTC,
     COIN_PRICE,
@@ -37,7 +47,7 @@ from sources.series import (
     Series,
 )
 from sources.store import Store
-from training.outcome import outcomes
+from training.dataset import outcomes
 
 DAYS = pd.date_range("2019-01-01", "2020-12-31", unit="us")
 FAR = pd.Timestamp("2030-01-01")
@@ -331,14 +341,14 @@ class TestKernels:
     def test_carried_ends_with_its_last_day(self) -> None:
         since, until = np.array([1, 5]), np.array([3, 9])
         np.testing.assert_array_equal(
-            carried(np.array([7.0, 8.0]), since, until, np.arange(11)), [np.nan, 7, 7, 7, np.nan, *[8] * 5, np.nan]
+            forward_fill(np.array([7.0, 8.0]), since, until, np.arange(11)), [np.nan, 7, 7, 7, np.nan, *[8] * 5, np.nan]
         )
 
     def test_few_names_speak_for_nobody(self) -> None:
         frame = panel(dict.fromkeys("abcde", 1.0), DAYS[:2])
         frame.iloc[1, 0] = np.nan
-        assert middle(frame).tolist()[0] == 1.0
-        assert np.isnan(middle(frame).iloc[1])
+        assert cross_sectional_median(frame).tolist()[0] == 1.0
+        assert np.isnan(cross_sectional_median(frame).iloc[1])
         assert np.isnan(share(frame > 0, frame.notna()).iloc[1])
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sources import providers
+from core.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable, UnknownName
+from core.progress import Progress, silent
 from sources.batches import Batch, Deliveries, Skipped
-from sources.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable, UnknownName
-from sources.fetch import FetchReport, fetch
-from sources.progress import Progress, silent
+from sources.fetch import PROVIDERS, FetchReport, fetch
 from sources.series import COIN_PRICE, FED_ASSETS, FUND_PRICE, STOCK_PRICE
 from sources.store import Store
 
@@ -209,7 +208,7 @@ def provide(monkeypatch: pytest.MonkeyPatch, market: str, *deliveries: Batch | S
                 raise delivery
             yield delivery
 
-    monkeypatch.setitem(providers.PROVIDERS, market, deliver)
+    monkeypatch.setitem(PROVIDERS, market, deliver)
 
 
 def batch(label: str, symbol: str, **columns: object) -> Batch:

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sources.errors import MissingData
-from training.following import BITCOIN, INDEX, RULE, RULE_BITCOIN, Following, following
-from training.holding import path_of, tape_of
+from core.errors import MissingData
+from studies.backtest import BITCOIN, INDEX, RULE, RULE_BITCOIN, Following, following, path_of, tape_of
 
 SUNDAYS = pd.date_range("2020-01-05", periods=120, freq="W-SUN")
 DAYS = pd.date_range("2019-12-01", SUNDAYS[-1] + pd.Timedelta(days=20))

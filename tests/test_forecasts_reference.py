@@ -7,10 +7,10 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from sources.gates import last_known
-from sources.progress import silent
+from core.progress import silent
+from core.target import Target
+from sources.quality import last_known
 from sources.store import Store
-from sources.target import Target
 from training.dataset import prepare
 from training.settings import TrainSettings
 from training.verify import table, walk_all

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features.altcoin_index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS, equity_correlation
 from features.breadth import above_mean
-from features.index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS, equity_correlation
-from features.kernels import filled, log
 from features.registry import FEATURES, Derived, Feature, Input
+from features.transforms import filled, log
 from features.volume import rising_volume, volume_on_breakout_days
 from sources.series import COIN_HIGH, COIN_LOW, FED_ASSETS, REVERSE_REPO, RUT, Panel
 
@@ -273,7 +273,7 @@ SLOW: dict[str, Slow] = {
 @pytest.fixture(autouse=True)
 def more_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are a few more stocks than are worked on at a time."""
-    monkeypatch.setattr("features.kernels.CELLS_A_BLOCK", BLOCK * len(SESSIONS))
+    monkeypatch.setattr("features.transforms.CELLS_A_BLOCK", BLOCK * len(SESSIONS))
 
 
 @pytest.fixture(scope="module")

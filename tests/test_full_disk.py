@@ -30,10 +30,10 @@ from filelock import FileLock
 
 from altrally.ledger import Ledger
 from altrally.repair import repair, stale_files, train_again
-from altrally.settings import Home
-from sources.copies import aside_of, copy_of
-from sources.errors import StoreUnusable
-from training.spool import left
+from core.errors import StoreUnusable
+from core.files import aside_of, copy_of
+from core.home import Home
+from training.outbox import pending_folders
 from training.tracking import tracking
 
 SIZES = (1, 2, 3, 5, 6, 7, 8, 10, 14, 30, 40, 46)
@@ -105,8 +105,8 @@ def test_what_was_learnt_outlives_a_disk_that_fills_up_while_it_is_logged(world:
             shutil.copytree(world.fetched.folder, home.folder)
             code, said = said_by(tmp_path / "out", world, "--home", home.folder, "train", filled=(place / "ballast", room))
             assert code == 0 or (fails_clearly(said) and "What was learnt is kept" in said), (room, said)
-            kept += len(list(left(home.folder)))
-            assert bool(list(left(home.folder))) == bool(code)
+            kept += len(list(pending_folders(home.folder)))
+            assert bool(list(pending_folders(home.folder))) == bool(code)
             (place / "ballast").unlink()
             code, said = said_by(tmp_path / "out", world, "--home", home.folder, "train")
             assert code == 0, said

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from numba.core.caching import CacheImpl
 
-from features import breadth, fused, kernels, volume
-from features.kernels import EQUAL
+from features import breadth, numba_kernels, transforms, volume
+from features.transforms import EQUAL
 
 DAYS = pd.bdate_range("2010-01-04", periods=700, unit="us")
 FORMULAS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.Series]] = {
@@ -50,7 +50,7 @@ def volumes(price: pd.DataFrame) -> pd.DataFrame:
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every panel is large enough."""
-    monkeypatch.setattr(kernels, "LARGE", 0)
+    monkeypatch.setattr(transforms, "LARGE", 0)
     monkeypatch.setattr(volume, "LARGE", 0)
 
 
@@ -63,7 +63,7 @@ class TestAgainstPandas:
     def test_names_above_their_mean(self, rows: int, least: int) -> None:
         price = walks()
         mean = price.rolling(rows, min_periods=least).mean().where(price.notna())
-        higher, known = fused.names_above_mean(*arrays(price), rows, least, EQUAL)
+        higher, known = numba_kernels.names_above_mean(*arrays(price), rows, least, EQUAL)
         np.testing.assert_array_equal(higher, (price > mean + EQUAL * mean).sum(axis=1))
         np.testing.assert_array_equal(known, mean.notna().sum(axis=1))
 
@@ -71,7 +71,7 @@ class TestAgainstPandas:
     def test_names_at_their_extremes(self, rows: int, least: int) -> None:
         price = walks()
         past = price.rolling(rows, min_periods=least)
-        highs, lows, known = fused.names_at_extremes(*arrays(price), rows, least)
+        highs, lows, known = numba_kernels.names_at_extremes(*arrays(price), rows, least)
         np.testing.assert_array_equal(highs, (price >= past.max()).sum(axis=1))
         np.testing.assert_array_equal(lows, (price <= past.min()).sum(axis=1))
         np.testing.assert_array_equal(known, (past.max().notna() & price.notna()).sum(axis=1))
@@ -79,7 +79,7 @@ class TestAgainstPandas:
     def test_names_that_moved(self) -> None:
         price = walks()
         change = price.diff()
-        rose, fell, known = fused.names_moved(*arrays(price))
+        rose, fell, known = numba_kernels.names_moved(*arrays(price))
         np.testing.assert_array_equal(rose, (change > 0).sum(axis=1))
         np.testing.assert_array_equal(fell, (change < 0).sum(axis=1))
         np.testing.assert_array_equal(known, change.notna().sum(axis=1))
@@ -89,7 +89,7 @@ class TestAgainstPandas:
         price = walks()
         shares = volumes(price)
         typical, change = shares.rolling(50, min_periods=38).mean().where(shares.notna()), price.diff()
-        surging, known = fused.names_surging(*arrays(price, shares), 50, 38, 2.0)
+        surging, known = numba_kernels.names_surging(*arrays(price, shares), 50, 38, 2.0)
         np.testing.assert_array_equal(surging, ((shares >= 2 * typical) & (change > 0)).sum(axis=1))
         np.testing.assert_array_equal(known, (typical.notna() & change.notna()).sum(axis=1))
 
@@ -97,7 +97,7 @@ class TestAgainstPandas:
         price = walks()
         shares = volumes(price)
         traded = (price * shares).where(price.diff().notna())
-        rose, everything, names = fused.dollars_traded(*arrays(price, shares))
+        rose, everything, names = numba_kernels.dollars_traded(*arrays(price, shares))
         np.testing.assert_allclose(rose, traded.where(price.diff() > 0).sum(axis=1), rtol=1e-12)
         np.testing.assert_allclose(everything, traded.sum(axis=1), rtol=1e-12)
         np.testing.assert_array_equal(names, traded.notna().sum(axis=1))
@@ -106,7 +106,7 @@ class TestAgainstPandas:
     def test_a_running_mean_has_the_bits_of_bottleneck(self, rows: int, least: int) -> None:
         for values in arrays(walks())[0]:
             mean = np.empty(values.size)
-            fused.running_mean(values, rows, least, mean)
+            numba_kernels.running_mean(values, rows, least, mean)
             expected = np.where(np.isnan(values), np.nan, bn.move_mean(values, rows, least))
             np.testing.assert_array_equal(mean, expected)
 
@@ -154,21 +154,21 @@ class TestFormulas:
 class TestKeeping:
     def test_where_machine_code_cannot_be_kept_it_is_made_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(CacheImpl, "_locator_classes", [])
-        moved = fused.compiled(fused.COUNTS(fused.PANEL))(fused.names_moved.py_func)
+        moved = numba_kernels.compiled(numba_kernels.COUNTS(numba_kernels.PANEL))(numba_kernels.names_moved.py_func)
         assert not moved.stats.cache_path
-        np.testing.assert_array_equal(moved(*arrays(walks())), fused.names_moved(*arrays(walks())))
+        np.testing.assert_array_equal(moved(*arrays(walks())), numba_kernels.names_moved(*arrays(walks())))
 
     def test_what_is_kept_and_damaged_is_made_again(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-        source = fused.names_moved.py_func
-        fused.compiled(fused.COUNTS(fused.PANEL))(source)
+        source = numba_kernels.names_moved.py_func
+        numba_kernels.compiled(numba_kernels.COUNTS(numba_kernels.PANEL))(source)
         kept = [file for file in tmp_path.rglob("*") if file.is_file()]
         assert {file.suffix for file in kept} == {".nbi", ".nbc"}
         for file in kept:
             file.write_bytes(file.read_bytes()[:-40])
-            moved = fused.compiled(fused.COUNTS(fused.PANEL))(source)
-            np.testing.assert_array_equal(moved(*arrays(walks())), fused.names_moved(*arrays(walks())))
+            moved = numba_kernels.compiled(numba_kernels.COUNTS(numba_kernels.PANEL))(source)
+            np.testing.assert_array_equal(moved(*arrays(walks())), numba_kernels.names_moved(*arrays(walks())))
 
     def test_a_small_panel_loads_no_compiler(self) -> None:
-        asked = "import sys, features.builder; sys.exit('numba' in sys.modules)"
+        asked = "import sys, features.build; sys.exit('numba' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0

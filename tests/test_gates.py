@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core.errors import GateClosed, MissingData
 from sources.batches import Batch
-from sources.errors import GateClosed, MissingData
-from sources.gates import Freshness, freshness, require
+from sources.quality import Freshness, freshness, require
 from sources.series import PANELS, SERIES
 from sources.store import Store
 

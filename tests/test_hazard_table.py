@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
+from models.coefficients import CAUTION, hazard_table
 from models.hazard import at_risk, person_periods
-from models.hazard_table import CAUTION, hazard_table
-from models.newton import ridge_logit
+from models.ridge_newton import ridge_logit
 
 COLUMNS = ["breadth", "liquidity"]
 

@@ -23,9 +23,9 @@ import pytest
 import skops.io
 from test_registry import forecaster, log_champion, uri_of
 
-from models.registry import load_champion
+from core.errors import AltrallyError, Refused
+from models.champion import load_champion
 from models.saving import digest, load
-from sources.errors import AltrallyError, Refused
 
 Write = Callable[[Path, Path], None]
 

@@ -11,10 +11,10 @@ from live_home import LATER, QUICK, TODAY, fetch_funds, fetch_live, panel, said
 from replay import NO_TICKER, Answer, Market, Params, Replay, serving
 from wide_market import declare_few
 
-from altrally.settings import Home
-from altrally.watch import Watch, bring
+from altrally.watch import Watch, fetch_round
+from core.home import Home
+from core.progress import silent
 from sources import live
-from sources.progress import silent
 from sources.series import FED_ASSETS, HY_SPREAD, SPY
 from sources.simulated import simulate
 from sources.store import Store
@@ -75,7 +75,7 @@ def test_what_is_waited_for_is_told_while_it_is(store: Store, replay: Replay, mo
     told: list[str] = []
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-    monkeypatch.setattr(live, "Patience", lambda: HURRIED)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: HURRIED)
     for _ in live.batches(store, path=None, today=TODAY, progress=lambda label, done, total: told.append(label)):
         pass
     assert "FRED doesn't answer; it is given up in 1 s" in told
@@ -113,11 +113,11 @@ def test_watch_says_that_a_service_was_gone_after_doing_the_rest(
     replay.routes[GRAPH] = silence
     for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
         monkeypatch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-    monkeypatch.setattr(live, "Patience", lambda: HURRIED)
+    monkeypatch.setattr(live, "RetryPolicy", lambda: HURRIED)
     home = Home(tmp_path / "home")
     home.folder.mkdir()
     troubles: list[str] = []
-    new, warnings = bring(Watch(home, "live"), TODAY, silent, troubles)
+    new, warnings = fetch_round(Watch(home, "live"), TODAY, silent, troubles)
     assert new
     assert [line.split(":")[0] for line in troubles] == ["FRED"]
     assert not [line for line in warnings if line in troubles]

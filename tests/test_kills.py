@@ -27,7 +27,7 @@ from faulting import (
 )
 
 from altrally.ledger import Ledger
-from altrally.settings import Home
+from core.home import Home
 
 EVERY = 10
 """Kills in a row before the work is let through and compared."""

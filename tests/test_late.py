@@ -10,7 +10,7 @@ from live_home import LATER, fetch_live, read_by_the_user
 from replay import Market, Replay, serving
 from wide_market import declare_few
 
-from sources.late import late_arrivals
+from sources.anomalies import late_arrivals
 from sources.series import FED_ASSETS, FUND_CLOSE, HY_SPREAD, SPY
 from sources.simulated import simulate
 from sources.store import Store

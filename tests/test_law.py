@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 from scipy.special import ndtr
 
+from core.errors import BadInput, Refused
 from models.base import HorizonModel
 from models.catalog import COMPOSITES, MODELS
 from models.hazard import Hazard
@@ -29,7 +30,6 @@ from models.passage import YEAR_DAYS, Passage
 from models.pool import EXPERTS, Pool, earned_weights
 from models.random_walk import RandomWalk
 from models.volatility import Volatility
-from sources.errors import BadInput, Refused
 
 THIRTY = Question(0.3, (30, 60, 90))
 sigmas = st.floats(0.01, 0.15)

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
+from core.errors import BadInput, UnknownName
 from sources import layout
 from sources.batches import Batch
-from sources.errors import BadInput, UnknownName
 from sources.schemas import check_batch
 
 NAN = float("nan")

@@ -9,14 +9,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from altrally.leakcheck import CLEAN, FAILED, LEAK, NO_VALUE, REFUSED, UNSTEADY, Check, Finding, LeakReport, leakcheck
-from features.leaks import ABSURD, REMOVED, moved, spoilt
-from features.own import load_own
+from core.errors import BadInput, MissingData
+from core.progress import silent
+from features.build import load_own
 from features.registry import FEATURES
-from sources.errors import BadInput, MissingData
-from sources.progress import silent
 from sources.series import COIN_PRICE, SPY
 from sources.store import Store
+from studies.leakcheck import (
+    ABSURD,
+    CLEAN,
+    FAILED,
+    LEAK,
+    NO_VALUE,
+    REFUSED,
+    REMOVED,
+    UNSTEADY,
+    Check,
+    Finding,
+    LeakReport,
+    leakcheck,
+    moved,
+    spoilt,
+)
 
 HERE = Path(__file__).parent
 UNTIL = pd.Timestamp("2020-12-31")

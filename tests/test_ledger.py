@@ -16,12 +16,11 @@ import pytest
 from issued import INPUTS, came, made_score, put
 
 from altrally.ledger import BEGINNING, Entry, Ledger, canonical, chained, read_head
-from altrally.mirror import mirror
 from altrally.repair import repair
-from altrally.settings import Home
 from altrally.track_record import publish
-from sources.copies import aside_of
-from sources.errors import LedgerBroken, StoreUnusable
+from core.errors import LedgerBroken, StoreUnusable
+from core.files import aside_of, mirror
+from core.home import Home
 
 DAYS = [f"2024-03-{day:02}" for day in range(1, 7)]
 APPENDING = """

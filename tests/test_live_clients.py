@@ -13,17 +13,17 @@ import pytest
 from live_home import LATER, QUICK, TODAY, fetch_fred, fetch_funds, fetch_live, panel, said, stored_as_they_come
 from replay import NO_TICKER, Answer, Market, Params, Replay, Vintages, chart_body, serving
 
+from core.errors import BadInput, FetchFailed
+from core.progress import silent
 from sources import coins, fred, live, stablecoins, yahoo
 from sources.assets import class_of
 from sources.batches import Batch, Skipped
 from sources.coin_metrics import Coverage
-from sources.errors import BadInput, FetchFailed
-from sources.http import Passing, Patience, Site, as_json, ask, client_of
-from sources.progress import silent
+from sources.http import RetryPolicy, Site, TransientError, as_json, ask, client_of
 from sources.series import BTC, ETH, FED_ASSETS, HY_SPREAD, MONEY_SUPPLY, REVERSE_REPO, SPY, STABLECOIN_SUPPLY
 from sources.simulated import simulate
 from sources.store import Store
-from sources.yahoo import Asked, as_split, settled, splice
+from sources.yahoo import TickerRequest, as_split, closed_bars, splice
 
 KEY = "0123456789abcdef0123456789abcdef"
 FEW_COINS = coins.LARGE_COINS[:2]
@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few funds and large coins, for speed."""
     monkeypatch.setattr(coins, "LARGE_COINS", FEW_COINS)
-    monkeypatch.setattr(yahoo, "fund_tickers", lambda: [Asked(ticker, ticker) for ticker in ("^RUT", "IWM", "SPY")])
+    monkeypatch.setattr(yahoo, "fund_tickers", lambda: [TickerRequest(ticker, ticker) for ticker in ("^RUT", "IWM", "SPY")])
 
 
 # The whole provider
@@ -132,7 +132,7 @@ def test_without_a_network_that_is_said_in_seconds(store: Store, market: Market,
         pass
     waits: list[float] = []
     with pytest.raises(FetchFailed, match=r"No source answers\. .* can't be reached") as error:
-        fetch_live(store, gone, monkeypatch, patience=replace(Patience(), sleep=waits.append))
+        fetch_live(store, gone, monkeypatch, patience=replace(RetryPolicy(), sleep=waits.append))
     assert sum(waits) < 25  # of three sources, waited for side by side
     assert "\n" not in str(error.value)
     assert store.market is None
@@ -172,7 +172,7 @@ def test_what_is_no_address_is_refused_by_the_name_of_its_variable(address: str)
 # HTTP
 
 
-def asked_once(replay: Replay, *first: Answer, patience: Patience = QUICK, secret: str = "") -> str:
+def asked_once(replay: Replay, *first: Answer, patience: RetryPolicy = QUICK, secret: str = "") -> str:
     replay.first["/graph"] = list(first)
     site = Site("FRED", replay.address, patience, secret)
     with client_of(site) as client:
@@ -235,7 +235,7 @@ def test_a_useless_answer_is_asked_for_again_and_then_one_clear_line(server: Rep
 
 def test_what_is_not_json_is_asked_for_again() -> None:
     for body in ("[1, 2]", "{broken", "Will be right back"):
-        with pytest.raises(Passing, match="isn't whole JSON"):
+        with pytest.raises(TransientError, match="isn't whole JSON"):
             as_json(Site("Coin Metrics", "", QUICK), body)
 
 
@@ -490,7 +490,7 @@ def test_days_without_a_close_are_left_for_another_time(store: Store, server: Re
 
 def test_the_running_day_is_dropped_even_where_yahoo_sends_it() -> None:
     days = pd.DatetimeIndex(["2024-12-30", "2024-12-31"])
-    bars, dropped = settled(pd.DataFrame({"close": [1.0, 2.0], "volume": [0.0, 5.0]}, index=days), TODAY)
+    bars, dropped = closed_bars(pd.DataFrame({"close": [1.0, 2.0], "volume": [0.0, 5.0]}, index=days), TODAY)
     assert list(bars.index) == [days[0]]
     assert np.isnan(bars.volume.iloc[0])
     assert dropped == {"running day": 1}

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from issued import came, made_score, put
 
+from altrally.forecast import Edge
 from altrally.ledger import OUTCOME, REGISTRATION, WEEK, Ledger
 from altrally.live_evidence import (
     Registration,
@@ -18,11 +19,10 @@ from altrally.live_evidence import (
     record_weeks,
     register,
 )
-from altrally.score import Edge
+from core.target import ALTCOINS
 from evaluation.evidence import brier_factor, tilt_factor
-from features.index import load_index
+from features.altcoin_index import load_index
 from sources.store import Store
-from sources.target import ALTCOINS
 
 UNTIL, NOW = pd.Timestamp("2024-12-30"), pd.Timestamp("2024-12-31 06:00")
 MARKET = "simulated"

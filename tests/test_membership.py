@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.errors import BadInput
+from core.progress import silent
 from features.breadth import advances_less_declines
-from sources.errors import BadInput
 from sources.fetch import FetchReport, fetch
 from sources.membership import members_only, sentence
-from sources.progress import silent
 from sources.series import COIN_PRICE, STOCK_PRICE, STOCK_VOLUME
 from sources.store import Store
 

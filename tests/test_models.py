@@ -13,17 +13,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
+from core.errors import Refused, UnknownName
 from models.base import HorizonModel
 from models.boosted import Boosted
 from models.catalog import COMPOSITES, KINDS, MODELS, default_model
-from models.climatology import Climatology
-from models.conditional_rate import ConditionalRate
 from models.hazard import Hazard
 from models.logit import RidgeLogit
-from models.newton import INTERCEPT_PENALTY
 from models.random_walk import RandomWalk
+from models.ridge_newton import INTERCEPT_PENALTY
+from models.rules import Climatology, ConditionalRate
 from models.volatility import Volatility
-from sources.errors import Refused, UnknownName
 
 WEEKS = 400
 PASSAGE_MODELS = [name for name, spec in MODELS.items() if "first_passage" in spec.kinds]
@@ -403,7 +402,7 @@ class TestBoosted:
 
 class TestCatalog:
     def test_columns_are_the_composites_and_raw_features(self) -> None:
-        import_module("features.builder")  # declares every feature
+        import_module("features.build")  # declares every feature
         from features.registry import BLOCKS, FEATURES
 
         assert COMPOSITES == BLOCKS

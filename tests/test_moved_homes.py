@@ -13,11 +13,9 @@ from faulting import World, place_of, spoken
 from invoking import Invoke
 from team_server import free_port, running
 
-from altrally.settings import Home
-from models.location import stored_elsewhere
-from models.registry import champion_place, list_runs, load_champion, rows_of
-from sources.addresses import folder_at
-from training.scratch import room
+from core.files import temporary_root
+from core.home import Home, folder_at, stored_elsewhere
+from models.champion import champion_place, list_runs, load_champion, rows_of
 from training.tracking import tracking
 
 ADDRESSES = (
@@ -112,7 +110,7 @@ def test_a_home_seen_through_a_link_has_not_moved(original: Home, tmp_path: Path
 def test_while_another_process_is_at_work_nothing_is_rewritten_and_status_says_what_not_to_do(
     altrally: Invoke, original: Home, copied: Home
 ) -> None:
-    with room(copied.folder):
+    with temporary_root(copied.folder):
         told = json.loads(altrally("--home", copied.folder, "status", "--json").out)
         shown = altrally("--home", copied.folder, "status").out
     assert champion_place(copied.tracking_uri).run_folder.startswith(original.folder.as_uri())

@@ -8,10 +8,10 @@ import pytest
 from invoking import Invoke
 from test_train import SETTINGS, job, place_in
 
-from models.registry import champion_place, find_run, list_runs
-from sources.errors import Refused, UnknownName
-from sources.progress import silent
-from sources.target import ALTCOINS, Target, whose
+from core.errors import Refused, UnknownName
+from core.progress import silent
+from core.target import ALTCOINS, Target, whose
+from models.champion import champion_place, find_run, list_runs
 from training.compare import compare
 from training.promotion import promote
 from training.tracking import TrackingPlace

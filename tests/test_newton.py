@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from models.newton import INTERCEPT_PENALTY, ridge_logit
+from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 
 def problem(rows: int = 300, columns: int = 5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,27 +9,26 @@ import pandas as pd
 import pytest
 from small_market import small_market
 
+from evaluation.scores import auc
 from models.base import BatchedModel, HorizonModel
 from models.catalog import CLAIM, COMPOSITES, MODELS
-from models.climatology import Climatology
 from models.hazard import Hazard
-from training.dataset import Dataset
-from training.nulls import (
-    Rotated,
-    aucs,
+from models.rules import Climatology
+from training.dataset import Dataset, Outcomes
+from training.null_tests import (
+    ShiftedSkill,
+    auc_of_shifts,
     claim_null,
-    null_of,
-    place_of,
-    ring_of,
-    rotated,
+    complete_rows,
+    fold_mask,
+    null_distribution,
     shift_null,
-    skills,
-    walk,
-    walk_any,
-    walk_each,
+    shifted_rows,
+    skill_of_shifts,
+    walk_any_shift,
+    walk_each_shift,
+    walk_shifts,
 )
-from training.outcome import Outcomes
-from training.scores import auc
 from training.settings import TrainSettings
 from training.walk_forward import Fold, forecast, quarters, usable
 
@@ -48,7 +47,7 @@ def folds_of(data: Dataset) -> list[Fold]:
     return usable(quarters(SETTINGS.first_test, data.until), data.outcomes)
 
 
-def null(kind: Callable[..., Rotated | None], data: Dataset) -> Rotated:
+def null(kind: Callable[..., ShiftedSkill | None], data: Dataset) -> ShiftedSkill:
     """A null of the hazard."""
     found = kind(Hazard, inputs_of(data), data.outcomes, folds_of(data), SPAN)
     assert found is not None
@@ -73,10 +72,10 @@ QUICK = [name for name in MODELS if isinstance(MODELS[name].make("first_passage"
 def test_a_rotation_is_the_walk_forward_refitted(name: str, shift: int) -> None:
     X, outcomes = DATA.X[list(MODELS[name].columns)], DATA.outcomes
     make = partial(MODELS[name].make, "first_passage", 0.3)
-    ring = ring_of(X, outcomes)
+    ring = complete_rows(X, outcomes)
     shifts = [0, 49, 120, 200]
-    place = place_of(ring, folds_of(DATA), SPAN)
-    found = walk_any(make, ring.inputs, rotated(ring.events, shifts), place, ring, shifts, None)[shifts.index(shift)]
+    place = fold_mask(ring, folds_of(DATA), SPAN)
+    found = walk_any_shift(make, ring.inputs, shifted_rows(ring.events, shifts), place, ring, shifts, None)[shifts.index(shift)]
     slow = refitted(X.loc[ring.days], np.roll(ring.events, shift, axis=0), outcomes, make)
     np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
 
@@ -86,31 +85,31 @@ def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
     columns = list(MODELS[name].columns)
     X, outcomes, shift = DATA.X[columns], DATA.outcomes, 60
     make = partial(MODELS[name].make, "first_passage", 0.3)
-    ring = ring_of(X, outcomes)
+    ring = complete_rows(X, outcomes)
     turned = X.loc[ring.days].copy()
     others = [column for column in columns if column in CLAIM]
     turned[others] = np.roll(turned[others].to_numpy(), shift, axis=0)
     slow = refitted(turned, ring.events, outcomes, make)
-    place = place_of(ring, folds_of(DATA), SPAN)
+    place = fold_mask(ring, folds_of(DATA), SPAN)
     own = ~X.columns.isin(CLAIM)
-    inputs = np.where(own, ring.inputs, rotated(ring.inputs, [0, shift]))
-    found = walk_any(make, inputs, ring.events, place, ring, [0, shift], None)[1]
+    inputs = np.where(own, ring.inputs, shifted_rows(ring.inputs, [0, shift]))
+    found = walk_any_shift(make, inputs, ring.events, place, ring, [0, shift], None)[1]
     np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=1e-9)
 
 
 def test_rotation_by_rotation_is_the_same_as_all_at_once() -> None:
     X = inputs_of(DATA)
-    ring = ring_of(X, DATA.outcomes)
-    place, shifts = place_of(ring, folds_of(DATA), SPAN), [0, 60, 130]
-    events, kept = rotated(ring.events, shifts), {}
-    at_once = walk(Hazard(), ring.inputs, events, place)
-    np.testing.assert_allclose(walk_each(Hazard, ring.inputs, events, place, shifts, kept), at_once, rtol=0, atol=1e-9)
+    ring = complete_rows(X, DATA.outcomes)
+    place, shifts = fold_mask(ring, folds_of(DATA), SPAN), [0, 60, 130]
+    events, kept = shifted_rows(ring.events, shifts), {}
+    at_once = walk_shifts(Hazard(), ring.inputs, events, place)
+    np.testing.assert_allclose(walk_each_shift(Hazard, ring.inputs, events, place, shifts, kept), at_once, rtol=0, atol=1e-9)
     assert sorted(kept) == shifts
 
 
 def test_the_statistic_is_skill_against_climatology_refitted() -> None:
     X, outcomes = inputs_of(DATA), DATA.outcomes
-    ring = ring_of(X, outcomes)
+    ring = complete_rows(X, outcomes)
     hazard, climate = (refitted(X.loc[ring.days], ring.events, outcomes, partial(kind)) for kind in (Hazard, Climatology))
     events = outcomes.events.loc[hazard.index]
     expected = 1 - ((hazard - events) ** 2).sum() / ((climate - events) ** 2).sum()
@@ -145,7 +144,7 @@ def test_a_model_that_reads_only_one_of_the_two_has_no_claim() -> None:
 
 
 def test_fewer_rotations_are_spread_evenly() -> None:
-    ring = ring_of(inputs_of(DATA), DATA.outcomes)
+    ring = complete_rows(inputs_of(DATA), DATA.outcomes)
     every, few = ring.outcome_shifts(), ring.outcome_shifts(39)
     assert len(few) == len(set(few)) == 39
     assert (few[0], few[-1]) == (every[0], every[-1])
@@ -154,12 +153,12 @@ def test_fewer_rotations_are_spread_evenly() -> None:
 
 
 def test_rotations_keep_away_from_the_row_itself() -> None:
-    ring = ring_of(inputs_of(DATA), DATA.outcomes)
+    ring = complete_rows(inputs_of(DATA), DATA.outcomes)
     assert ring.longest_weeks == 13
     assert ring.shifts(13)[0] == 13
     assert ring.shifts(13)[-1] == len(ring.days) - 13
     assert ring.shifts(13 + 36)[0] == 49
-    np.testing.assert_array_equal(rotated(np.arange(5), [2])[0], [3, 4, 0, 1, 2])
+    np.testing.assert_array_equal(shifted_rows(np.arange(5), [2])[0], [3, 4, 0, 1, 2])
 
 
 def test_too_few_rows_to_rotate_give_none() -> None:
@@ -169,7 +168,7 @@ def test_too_few_rows_to_rotate_give_none() -> None:
 
 
 def test_what_cannot_be_had_counts_as_good() -> None:
-    found = null_of(np.array([0.2, 0.1, np.nan, 0.3]), independent=3)
+    found = null_distribution(np.array([0.2, 0.1, np.nan, 0.3]), independent=3)
     assert found.p == 3 / 4
     assert found.mean == pytest.approx(0.2)
 
@@ -178,5 +177,5 @@ def test_scores_of_many_are_those_of_one() -> None:
     rng = np.random.default_rng(1)
     forecasts, events = rng.random((3, 50, 2)).round(1), (rng.random((3, 50, 2)) < 0.4).astype(float)
     expected = [[auc(forecasts[s, :, k], events[s, :, k]) for k in range(2)] for s in range(3)]
-    np.testing.assert_allclose(aucs(forecasts, events), expected)
-    np.testing.assert_allclose(skills(forecasts, forecasts, events), 0)
+    np.testing.assert_allclose(auc_of_shifts(forecasts, events), expected)
+    np.testing.assert_allclose(skill_of_shifts(forecasts, forecasts, events), 0)

@@ -14,11 +14,9 @@ from faulting import World, said_by
 from invoking import Invoke
 
 from altrally.render import next_steps
-from altrally.settings import Home, open_home
-from models.registry import load_champion
-from sources.addresses import command, folder_address, folder_at, read_only, sqlite_address, sqlite_file
-from sources.errors import BadInput
-from sources.secrets import redacted
+from core.errors import BadInput, redacted
+from core.home import Home, command, folder_address, folder_at, open_home, read_only, sqlite_address, sqlite_file
+from models.champion import load_champion
 
 SIGNS = {
     "space": "my home",

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.errors import BadInput, MissingData, UnknownName
-from sources.target import ALTCOINS
-from training.outcome import outcomes
+from core.errors import BadInput, MissingData, UnknownName
+from core.target import ALTCOINS
+from training.dataset import outcomes
 from training.settings import TrainSettings, configuration
 
 LAG = pd.Timedelta(days=1)

@@ -8,17 +8,26 @@ import pandas as pd
 import pytest
 from small_market import small_market
 
+from core.json import plain
+from core.progress import silent
+from evaluation.bootstrap import WIDENING, skill_interval
+from evaluation.comparison import cumulative_lead, minimum_detectable_effect
+from evaluation.sample import EvaluationSample, evaluation_sample
 from models.catalog import CLAIM, COMPOSITES
 from models.pool import Pool
-from sources.progress import silent
-from training.ablation import LEFT_OUT, Ablated, ablation
-from training.bootstrap import WIDENING, skill_interval
-from training.cumulative import cumulative_lead
-from training.cycles import CYCLES, LOOKBACK, forecast_cycle, leave_one_cycle_out, outside
-from training.detectable import power
-from training.judged import Judged, judged
-from training.panel import by_year, panel_of, sharpness
-from training.plain import plain
+from training.robustness import (
+    CYCLES,
+    LEFT_OUT,
+    LOOKBACK,
+    Ablated,
+    ablation,
+    by_year,
+    forecast_cycle,
+    leave_one_cycle_out,
+    outside,
+    panel_of,
+    sharpness,
+)
 from training.settings import TrainSettings
 from training.verify import walk_all
 from training.walk_forward import forecast, quarters, usable
@@ -37,8 +46,8 @@ def forecasts() -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def found(forecasts: dict[str, pd.DataFrame]) -> Judged:
-    return judged(forecasts, DATA.outcomes.events, 60)
+def found(forecasts: dict[str, pd.DataFrame]) -> EvaluationSample:
+    return evaluation_sample(forecasts, DATA.outcomes.events, 60)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,7 @@ def test_the_panel_holds_its_fields_for_every_model_and_horizon(forecasts: dict[
     assert set(panel_of(forecasts, DATA, SETTINGS, ["hazard"])) == {("hazard", days) for days in (30, 60, 90)}
 
 
-def test_parts_of_the_panel_add_up_to_the_brier_score(forecasts: dict[str, pd.DataFrame], found: Judged) -> None:
+def test_parts_of_the_panel_add_up_to_the_brier_score(forecasts: dict[str, pd.DataFrame], found: EvaluationSample) -> None:
     fields = panel_of(forecasts, DATA, SETTINGS, ["hazard"])["hazard", 60]
     parts = fields["reliability"]
     brier = found.loss("hazard").mean()
@@ -78,7 +87,7 @@ def test_days_without_an_outcome_give_missing_fields(forecasts: dict[str, pd.Dat
     assert fields["minimum_detectable_effect"]["momentum"] is None
 
 
-def test_a_year_is_judged_on_its_own_days(found: Judged) -> None:
+def test_a_year_is_judged_on_its_own_days(found: EvaluationSample) -> None:
     rows = by_year(found, "hazard", seed=7)
     assert [row.year for row in rows] == [2021, 2022, 2023, 2024]
     here = found.days.year == 2022
@@ -98,17 +107,17 @@ def test_sharpness_worked_by_hand() -> None:
 def test_the_least_effect_is_that_of_the_formula_and_years_follow() -> None:
     n, noise = 4_000, np.random.default_rng(1).normal(size=4_000)
     reference = np.ones(n)
-    found = power(1 - 0.3 * noise, reference, 60, seed=1)
+    found = minimum_detectable_effect(1 - 0.3 * noise, reference, 60, seed=1)
     assert found.minimum_detectable_effect == pytest.approx((1.95996 + 0.84162) * WIDENING * 0.3 / np.sqrt(n), rel=0.08)
     years = n * 7 / 365.25
     assert found.years_for_0_05 == pytest.approx(years * (found.minimum_detectable_effect / 0.05) ** 2)
-    twice = power(1 - 0.6 * noise, reference, 60, seed=1)
+    twice = minimum_detectable_effect(1 - 0.6 * noise, reference, 60, seed=1)
     assert twice.years_for_0_05 == pytest.approx(4 * found.years_for_0_05)
 
 
 def test_skill_of_that_size_is_found_four_times_in_five() -> None:
     rng, n = np.random.default_rng(5), 400
-    effect = power(1 - 0.3 * rng.normal(size=n), np.ones(n), 7, seed=1).minimum_detectable_effect
+    effect = minimum_detectable_effect(1 - 0.3 * rng.normal(size=n), np.ones(n), 7, seed=1).minimum_detectable_effect
     losses = [1 - effect + 0.3 * rng.normal(size=n) for _ in range(200)]
     found = np.mean([skill_interval(loss, np.ones(n), 7, seed=1, draws=300).low > 0 for loss in losses])
     assert 0.76 < found < 0.93
@@ -155,7 +164,7 @@ def test_cycles_left_out_are_json_and_none_is_called_skill() -> None:
     assert leave_one_cycle_out(short, SETTINGS, ["climatology"]) == []
 
 
-def test_what_a_block_adds_is_the_difference_of_two_skills(blocks: list[Ablated], found: Judged) -> None:
+def test_what_a_block_adds_is_the_difference_of_two_skills(blocks: list[Ablated], found: EvaluationSample) -> None:
     assert [(row.horizon, row.block) for row in blocks] == [(days, block) for days in (30, 60, 90) for block in LEFT_OUT]
     left = [*CLAIM, "blended_volatility", "altcoin_volatility"]
     without = forecast(Pool, DATA.X[left], DATA.outcomes, FOLDS)
@@ -178,7 +187,7 @@ def test_the_block_that_knows_is_the_one_that_adds() -> None:
     assert COMPOSITES[:-1] == CLAIM
 
 
-def test_a_lead_is_summed_week_by_week_and_ends_at_its_total(found: Judged) -> None:
+def test_a_lead_is_summed_week_by_week_and_ends_at_its_total(found: EvaluationSample) -> None:
     lead = cumulative_lead(found, "hazard", "climatology", seed=1)
     each = found.loss("climatology") - found.loss("hazard")
     np.testing.assert_allclose(lead.lead, [each[: row + 1].sum() for row in range(len(each))])
@@ -191,8 +200,8 @@ def test_a_lead_is_summed_week_by_week_and_ends_at_its_total(found: Judged) -> N
 def test_a_baseline_that_an_outcome_lacks_is_climatology() -> None:
     outcome, good, bad = np.array([1.0, 0.0]), np.array([0.9, 0.1]), np.array([0.2, 0.8])
     days = pd.DatetimeIndex(["2020-01-05", "2020-01-12"])
-    every = Judged(60, days, dict.fromkeys(("volatility", "climatology", "random_walk", "momentum"), good), outcome)
-    some = Judged(60, days, {"climatology": bad, "momentum": bad}, outcome)
+    every = EvaluationSample(60, days, dict.fromkeys(("volatility", "climatology", "random_walk", "momentum"), good), outcome)
+    some = EvaluationSample(60, days, {"climatology": bad, "momentum": bad}, outcome)
     assert every.baselines == {name: name for name in ("volatility", "climatology", "random_walk", "momentum")}
     assert some.baselines == {
         "volatility": "climatology",
@@ -204,7 +213,7 @@ def test_a_baseline_that_an_outcome_lacks_is_climatology() -> None:
 
 def test_gaps_between_days_are_counted_in_weeks() -> None:
     days = pd.DatetimeIndex(["2020-01-05", "2020-01-12", "2020-02-02"])
-    assert list(Judged(60, days, {}, np.zeros(3)).weeks()) == [0, 1, 4]
+    assert list(EvaluationSample(60, days, {}, np.zeros(3)).weeks()) == [0, 1, 4]
 
 
 def test_plain_reaches_into_everything() -> None:

@@ -8,25 +8,24 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
+from evaluation.bootstrap import Band, Interval
+from evaluation.comparison import cumulative_lead
+from evaluation.decision_value import murphy, value_curve
+from evaluation.reliability import Reliability, reliability_curve
+from evaluation.sample import EvaluationSample
+from studies import study_figures
+from studies.backtest import following
 from training import panel_figures as figures
-from training.ablation import LEFT_OUT, Ablated
-from training.bands import Band
-from training.bootstrap import Interval
-from training.cumulative import cumulative_lead
-from training.decision_value import murphy, value_curve
-from training.following import following
-from training.judged import Judged
-from training.panel import by_year, sharpness
-from training.reliability import Reliability, reliability_curve
+from training.robustness import LEFT_OUT, Ablated, by_year, sharpness
 
 ABOUT = "hazard · simulated market"
 NAMES = ("hazard", "volatility", "climatology", "random_walk", "momentum")
 
 
-def made(horizon: int, n: int = 150) -> Judged:
+def made(horizon: int, n: int = 150) -> EvaluationSample:
     rng = np.random.default_rng(horizon)
     days = pd.date_range("2019-01-06", periods=n, freq="W-SUN")
-    return Judged(horizon, days, {name: rng.uniform(0.1, 0.8, n) for name in NAMES}, (rng.random(n) < 0.4).astype(float))
+    return EvaluationSample(horizon, days, {name: rng.uniform(0.1, 0.8, n) for name in NAMES}, (rng.random(n) < 0.4).astype(float))
 
 
 FOUND = {days: made(days) for days in (30, 60, 90)}
@@ -70,9 +69,9 @@ def test_following_is_drawn_and_titled_with_its_growth(tmp_path: Path) -> None:
     probability = pd.Series(np.random.default_rng(2).random(len(sundays)), sundays)
     names = {"model": "hazard", "market": "simulated", "horizon": 60, "trials": 65, "seed": 1}
     found = following(probability, pd.Series(0.5, sundays), level, level, **names)
-    figures.draw_following(found, tmp_path / "following.png")
+    study_figures.draw_following(found, tmp_path / "following.png")
     assert drawn(tmp_path / "following.png")
-    assert figures.following_finding(found).startswith(f"The rule {found.records[0].growth:+.0%} a year, altcoins")
+    assert study_figures.following_finding(found).startswith(f"The rule {found.records[0].growth:+.0%} a year, altcoins")
 
 
 def test_titles_say_what_the_intervals_say() -> None:

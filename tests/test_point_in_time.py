@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from altrally.score import inputs_known
-from features.builder import COMPOSITE_LOOKBACK, build, compute, load, matrix
+from altrally.forecast import inputs_known
+from features.build import COMPOSITE_LOOKBACK, build, compute, load, matrix
 from features.composites import composites
 from features.registry import FEATURES
 from sources.series import Series

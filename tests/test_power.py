@@ -16,20 +16,19 @@ import statsmodels.api as sm
 from scipy.stats import binom, mannwhitneyu, norm
 
 from altrally.cli import run
-from altrally.power_page import needed_sentence, size_sentence
+from altrally.study_pages import needed_sentence, size_sentence
+from core.errors import BadInput, Refused
+from core.progress import silent
+from evaluation.sample import BASELINES
 from models.catalog import CLAIM, COMPOSITES
-from sources.errors import BadInput, Refused
 from sources.layout import batches
-from sources.memory import hold
-from sources.progress import silent
+from sources.reader import hold
 from sources.series import PANELS, SERIES, Panel
 from sources.simulated import simulate
 from sources.store import Store
-from training.judged import BASELINES
-from training.power import END, Scenario
-from training.power_report import exact_interval, report
-from training.power_study import Line, Study, line_of, run_study
-from training.usual_tests import auc_p, newey_west_variance, slope_p_values, smaller_loss_p
+from studies.naive_tests import auc_p, newey_west_variance, slope_p_values, smaller_loss_p
+from studies.power import END, Line, Scenario, Study, line_of, run_study
+from studies.power_report import exact_interval, report
 
 STUDY = Study(markets=3, years=(6,), strengths=(0.0,), lag_weeks=8, seed=7)
 PROMISED = ("drift", "history", "live")
@@ -38,7 +37,7 @@ DOCUMENTED = Path(__file__).parents[1] / "docs" / "power.json"
 KILLED = """
 import sys
 from pathlib import Path
-from training.power_study import Study, run_study
+from studies.power import Study, run_study
 run_study(Study(3, (6,), (0.0,), 8, 7), Path(sys.argv[1]), processes=1, progress=lambda label, done, total: print(done, flush=True))
 """
 

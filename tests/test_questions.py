@@ -10,10 +10,10 @@ import pytest
 from invoking import Invoke
 
 from altrally.api import open_home, score
+from core.errors import Refused
+from core.target import Target
 from models.catalog import MODELS
 from models.law_model import LawModel
-from sources.errors import Refused
-from sources.target import Target
 
 RISE, DAYS = 0.5, 45
 

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.index import load_index
+from core.progress import silent
+from features.altcoin_index import load_index
 from sources.fetch import FetchReport, fetch
-from sources.progress import silent
 from sources.series import COIN_CLOSE, COIN_HIGH, COIN_PRICE
 from sources.store import Store
 
@@ -208,7 +208,7 @@ def test_what_is_stated_and_not_there_changes_nothing_and_is_told(store: Store, 
     ],
 )
 def test_a_statement_that_says_nothing_is_refused(store: Store, drop: Path, line: str, words: str) -> None:
-    from sources.errors import BadInput
+    from core.errors import BadInput
 
     with pytest.raises(BadInput, match=words) as caught:
         fetched(store, drop, market(), line)

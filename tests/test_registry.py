@@ -18,11 +18,10 @@ import pandas as pd
 import pytest
 import skops.io
 
+from core.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
 from models.card import Card, FoldCard, read_card
 from models.catalog import MODELS
-from models.forecaster import FoldModel, Forecaster, assemble
-from models.hazard import Hazard
-from models.registry import (
+from models.champion import (
     Champion,
     ChampionPlace,
     aliases,
@@ -33,8 +32,9 @@ from models.registry import (
     list_runs,
     load_champion,
 )
+from models.forecaster import FoldModel, Forecaster, assemble
+from models.hazard import Hazard
 from models.saving import TRUSTED_TYPES, digest, load
-from sources.errors import BadInput, NoChampion, Refused, StoreUnusable, UnknownName
 from training.tracking import pointed_at
 
 CARD = Card(
@@ -278,7 +278,7 @@ class TestRegistry:
     def test_a_fresh_process_gives_the_same_numbers(self, trained_home: Path) -> None:
         program = (
             "import sys, json, pathlib\n"
-            "from models.registry import load_champion\n"
+            "from models.champion import load_champion\n"
             "champion = load_champion(sys.argv[1], pathlib.Path(sys.argv[2]))\n"
             "print(json.dumps(champion.forecaster.predict([[0.5, 1.0], [2.0, 0.1]]).tolist()))\n"
         )
@@ -377,7 +377,7 @@ class TestRegistry:
         assert {find_run(runs, wanted)["run_id"] for wanted in (run_id, run_id[:10], "hazard")} == {run_id}
 
     def test_before_any_run_the_list_is_empty(self, trained_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("models.registry.EXPERIMENT", "another")
+        monkeypatch.setattr("models.champion.EXPERIMENT", "another")
         runs = list_runs(uri_of(trained_home))
         assert runs.empty
         with pytest.raises(UnknownName, match="none"):
@@ -396,6 +396,6 @@ def client_of(home: Path) -> Any:
 
 
 def test_importing_the_reader_does_not_import_mlflow() -> None:
-    program = "import sys, models.registry; print('mlflow' in sys.modules, 'skops' in sys.modules)"
+    program = "import sys, models.champion; print('mlflow' in sys.modules, 'skops' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["False", "False"]

@@ -9,9 +9,9 @@ from model_diagnostics.scoring import SquaredError, decompose
 from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
-from training.judged import Judged
-from training.reliability import decomposed, groups, reliability, reliability_curve, reliable_outcomes
-from training.scores import brier_score
+from evaluation.reliability import decomposed, groups, reliability, reliability_curve, reliable_outcomes
+from evaluation.sample import EvaluationSample
+from evaluation.scores import brier_score
 
 
 def sample(seed: int, n: int = 300, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -19,9 +19,9 @@ def sample(seed: int, n: int = 300, digits: int = 2) -> tuple[np.ndarray, np.nda
     return np.round(rng.random(n), digits), (rng.random(n) < 0.4).astype(float)
 
 
-def of_one_model(probability: np.ndarray, outcome: np.ndarray, horizon: int = 60) -> Judged:
+def of_one_model(probability: np.ndarray, outcome: np.ndarray, horizon: int = 60) -> EvaluationSample:
     days = pd.date_range("2018-01-07", periods=len(outcome), freq="W-SUN")
-    return Judged(horizon, days, {"model": probability}, outcome)
+    return EvaluationSample(horizon, days, {"model": probability}, outcome)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.sampled_from([1, 2, 8]))
@@ -73,7 +73,7 @@ def test_weeks_left_out_keep_their_distance() -> None:
     np.testing.assert_array_equal(gap, np.delete(whole, [4, 5, 6, 7, 8], axis=1))
 
 
-def overlapping(seed: int, n: int = 240) -> Judged:
+def overlapping(seed: int, n: int = 240) -> EvaluationSample:
     """A walk known to rise over the next 9 weeks by more than a bar with exactly the probability forecast."""
     rng = np.random.default_rng(seed)
     ahead = np.convolve(rng.normal(size=n + 8), np.ones(9), mode="valid")

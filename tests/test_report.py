@@ -13,22 +13,22 @@ import pytest
 from made_facts import HOSTILE, made_facts, made_record, made_row
 from scipy.special import expit, logit
 
+from altrally.forecast import Inputs, inputs_known, score
 from altrally.report import claims, words
-from altrally.report.cascade import direction, percentile, rung, rungs, state
+from altrally.report.analogues import APART, MOST, analogues
 from altrally.report.charts import bin_tip, odds_axis, waterfall
+from altrally.report.content import Facts, Previous, gather, movement, read_kept, read_market
 from altrally.report.contributions import Part, Standing, effects, sensitivities, shared_out, training_mean
-from altrally.report.facts import Facts, Previous, gather, movement, read_kept, read_market
-from altrally.report.moments import APART, MOST, likeness
 from altrally.report.page import inlined, render, write_report
-from altrally.report.record import Bin, beats_every_baseline, wilson
-from altrally.score import Inputs, inputs_known, score
+from altrally.report.past_forecasts import Bin, beats_every_baseline, wilson
+from altrally.report.rungs import direction, percentile, rung, rungs, state
+from core.errors import BadInput
+from core.target import ALTCOINS
 from features.composites import composites, shares
 from features.registry import BLOCKS, FEATURES
 from models.catalog import COMPOSITES, MODELS
-from models.registry import Champion, load_champion
-from sources.errors import BadInput
+from models.champion import Champion, load_champion
 from sources.store import Store
-from sources.target import ALTCOINS
 
 EXACT = 1e-9
 SEATS = {block: [f"{block} {seat}" for seat in "abc"] for block in BLOCKS}
@@ -139,7 +139,7 @@ def past_weeks(n: int, seed: int = 2) -> tuple[pd.DataFrame, pd.DataFrame, pd.Se
 def test_similar_moments_are_nearest_apart_and_over() -> None:
     past, events, level = past_weeks(300)
     today = past.iloc[100]
-    found = likeness(today, past, events, level)
+    found = analogues(today, past, events, level)
     assert found is not None
     days = pd.DatetimeIndex([moment.as_of for moment in found.moments])
     assert days[0] == past.index[100]
@@ -154,7 +154,7 @@ def test_similar_moments_are_nearest_apart_and_over() -> None:
 
 def test_an_unusual_day_is_called_so_and_told_at_the_top() -> None:
     past, events, level = past_weeks(300)
-    far, near = (likeness(past.mean() + by, past, events, level) for by in (10.0, 0.0))
+    far, near = (analogues(past.mean() + by, past, events, level) for by in (10.0, 0.0))
     assert far is not None
     assert near is not None
     assert (far.unusual, far.percentile, near.unusual) == (True, 1.0, False)
@@ -164,7 +164,7 @@ def test_an_unusual_day_is_called_so_and_told_at_the_top() -> None:
 
 def test_too_few_weeks_say_nothing() -> None:
     past, events, level = past_weeks(20)
-    assert likeness(past.iloc[0], past, events, level) is None
+    assert analogues(past.iloc[0], past, events, level) is None
 
 
 def test_the_record_knows_nothing_of_what_came_later() -> None:
@@ -351,7 +351,7 @@ def test_the_page_of_a_past_day_knows_only_its_past(facts: Facts) -> None:
 
 def test_report_json_is_the_contract(trained_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from altrally import jobs
-    from altrally.settings import Home
+    from core.home import Home
 
     (tmp_path / "store.duckdb").symlink_to(trained_home / "store.duckdb")
     (tmp_path / "mlruns").symlink_to(trained_home / "mlruns")

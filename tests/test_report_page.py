@@ -14,10 +14,10 @@ from axe_playwright_python.sync_playwright import Axe
 from made_facts import HOSTILE, made_facts
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from altrally.report.facts import Kept, gather
+from altrally.forecast import inputs_known, score
+from altrally.report.content import Kept, gather
 from altrally.report.page import write_report
-from altrally.score import inputs_known, score
-from altrally.settings import Home
+from core.home import Home
 from sources.store import Store
 
 WIDTHS = (390, 1440)
@@ -196,8 +196,8 @@ def test_it_prints(browser: Browser, simulated_page: Path) -> None:
 @pytest.mark.reference
 @pytest.mark.long
 def test_the_page_of_the_reference_market(browser: Browser, reference_home: Path, tmp_path: Path) -> None:
+    from models.champion import Champion
     from models.forecaster import assemble
-    from models.registry import Champion
     from training.dataset import prepare
     from training.settings import TrainSettings
     from training.train import final_fit

@@ -8,12 +8,12 @@ from live_home import LATER, TODAY, fetch_live
 from replay import Market, serving
 from wide_market import declare_few
 
-from altrally import clock, repair
-from altrally.settings import Home
-from sources import sane_clock
-from sources.errors import BadInput
+from altrally import api, repair
+from core.errors import BadInput
+from core.home import Home
+from sources import quality
 from sources.http import Site
-from sources.sane_clock import beside_bars, beside_services
+from sources.quality import beside_bars, beside_services
 from sources.series import FED_ASSETS
 from sources.simulated import simulate
 from sources.store import Store
@@ -63,7 +63,7 @@ def test_a_newest_bar_of_long_ago_is_told() -> None:
 def test_what_was_stored_under_a_wrong_clock_is_found_and_mended(
     home: Home, frames: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sane_clock, "beside_services", lambda *words: iter(()))  # the server's clock is that of the test's day
+    monkeypatch.setattr(quality, "beside_services", lambda *words: iter(()))  # the server's clock is that of the test's day
     fred = frames["fred"]
     day = pd.Timestamp("2024-12-18")
     corrected = fred.assign(value=fred.value.where((fred.series != "WALCL") | (fred.date != day), 7.0))
@@ -77,7 +77,7 @@ def test_what_was_stored_under_a_wrong_clock_is_found_and_mended(
         with pytest.raises(BadInput, match="`altrally repair` dates anew"):
             fetch_live(store, replay, monkeypatch, today=TODAY + pd.Timedelta(days=1))
         assert store.from_the_future(TODAY)
-    monkeypatch.setattr(clock, "now", lambda: TODAY + pd.Timedelta(days=1))
+    monkeypatch.setattr(api, "now", lambda: TODAY + pd.Timedelta(days=1))
     (finding,) = list(repair.clock_of_store(home))
     assert "stored under a clock that was ahead" in finding.why
     with Store.open(home.store) as store:

@@ -15,12 +15,11 @@ from listening import Listener
 
 from altrally.cli import fail
 from altrally.report.page import environment, inlined
-from models.registry import aliases
-from sources.errors import BadInput, StoreUnusable
+from core.errors import BadInput, StoreUnusable, redacted, without_secrets
+from models.champion import aliases
 from sources.files import batches as file_batches
 from sources.layout import batches
 from sources.schemas import check_batch, checked
-from sources.secrets import redacted, without_secrets
 from sources.series import COIN_PRICE
 from sources.store import Store
 from training.tracking import TrackingPlace, log_comparison, tracking

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sources.cascade import Liquidity, Plan, Stream, draw_liquidity, persistent
-from sources.errors import BadInput
+from core.errors import BadInput
+from core.progress import silent
 from sources.layout import batches as layout_batches
-from sources.progress import silent
 from sources.series import FUND_PRICE, SERIES
 from sources.simulated import batches, frames, simulate
+from sources.simulated_liquidity import Liquidity, Plan, Stream, draw_liquidity, persistent
 
 Frames = dict[str, pd.DataFrame]
 

@@ -15,13 +15,12 @@ import pandas as pd
 from faulting import begun, champions, cheapen, content, orphans, place_of, rounds, statuses
 
 from altrally.ledger import LIVE, SCORE, Ledger
-from altrally.settings import Home
 from altrally.watch import Watch, one_round
-from sources import providers
+from core.home import Home
+from core.progress import Progress, silent
 from sources.batches import Batch
-from sources.fetch import fetch
+from sources.fetch import PROVIDERS, fetch
 from sources.layout import batches
-from sources.progress import Progress, silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.settings import TrainSettings
@@ -51,7 +50,7 @@ def train_on(home: Home, first: pd.Timestamp, out: Path) -> None:
     """Rounds by a process that is new, each with a training; what it has in memory and in use after each goes to `out`."""
     cheapen()
     days = pd.date_range(first, periods=TRAININGS, freq="2D")
-    providers.PROVIDERS["simulated"] = arriving(world_until(days[-1] + pd.Timedelta(days=1)))
+    PROVIDERS["simulated"] = arriving(world_until(days[-1] + pd.Timedelta(days=1)))
     rows = []
     for day in days:
         now = day + pd.Timedelta(days=1, hours=6)
@@ -63,7 +62,7 @@ def train_on(home: Home, first: pd.Timestamp, out: Path) -> None:
 def weigh(homes: dict[str, Home], first: pd.Timestamp, out: Path) -> None:
     """Rounds in turn in a home that begins and in one aged to before `first`; what each cost without a training, once warm."""
     cheapen()
-    providers.PROVIDERS["simulated"] = arriving(world_until(first + pd.Timedelta(days=WEIGHED)))
+    PROVIDERS["simulated"] = arriving(world_until(first + pd.Timedelta(days=WEIGHED)))
     begin(homes["new"])
     rows = []
     for number in range(WEIGHED):
@@ -86,7 +85,7 @@ def live(home: Home, count: int, out: Path) -> None:
     """That many rounds, each on the morning after its day, from where `out` ends; what each cost goes there."""
     cheapen()
     days = pd.date_range(FIRST, periods=count)
-    providers.PROVIDERS["simulated"] = arriving(world_until(FIRST + pd.Timedelta(days=count)))
+    PROVIDERS["simulated"] = arriving(world_until(FIRST + pd.Timedelta(days=count)))
     with out.open("a+", encoding="utf-8", buffering=1) as file:
         file.seek(0)
         before = len(file.readlines())

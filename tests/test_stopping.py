@@ -19,8 +19,8 @@ from faulting import World, content, orphans, statuses
 from invoking import Invoke
 
 from altrally.cli import app
-from altrally.settings import Home
-from altrally.stopping import GOES_ON, farewell
+from altrally.terminal import GOES_ON, farewell
+from core.home import Home
 from sources.store import Store
 
 GONE_WITHIN = 2.0
@@ -191,7 +191,7 @@ def test_what_the_caller_does_with_the_signal_is_as_before_afterwards(altrally: 
 WORKER = """
 import re, signal
 from pathlib import Path
-from models.engine import spread
+from models.parallel import spread
 
 def blocks_interrupts(_):
     blocked = int(re.search(r"SigBlk:\\s+(\\w+)", Path("/proc/self/status").read_text())[1], 16)
@@ -213,7 +213,7 @@ def test_a_process_that_was_told_to_ignore_it_goes_on() -> None:
     program = (
         "import os, signal\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "from altrally.stopping import stoppable\n"
+        "from altrally.terminal import stoppable\n"
         "with stoppable(lambda: 'never'):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "print('went on')\n"

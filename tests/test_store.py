@@ -10,8 +10,8 @@ import duckdb
 import pandas as pd
 import pytest
 
+from core.errors import BadInput, MissingData, StoreUnusable
 from sources.batches import Batch
-from sources.errors import BadInput, MissingData, StoreUnusable
 from sources.series import (
     BTC,
     COIN_PRICE,

@@ -18,9 +18,9 @@ from invoking import Invoke
 from team_server import free_port
 from test_train import SETTINGS, job, place_in
 
-from models.registry import damaged_figures, list_runs
-from sources.errors import BadInput, StoreUnusable
-from sources.progress import silent
+from core.errors import BadInput, StoreUnusable
+from core.progress import silent
+from models.champion import damaged_figures, list_runs
 from sources.reach import require_reachable
 from sources.store import Store
 from training.settings import TrainSettings

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 from small_market import small_market
 
+from core.errors import BadInput, MissingData
+from core.progress import silent
+from core.target import ALTCOINS
+from evaluation.multiple_testing import PRIOR_TRIALS
 from models.catalog import COMPOSITES
-from sources.errors import BadInput, MissingData
-from sources.progress import silent
-from sources.target import ALTCOINS
-from training.best_of import PRIOR_TRIALS
-from training.chance import configuration_of, content_of
+from studies.sweep import Arena, Candidate, Sweep, arena_on, opened, search, search_result
+from studies.sweep_file import read_sweep
 from training.dataset import Dataset
+from training.null_results import configuration_of, content_of
 from training.settings import TrainSettings
-from training.sweep import Arena, Candidate, Sweep, arena_on, found_by, opened, search
-from training.sweep_file import read_sweep
 from training.tracking import TrackingPlace, count_trials, tracking, trials_of
 
 FIRST_TEST, UNTIL = pd.Timestamp("2018-01-01"), "2021-12-31"
@@ -76,7 +76,7 @@ def test_a_candidate_that_is_in_the_catalogue_has_its_name_there() -> None:
 def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Path) -> None:
     made, candidates = arena(noise), ASKED.candidates()
     tallies = search(made, ASKED, candidates, opened(tmp_path, ASKED, "0"), silent)
-    found = found_by(made, ASKED, candidates, tallies)
+    found = search_result(made, ASKED, candidates, tallies)
     assert not found["found"]
     assert found["tried"] == 60
     assert 0 < found["cut_short"] <= 10, "of those after the first fifty"
@@ -88,10 +88,10 @@ def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Pat
 def test_a_signal_in_every_input_is_found_by_chance_hardly_ever(tmp_path: Path) -> None:
     asked = replace(ASKED, trials=12)
     made, candidates = arena(small_market(SETTINGS, seed=1, until=UNTIL, signal=2.0), asked), asked.candidates()
-    found = found_by(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent))
+    found = search_result(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent))
     assert found["search_p"] == 1 / 40
     assert found["test"]["skill_climatology"]["low"] > 0
-    one_of_three = found_by(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent), 3)
+    one_of_three = search_result(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent), 3)
     assert one_of_three["best_of_n_p"] == 3 * found["best_of_n_p"]
     assert not one_of_three["found"]
 

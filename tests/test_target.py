@@ -11,30 +11,29 @@ import pandas as pd
 import pytest
 
 from altrally import api, jobs
-from altrally.asked import article, nouns, sentence
 from altrally.ledger import Ledger
 from altrally.report.page import Page
-from altrally.settings import Home
 from altrally.track_record import forecasts, resolve
-from features.builder import build
+from altrally.wording import article, event_nouns, sentence
+from core.errors import BadInput, MissingData, NoChampion, Refused, UnknownName
+from core.home import Home
+from core.progress import silent
+from core.target import ALTCOINS, Leader, Target, judged_horizon, read_target, target_of
+from evaluation.multiple_testing import PRIOR_TRIALS
+from features.build import build
 from features.registry import FEATURES
 from features.targets import altcoins_a_bitcoin, features_of, load_target_index
 from models.catalog import MODELS
-from models.registry import aliases, load_champion
+from models.champion import aliases, load_champion
 from sources.batches import Batch
-from sources.errors import BadInput, MissingData, NoChampion, Refused, UnknownName
 from sources.layout import batches
-from sources.progress import silent
 from sources.series import COIN_PRICE, RUT
 from sources.simulated import simulate
 from sources.store import Store
-from sources.target import ALTCOINS, Leader, Target, judged_horizon, target_of
-from sources.target_file import read_target
 from training import tracking as tracking_module
-from training.best_of import PRIOR_TRIALS
-from training.chance import configuration_of
 from training.compare import compare
 from training.dataset import prepare
+from training.null_results import configuration_of
 from training.settings import TrainSettings, family
 from training.tracking import count_trials, tracking, trials_of
 from training.train import TrainReport, train
@@ -238,7 +237,7 @@ def test_dominance_is_turned_over_so_that_its_fall_is_a_rise() -> None:
     fell = Target("BTC dominance fall", "BTC dominance", "bitcoin dominance", move=0.1)
     assert level.iloc[1] / level.iloc[0] == pytest.approx(1 + fell.rise), "from 50 % to 45 % is a fall of a tenth"
     assert sentence(fell) == "P(BTC dominance closes ≥ 10% below its close at as_of, within …)"
-    assert nouns(fell) == "falls"
+    assert event_nouns(fell) == "falls"
 
 
 def test_a_leader_of_its_own_stands_where_the_russell_2000_stood(world: World) -> None:

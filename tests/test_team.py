@@ -14,12 +14,12 @@ from team_server import ADMIN_PASSWORD, DATABASE_PASSWORD, TEAM, Team, program, 
 from test_train import SETTINGS, job
 
 from altrally.cli import run
-from altrally.settings import open_home
-from models.registry import load_champion
-from sources.errors import BadInput, StoreUnusable
-from sources.progress import silent
-from training.best_of import PRIOR_TRIALS
-from training.tracking import TrackingPlace, tracking, tried_on
+from core.errors import BadInput, StoreUnusable
+from core.home import open_home
+from core.progress import silent
+from evaluation.multiple_testing import PRIOR_TRIALS
+from models.champion import load_champion
+from training.tracking import TrackingPlace, tracking, trial_history
 from training.train import TrainReport, train_on
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
@@ -106,7 +106,7 @@ def test_another_compares_and_promotes_from_a_home_of_his_own(trained: Trained, 
 def test_tries_are_counted_for_all(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     log_in(monkeypatch, "ben", PASSWORDS["ben"])
     with tracking(trained.homes["ben"]) as tracker:
-        assert tried_on(tracker, "altcoin-rally-simulated", QUICK.label).trials == PRIOR_TRIALS + len(QUICK.models or ())
+        assert trial_history(tracker, "altcoin-rally-simulated", QUICK.label).trials == PRIOR_TRIALS + len(QUICK.models or ())
 
 
 @pytest.mark.parametrize(("name", "password"), [("ben", "guessed"), ("nobody", "guessed")])

@@ -12,8 +12,8 @@ from faulting import World
 
 from altrally.cli import run
 from altrally.ledger import Ledger
-from altrally.settings import Home
 from altrally.terminal import PLAIN, plain
+from core.home import Home
 
 COMMANDS = (
     ("score",),

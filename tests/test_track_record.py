@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from issued import came, made_score, put
 
+from altrally.home_pages import ledger_page
 from altrally.ledger import Ledger
-from altrally.ledger_page import ledger_page
 from altrally.render import show
-from altrally.track_record import LEAST_WINDOWS, apart, forecasts, records, resolve, scored, told
-from features.index import load_index
+from altrally.track_record import LEAST_WINDOWS, apart, forecasts, horizon_scores, records, resolve, track_record_summary
+from features.altcoin_index import load_index
 from sources.store import Store
 
 UNTIL, NOW = pd.Timestamp("2024-12-30"), pd.Timestamp("2024-12-31 06:00")
@@ -130,7 +130,7 @@ def test_of_a_day_only_the_first_forecast_counts_and_backtests_are_told_apart(le
     ledger.append_outcomes([came("2024-03-01", 30, 1)], NOW)
     assert of_horizon(ledger, 30)["brier"] == pytest.approx(0.8**2)
     assert of_horizon(ledger, 30, "backtest")["brier"] == pytest.approx(0.05**2)
-    facts = told(ledger, "files", UNTIL)
+    facts = track_record_summary(ledger, "files", UNTIL)
     assert facts["forecasts"] == {"live": 1, "backtest": 1, "in_sample": 1, "repeated": 1}
     assert (facts["lines"], facts["outcomes"]) == (5, 1)
     assert {row["record"] for row in facts["records"]} == {"live", "backtest"}
@@ -147,7 +147,7 @@ def resolved(probability: np.ndarray, events: np.ndarray) -> dict[str, Any]:
     """Running scores of a resolved 30-day forecast a day, base rate 0.4."""
     as_of = pd.date_range("2022-01-01", periods=len(events))
     rows = {"as_of": as_of, "horizon": 30, "probability": probability, "base_rate": 0.4, "event": events.astype(float)}
-    return scored(pd.DataFrame(rows), 30, UNTIL)
+    return horizon_scores(pd.DataFrame(rows), 30, UNTIL)
 
 
 @pytest.mark.parametrize(("forecast", "value"), [("base", 0.0), ("perfect", 1.0)])
@@ -169,7 +169,7 @@ def test_the_interval_is_wide_and_holds_the_value() -> None:
 
 
 def test_an_empty_ledger_has_an_empty_record(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = told(ledger, "files", UNTIL) | {"market": "simulated", "resolved_now": 0}
+    facts = track_record_summary(ledger, "files", UNTIL) | {"market": "simulated", "resolved_now": 0}
     assert (facts["lines"], facts["records"]) == (0, [])
     show(ledger_page(facts))
     assert "Simulated market" in capsys.readouterr().out

@@ -12,14 +12,13 @@ import pandas as pd
 import pytest
 
 from altrally.repair import repair
-from altrally.settings import Home
-from models.registry import EXPERIMENT, figures_of, rows_of
-from sources.addresses import folder_at
-from sources.copies import copy_of
-from sources.errors import StoreUnusable
-from training.best_of import PRIOR_TRIALS
+from core.errors import StoreUnusable
+from core.files import copy_of
+from core.home import Home, folder_at
+from evaluation.multiple_testing import PRIOR_TRIALS
+from models.champion import EXPERIMENT, figures_of, rows_of
 from training.settings import SEARCHED
-from training.tracking import TrackingPlace, count_sweeps, count_trials, sweep, tracking, tried_on
+from training.tracking import TrackingPlace, count_sweeps, count_trials, sweep, tracking, trial_history
 
 
 def place_in(home: Path) -> TrackingPlace:
@@ -76,7 +75,7 @@ def test_a_disk_without_room_for_the_second_copy_costs_nothing(
     copy = copy_of(place.database)
     before = copy.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr("sources.copies.overwrite", full)
+        patch.setattr("core.files.overwrite", full)
         with tracking(place) as tracker:
             run = run_of(tracker)
         assert "no room for its second copy (database or disk is full)" in caplog.text
@@ -98,7 +97,7 @@ def test_a_run_begun_while_figures_are_read_is_no_trouble(place: TrackingPlace, 
             return rows
 
         before = figures_of(place.database)
-        monkeypatch.setattr("models.registry.rows_of", meanwhile)
+        monkeypatch.setattr("models.champion.rows_of", meanwhile)
         assert figures_of(place.database)[first] == before[first]
 
 
@@ -148,10 +147,10 @@ def test_what_a_sweep_had_searched_counts_as_judged_once_it_is(place: TrackingPl
     many, search = [f"{number:016x}" for number in range(250)], f"30 %{SEARCHED}2018-01-01"
     with tracking(place) as tracker:
         count_trials(tracker, "family", search, many)
-        assert tried_on(tracker, "family", "30 %").configurations == set()
+        assert trial_history(tracker, "family", "30 %").configurations == set()
         assert count_trials(tracker, "family", "30 %", many[:2])[many[1]] == PRIOR_TRIALS + 2
         count_trials(tracker, "family", search, many)
-        tried = tried_on(tracker, "family", "30 %")
+        tried = trial_history(tracker, "family", "30 %")
     assert tried.configurations == set(many[:2])
     assert tried.trials == PRIOR_TRIALS + 250
     assert tried.unjudged(many[:1]) == 1
@@ -176,7 +175,7 @@ def test_what_was_tried_on_another_question_is_counted_but_apart(place: Tracking
     with tracking(place) as tracker:
         count_trials(tracker, "family", "30 %", ["a", "b"])
         count_trials(tracker, "family", "20 %", ["c"])
-        tried = tried_on(tracker, "family", "30 %")
+        tried = trial_history(tracker, "family", "30 %")
     assert (tried.trials, tried.configurations) == (PRIOR_TRIALS + 3, {"a", "b"})
     assert tried.unjudged(["a"]) == 1
     assert tried.unjudged(["a", "b", "d"]) == 0
@@ -186,7 +185,7 @@ def test_two_configurations_counted_at_once_are_two_tries(place: TrackingPlace) 
     with tracking(place) as tracker:
         for name in ("a", "b"):
             tracker.client.set_experiment_tag(tracker.experiment_id, f"trial.family.{name}", f"{PRIOR_TRIALS + 1} label")
-        assert tried_on(tracker, "family", "label").trials == PRIOR_TRIALS + 2
+        assert trial_history(tracker, "family", "label").trials == PRIOR_TRIALS + 2
 
 
 def test_deleting_runs_does_not_reset_the_trials(place: TrackingPlace) -> None:

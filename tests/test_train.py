@@ -14,18 +14,18 @@ import pytest
 from faulting import one_picture
 from small_market import small_market
 
+from core.errors import BadInput, MissingData, NoChampion, Refused, StoreUnusable, UnknownName
+from core.progress import silent
+from core.target import ALTCOINS
+from evaluation.bootstrap import Interval
+from evaluation.multiple_testing import PRIOR_TRIALS
+from evaluation.sample import EvaluationSample
 from models.catalog import COMPOSITES
-from models.registry import aliases, damaged_figures, list_runs, load_champion
-from sources.errors import BadInput, MissingData, NoChampion, Refused, StoreUnusable, UnknownName
-from sources.progress import silent
-from sources.target import ALTCOINS
-from training.best_of import PRIOR_TRIALS
-from training.bootstrap import Interval
+from models.champion import aliases, damaged_figures, list_runs, load_champion
 from training.compare import compare
 from training.figures import draw_history
-from training.judged import Judged
+from training.panel_figures import draw_panel, draw_reliability
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
-from training.run_figures import draw_panel, draw_reliability
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace, log_comparison, pointed_at, tracking
 from training.train import Job, TrainReport, skill_sentence, train_on
@@ -98,7 +98,7 @@ import json, sys
 from pathlib import Path
 import numpy as np, pandas as pd
 from models.catalog import COMPOSITES
-from models.registry import load_champion
+from models.champion import load_champion
 champion = load_champion(sys.argv[1], Path(sys.argv[2]))
 X = pd.read_parquet(sys.argv[3])
 forecaster = champion.forecaster
@@ -432,7 +432,7 @@ def test_where_an_outcome_has_no_law_no_volatility_is_said_to_be_beaten() -> Non
 
 def test_figures_are_drawn_also_before_any_outcome_is_known(tmp_path: Path) -> None:
     draw_history(forecasts([0.4, 0.6], [np.nan, np.nan]), "title", tmp_path / "history.png")
-    nothing = Judged(60, pd.DatetimeIndex([]), {"hazard": np.array([])}, np.array([]))
+    nothing = EvaluationSample(60, pd.DatetimeIndex([]), {"hazard": np.array([])}, np.array([]))
     draw_reliability({60: nothing}, "hazard", "title", tmp_path, seed=1)
     draw_panel({60: nothing}, "hazard", "title", tmp_path, seed=1)
     assert [file.name for file in tmp_path.iterdir()] == ["history.png"]

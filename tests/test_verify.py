@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from small_market import small_market
 
+from core.errors import Refused, UnknownName
+from core.json import plain
+from core.progress import silent
+from core.target import ALTCOINS
+from evaluation.multiple_testing import PRIOR_TRIALS, TrialHistory
+from evaluation.scores import auc, brier_score, effective_sample_size, log_score
 from models.catalog import MODELS
-from sources.errors import Refused, UnknownName
-from sources.progress import silent
-from sources.target import ALTCOINS
-from training.best_of import PRIOR_TRIALS, Tried
-from training.chance import SPACED, Walk, chances
-from training.plain import plain
-from training.scores import auc, brier_score, effective_sample_size, log_score
+from training.null_results import SPACED, Walk, null_results
 from training.settings import TrainSettings
 from training.verify import (
     Verification,
@@ -134,7 +134,7 @@ def test_every_quick_model_has_its_nulls_and_the_best_of_all(judged: Verificatio
 
 def test_what_was_tried_and_is_not_judged_here_is_counted() -> None:
     data = small_market(SETTINGS)
-    tried = Tried(250, frozenset({"another"}))
+    tried = TrialHistory(250, frozenset({"another"}))
     found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, tried=tried)
     assert all(row["unjudged"] == 1 and row["trials"] == 250 for row in found.rows)
 
@@ -153,16 +153,16 @@ def test_every_row_tells_the_drift_score_and_the_grade(judged: Verification) -> 
 def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path: Path) -> None:
     data, first = small_market(SETTINGS), pd.Timestamp("2024-07-01")
     walk = Walk(data, SETTINGS, usable(quarters(first, data.until), data.outcomes), (first, data.until))
-    quick = chances(["boosted"], walk, silent)
+    quick = null_results(["boosted"], walk, silent)
     assert quick == {}
-    found = chances(["boosted"], walk, silent, kept=tmp_path)["boosted"]
+    found = null_results(["boosted"], walk, silent, kept=tmp_path)["boosted"]
     assert found.shift is not None
     assert len(found.shift.shifts) == 1 + SPACED
     files = sorted(tmp_path.rglob("*.npy"))
     assert len(files) == 2 * (1 + SPACED)
     files[0].unlink()
     files[1].write_bytes(b"half a fi")
-    again = chances(["boosted"], walk, silent, kept=tmp_path)["boosted"]
+    again = null_results(["boosted"], walk, silent, kept=tmp_path)["boosted"]
     assert again.shift is not None
     np.testing.assert_array_equal(found.shift.skill, again.shift.skill)
 

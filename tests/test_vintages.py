@@ -13,17 +13,17 @@ from replay import Market, Replay, Vintages, serving
 from wide_market import declare_few
 
 from altrally import jobs
+from altrally.forecast import inputs_known, score
 from altrally.issue import champion_of
-from altrally.score import inputs_known, score
-from altrally.settings import open_home
-from features.builder import compute, load
+from core.errors import RevisedWithoutVintages
+from core.home import open_home
+from core.progress import silent
+from features.build import compute, load
 from features.registry import Feature
 from sources import fred
+from sources.anomalies import rewriting_lines, rewritten
 from sources.batches import Batch
-from sources.errors import RevisedWithoutVintages
 from sources.http import Site
-from sources.progress import silent
-from sources.rewritten import rewritten, told
 from sources.series import FED_ASSETS, MONEY_SUPPLY, SPY
 from sources.simulated import simulate
 from sources.store import Store
@@ -167,7 +167,9 @@ def test_a_rewritten_past_is_listed_by_series_day_and_size(store: Store, server:
     assert found.largest == pytest.approx(0.02, abs=1e-4)
     span = f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}"
     kept = "days before 2025-01-01 keep what they knew"
-    assert told([found]) == [f"WALCL: fred rewrote {len(days)} days of its past (value of {span}) by up to 2.00%; {kept}."]
+    assert rewriting_lines([found]) == [
+        f"WALCL: fred rewrote {len(days)} days of its past (value of {span}) by up to 2.00%; {kept}."
+    ]
     assert rewritten(store, TODAY + 2 * DAY) == []
 
 
@@ -190,7 +192,7 @@ def test_many_rewritings_are_told_in_few_lines(store: Store) -> None:
     )
     store.append(Batch("funds", "bars", frame, "yahoo", "fund"), TODAY)
     store.append(Batch("funds", "bars", frame.assign(close=3.0), "yahoo", "fund"), TODAY + DAY)
-    lines = told(rewritten(store, TODAY))
+    lines = rewriting_lines(rewritten(store, TODAY))
     assert len(lines) == 11
     assert "by up to 200.00%" in lines[0]
     assert lines[-1] == "4 more were rewritten; `altrally status --json` lists them."

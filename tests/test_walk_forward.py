@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from small_market import small_market
 
+from core.errors import LeakFound, MissingData
 from models.catalog import COMPOSITES
-from models.climatology import Climatology
 from models.hazard import Hazard
-from sources.errors import LeakFound, MissingData
-from training.outcome import Outcomes
+from models.rules import Climatology
+from training.dataset import Outcomes
 from training.settings import TrainSettings
 from training.verify import skill
 from training.walk_forward import (

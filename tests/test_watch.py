@@ -15,12 +15,12 @@ from listening import Listener
 
 from altrally.ledger import SCORE, Ledger
 from altrally.notices import Crossing, crossed, crossing
-from altrally.settings import Home
 from altrally.watch import Round, Watch, is_due, one_round, read_state
-from models.registry import list_runs
-from sources.errors import BadInput, StoreUnusable
+from core.errors import BadInput, StoreUnusable
+from core.home import Home
+from core.progress import silent
+from models.champion import list_runs
 from sources.fetch import fetch
-from sources.progress import silent
 from sources.simulated import simulate
 from sources.store import Store
 from training.settings import TrainSettings
@@ -33,7 +33,7 @@ FIRST, QUARTER = pd.Timestamp("2018-03-31"), pd.Timestamp("2018-04-01")
 HOLDING = """
 import sys
 from pathlib import Path
-from altrally.settings import Home
+from core.home import Home
 from altrally.watch import alone
 with alone(Home(Path(sys.argv[1]))):
     print("held", flush=True)

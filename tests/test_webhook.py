@@ -6,11 +6,11 @@ import traceback
 import pytest
 from listening import SECRET, Listener
 
-from sources.errors import BadInput, FetchFailed
-from sources.http import Patience
+from core.errors import BadInput, FetchFailed
+from sources.http import RetryPolicy
 from sources.webhook import post, require_address
 
-QUICK = Patience(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
+QUICK = RetryPolicy(attempts=3, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.0)
 
 
 def test_the_body_arrives_whole(listener: Listener) -> None:

@@ -12,10 +12,10 @@ from live_home import LATER, QUICK, fetch_live, panel, read_by_the_user
 from replay import NO_TICKER, Answer, Market, Params, Replay, chart_body, serving
 from wide_market import COINS, FRED_SERIES, FUNDS, KNOWN, LARGE, declare_few, declare_wide, market_of, more_series, wide_frames
 
+from core.progress import silent
 from sources import live
+from sources.anomalies import another_unit, held_back, is_beyond
 from sources.fetch import FetchReport, fetch
-from sources.oddities import another_unit, beyond, held_back
-from sources.progress import silent
 from sources.series import FED_ASSETS, HY_SPREAD, SPY
 from sources.store import Store
 
@@ -63,7 +63,7 @@ def lived(frames: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFact
         with serving(market_of(frames, FIRST).routes()) as replay:
             for name in ("FRED", "ALFRED", "COINS", "YAHOO"):
                 patch.setenv(f"ALTRALLY_{name}_URL", replay.address)
-            patch.setattr(live, "Patience", lambda: replace(QUICK, timeout=60.0))  # however busy the machine is
+            patch.setattr(live, "RetryPolicy", lambda: replace(QUICK, timeout=60.0))  # however busy the machine is
             with pytest.raises(KeyboardInterrupt):
                 fetch(store, "live", today=at_three(FIRST), progress=stop)
             before = replay.asked[:]
@@ -414,7 +414,7 @@ def flagged(values: list[float], stored: list[float], **how: object) -> list[int
 
 
 def test_what_is_held_back() -> None:
-    fund, coin = {"far": beyond(1.8), "confirmed": False}, {"far": beyond(20.0), "confirmed": True}
+    fund, coin = {"far": is_beyond(1.8), "confirmed": False}, {"far": is_beyond(20.0), "confirmed": True}
     assert flagged([101, 50, 51], [100], **fund) == [1, 2]
     assert flagged([101, 50, 102], [100], **fund) == [1]
     assert flagged([101, 50, 51, 52, 49, 50, 51], [100], **fund) == [1, 2, 3, 4, 5, 6]
@@ -433,5 +433,5 @@ def test_no_declared_fund_ever_moved_so_far(reference: Path) -> None:
     tickers = {asked.ticker for asked in live.yahoo.fund_tickers()}
     nothing = pd.Series(index=pd.DatetimeIndex([]), dtype="float64")
     for ticker, bars in rows[rows.ticker.isin(tickers)].groupby("ticker", observed=True):
-        far = beyond(20.0 if str(ticker).startswith("^") else 1.8)
+        far = is_beyond(20.0 if str(ticker).startswith("^") else 1.8)
         assert not held_back(bars.set_index("date").close.dropna(), nothing, far, confirmed=False).any(), ticker

@@ -18,7 +18,7 @@ MODULES = (
     "mlflow.sklearn",
     "mlflow.store.model_registry.sqlalchemy_store",
     "mlflow.store.tracking.sqlalchemy_store",
-    "models.drivers",
+    "models.shapley",
     "opentelemetry.sdk.trace",
     "pyarrow.parquet",
     "skops.io",

@@ -9,7 +9,7 @@ from sources.coins import large
 from sources.series import SERIES, Series
 from sources.series import fred as declare
 from sources.simulated import simulate
-from sources.yahoo import Asked
+from sources.yahoo import TickerRequest
 
 FUNDS, FRED_SERIES, COINS = 100, 20, 150
 SINCE = pd.Timestamp("2024-11-01")
@@ -58,7 +58,7 @@ def market_of(frames: dict[str, pd.DataFrame], today: str) -> Market:
 
 def declare_wide(monkeypatch: pytest.MonkeyPatch, frames: dict[str, pd.DataFrame]) -> None:
     """The live provider asks for all of it."""
-    tickers = [Asked(str(ticker), str(ticker)) for ticker in sorted(frames["prices"].ticker.unique())]
+    tickers = [TickerRequest(str(ticker), str(ticker)) for ticker in sorted(frames["prices"].ticker.unique())]
     monkeypatch.setattr(yahoo, "fund_tickers", lambda: tickers)
     monkeypatch.setattr(fred, "SERIES", SERIES | {series.code: series for series in more_series()})
     monkeypatch.setattr(coins, "LARGE_COINS", LARGE)
@@ -66,6 +66,6 @@ def declare_wide(monkeypatch: pytest.MonkeyPatch, frames: dict[str, pd.DataFrame
 
 def declare_few(monkeypatch: pytest.MonkeyPatch, *funds: str, series: tuple[Series, ...] = (), large_coins: int = 1) -> None:
     """The live provider asks for these only."""
-    monkeypatch.setattr(yahoo, "fund_tickers", lambda: [Asked(ticker, ticker) for ticker in funds])
+    monkeypatch.setattr(yahoo, "fund_tickers", lambda: [TickerRequest(ticker, ticker) for ticker in funds])
     monkeypatch.setattr(fred, "SERIES", {one.code: one for one in series})
     monkeypatch.setattr(coins, "LARGE_COINS", LARGE[:large_coins])

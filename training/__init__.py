@@ -1,1 +1,1 @@
-"""How a model earns trust: outcomes, purged walk-forward, verification, tracking."""
+"""How a model is made and recorded: outcomes, purged walk-forward, verification, promotion, MLflow (`tracking`)."""

@@ -8,15 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from models.registry import find_run, list_runs
-from sources.errors import MissingData, NoChampion, Refused
-from sources.target import ALTCOINS, Target, judged_horizon
-from training.bootstrap import difference_interval, skill_interval
-from training.cumulative import cumulative_lead
-from training.judged import Judged
-from training.paired import diebold_mariano_p
-from training.plain import plain
-from training.scores import auc, brier_losses, brier_score, log_losses, log_score
+from core.errors import MissingData, NoChampion, Refused
+from core.json import plain
+from core.target import ALTCOINS, Target, judged_horizon
+from evaluation.bootstrap import difference_interval, skill_interval
+from evaluation.comparison import cumulative_lead, diebold_mariano_p
+from evaluation.sample import EvaluationSample
+from evaluation.scores import auc, brier_losses, brier_score, log_losses, log_score
+from models.champion import find_run, list_runs
 from training.settings import family
 from training.tracking import (
     Tracker,
@@ -108,7 +107,7 @@ def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Pat
     days = judged_horizon(table.index.unique("horizon"))
     here, names = table.loc[days], {one.run_id: f"{one.run['name']} {one.run_id[:8]}" for one in (mine, theirs)}
     forecasts = {name: here[run]["probability"].to_numpy() for run, name in names.items()}
-    found = Judged(int(days), pd.DatetimeIndex(here.index), forecasts, here[mine.run_id]["outcome"].to_numpy())
+    found = EvaluationSample(int(days), pd.DatetimeIndex(here.index), forecasts, here[mine.run_id]["outcome"].to_numpy())
     me, other = names.values()
     draw_cumulative([cumulative_lead(found, me, other, seed=SEED)], me, path)
 

@@ -1,17 +1,92 @@
-"""Rows to learn from: inputs as they were known each Sunday, and whether the rally came."""
+"""Rows to learn from: inputs as they were known each Sunday, and outcomes of the altcoin index with the day each was known."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from features.builder import COMPOSITE_LOOKBACK, build, matrix
+from core.errors import MissingData
+from core.target import KINDS, Target
+from features.build import COMPOSITE_LOOKBACK, build, matrix
 from features.targets import load_target_index
-from sources.errors import MissingData
-from sources.reading import Reader, observed
+from sources.reader import Reader, observed
 from sources.series import BTC, COIN_PRICE
-from sources.target import Target
-from training.outcome import Outcomes, outcomes, week_after
 from training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Rows × horizons.
+
+    `events` 0, 1 or NaN (not over by `until`, or the index is missing); `label_end` the last day the event could come; `known` the
+    first day at whose end that was known (label_end + the index's release lag).
+    """
+
+    events: pd.DataFrame
+    label_end: pd.DataFrame
+    known: pd.DataFrame
+
+
+def outcomes(
+    index_level: pd.Series,
+    rows: pd.DatetimeIndex,
+    *,
+    kind: str,
+    threshold: float,
+    horizons: Sequence[int],
+    release_lag: pd.Timedelta,
+    until: pd.Timestamp,
+    benchmark: pd.Series | None = None,
+) -> Outcomes:
+    """Outcomes (n, K) of rows that stand at the end of the days `rows`.
+
+    first_passage: the highest close of days t+1 … t+h is at least (1 + threshold) times the close of day t.
+    terminal: the close of day t+h is. relative: the index has risen more than `benchmark` (BTC) from day t to t+h.
+    A cell is NaN where label_end + release_lag is after `until` (whether or not the event has come already), or where a close it
+    needs is missing: for first_passage any of days t to t+h, so that being used never depends on what happened.
+    index_level, benchmark: closes by observed day. Raises MissingData without the benchmark `relative` needs.
+    """
+    level = by_day(relative_level(index_level, benchmark) if kind == "relative" else index_level)
+    label_end = pd.DataFrame({days: rows + pd.Timedelta(days=days) for days in horizons}, index=rows)
+    known = label_end + release_lag
+    came = pd.DataFrame({days: happened(level, days, kind, threshold).reindex(rows) for days in horizons}, index=rows)
+    return Outcomes(events=came.where(known <= until), label_end=label_end, known=known)
+
+
+def week_after(index_level: pd.Series, rows: pd.DatetimeIndex, *, release_lag: pd.Timedelta, until: pd.Timestamp) -> pd.Series:
+    """Log return (n,) from the close of day t+1 to that of day t+8; NaN where it isn't known by `until` or a close is missing."""
+    level = np.log(by_day(index_level))
+    after = (level.shift(-8) - level.shift(-1)).reindex(rows)
+    return after.where(rows + pd.Timedelta(days=8) + release_lag <= until)
+
+
+def happened(level: pd.Series, days: int, kind: str, threshold: float) -> pd.Series:
+    """0, 1 or NaN for every day of a daily level, looking `days` ahead."""
+    if kind not in KINDS:
+        raise ValueError(f"The outcome must be one of {sorted(KINDS)}, not {kind!r}.")
+    reached = highest_ahead(level, days) if kind == "first_passage" else level.shift(-days)
+    rallied = reached > level if kind == "relative" else reached >= (1 + threshold) * level
+    return rallied.astype(float).where(reached.notna() & level.notna())
+
+
+def highest_ahead(level: pd.Series, days: int) -> pd.Series:
+    """Highest close of the next `days` days, today's not among them; NaN if any of them is missing."""
+    return level[::-1].rolling(days, min_periods=days).max()[::-1].shift(-1)
+
+
+def by_day(level: pd.Series) -> pd.Series:
+    """One value a calendar day, NaN where there is none; a level of 0 or less is no level."""
+    days = pd.date_range(level.index.min(), level.index.max(), freq="D")
+    return level.where(level > 0).reindex(days)
+
+
+def relative_level(index_level: pd.Series, benchmark: pd.Series | None) -> pd.Series:
+    """The index counted in units of its benchmark."""
+    if benchmark is None or benchmark.dropna().empty:
+        raise MissingData("The outcome `relative` needs BTC prices, and the store has none.")
+    return index_level / benchmark.reindex(index_level.index)
+
 
 LEAST_INDEX = pd.Timedelta(days=3 * 365)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training.plotting import import_matplotlib
+from core.plotting import import_matplotlib
 
 INK, MUTED, FAINT, EVENT, REFERENCE = "#1f2a44", "#6b7280", "#e5e7eb", "#f3c98b", "#b45309"
 STYLE: dict[str, Any] = {

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 
-from training.ablation import LEFT_OUT, Ablated
-from training.bands import Band
-from training.bootstrap import Interval
-from training.cumulative import CumulativeLead
-from training.decision_value import Murphy, ValueCurve
+from core.target import judged_horizon
+from evaluation.bootstrap import Band, Interval
+from evaluation.comparison import CumulativeLead, cumulative_lead
+from evaluation.decision_value import Murphy, ValueCurve, murphy, value_curve
+from evaluation.reliability import ReliabilityCurve, reliability_curve
+from evaluation.sample import EvaluationSample
+from evaluation.scores import Floats
 from training.figures import EVENT, FAINT, INK, MUTED, REFERENCE, canvas, finish
-from training.following import BITCOIN, INDEX, RULE, RULE_BITCOIN, Following, told
-from training.panel import TENTHS, Sharpness, YearRow
-from training.reliability import ReliabilityCurve
-from training.scores import Floats
+from training.null_tests import null_distribution
+from training.robustness import LEFT_OUT, TENTHS, Ablated, Sharpness, YearRow, by_year, sharpness
 
 T = TypeVar("T")
 
@@ -30,7 +31,6 @@ LEAST_VALUE = -0.6
 BARS = 40
 ROUNDING = 1e-9
 PARTS = ("miscalibration", "discrimination", "uncertainty")
-CURVES = {RULE: (INK, 1.6), RULE_BITCOIN: ("#6b8fc9", 1.2), INDEX: (REFERENCE, 1.2), BITCOIN: (MUTED, 1.2)}
 
 
 def draw_corp(curves: Mapping[int, ReliabilityCurve], about: str, path: Path) -> None:
@@ -156,7 +156,7 @@ def sharpness_panel(above: Any, below: Any, models: Mapping[str, Sharpness], day
 
 def sharpness_finding(found: Mapping[int, Mapping[str, Sharpness]]) -> str:
     """Where half of the forecasts lie, the first model's and the next one's."""
-    days, models = judged_horizon(found)
+    days, models = horizon_shown(found)
     halves = [f"{name} {one.quantiles['0.25']:.2f}–{one.quantiles['0.75']:.2f}" for name, one in list(models.items())[:2]]
     return f"Half of the {days}-day forecasts lie in: {', '.join(halves)}"
 
@@ -184,7 +184,7 @@ def bars(axis: Any, at: Sequence[float], found: Sequence[Interval], *, across: b
 
 def year_finding(found: Mapping[int, Sequence[YearRow]]) -> str:
     """In how many years the forecasts were better, and in how many better or worse beyond chance."""
-    days, rows = judged_horizon(found)
+    days, rows = horizon_shown(found)
     skills = [row.skill_climatology for row in rows]
     ahead, beyond = sum(one.value > 0 for one in skills), sum(one.low > 0 for one in skills)
     worse = sum(one.high < 0 for one in skills)
@@ -208,7 +208,7 @@ def draw_ablation(rows: Sequence[Ablated], about: str, path: Path) -> None:
 
 def ablation_finding(rows: Sequence[Ablated]) -> str:
     """Whose contribution can be told from zero at the horizon judged."""
-    days, here = judged_horizon({row.horizon: [one for one in rows if one.horizon == row.horizon] for row in rows})
+    days, here = horizon_shown({row.horizon: [one for one in rows if one.horizon == row.horizon] for row in rows})
     apart = [row for row in here if row.incremental.low > 0 or row.incremental.high < 0]
     if not apart:
         return f"Within {days} days no block's addition can be told from zero"
@@ -261,45 +261,6 @@ def cumulative_finding(leads: Sequence[CumulativeLead]) -> str:
     return f"In the end {' and '.join(apart)} by more than chance"
 
 
-def draw_following(found: Following, path: Path) -> None:
-    """Wealth by week on a log scale and falls from the high; shaded weeks were in altcoins."""
-    about = f"{found.model} · {found.market} market"
-    with canvas(2, 1, (9.5, 5.6), space=0.14, height_ratios=[3, 1]) as (figure, axes):
-        above, below = axes[:, 0]
-        wealth_panel(above, below, found)
-        left_margin(figure, 0.7)
-        first = found.leads[0]
-        above.set(title=f"lead over {first.against} in log growth a year: {told(first.log_growth)}", yscale="log")
-        above.set(ylabel="wealth (1 at first, log scale)")
-        above.yaxis.set_major_formatter("{x:g}")
-        below.set(ylabel="below high", xlabel="dealing day")
-        above.legend(loc="upper left", fontsize=8, ncols=2)
-        note = f"After {found.cost:.1%} a purchase or sale, before taxes; thin markets ignored. An illustration, never a result."
-        finish(figure, following_finding(found), f"{about}, {found.horizon} days. {note}", path)
-
-
-def wealth_panel(above: Any, below: Any, found: Following) -> None:
-    """Curves, and where they stand under their highs."""
-    days, held = found.curves.index, found.inside.to_numpy()
-    for name, (colour, width) in CURVES.items():
-        above.plot(days, found.curves[name], color=colour, linewidth=width, label=name)
-    for name in (INDEX, RULE):
-        below.plot(days, found.curves[name] / found.curves[name].cummax() - 1, color=CURVES[name][0], linewidth=1.2)
-    for axis in (above, below):
-        whole = {"step": "post", "transform": axis.get_xaxis_transform()}
-        axis.fill_between(days, 0, 1, where=held, color=EVENT, alpha=0.3, linewidth=0, **whole)
-        axis.margins(x=0.01)
-
-
-def following_finding(found: Following) -> str:
-    """Growth beside what holding brought, and how other timings fared."""
-    rule, index, bitcoin = (next(one for one in found.records if one.name == name) for name in (RULE, INDEX, BITCOIN))
-    return (
-        f"The rule {rule.growth:+.0%} a year, altcoins {index.growth:+.0%}, BTC {bitcoin.growth:+.0%}; "
-        f"p = {found.timings[0].p:.2f} among other timings"
-    )
-
-
 def wide(columns: int, height: float) -> tuple[float, float]:
     """Inches of a figure of so many columns."""
     return max(COLUMN * columns + 0.5, 8.0), height
@@ -310,7 +271,7 @@ def left_margin(figure: Any, inches: float) -> None:
     figure.subplots_adjust(left=inches / figure.get_size_inches()[0])
 
 
-def judged_horizon(found: Mapping[int, T]) -> tuple[int, T]:
+def horizon_shown(found: Mapping[int, T]) -> tuple[int, T]:
     """60 days, or the horizon in the middle."""
     days = 60 if 60 in found else sorted(found)[len(found) // 2]
     return days, found[days]
@@ -320,3 +281,45 @@ def listed(values: Iterable[object]) -> str:
     """30, 60 and 90."""
     *first, last = (str(value) for value in values)
     return f"{', '.join(first)} and {last}" if first else last
+
+
+STATISTICS = {"shift": "Brier skill against climatology", "claim": "Brier skill added to crypto's own state"}
+
+
+def draw_reliability(found: Mapping[int, EvaluationSample], model: str, about: str, folder: Path, *, seed: int) -> None:
+    """Whether events come as often as forecast, where any forecast was judged."""
+    curves = {days: reliability_curve(one, model, seed=seed) for days, one in found.items() if len(one.outcome)}
+    if curves:
+        draw_corp(curves, about, folder / "reliability.png")
+
+
+def draw_panel(found: Mapping[int, EvaluationSample], model: str, about: str, folder: Path, *, seed: int) -> None:
+    """What the forecasts were worth, to whom, and when; nothing where none was judged."""
+    if not all(len(one.outcome) for one in found.values()):
+        return
+    beside = {days: tuple(dict.fromkeys((model, "climatology", one.baselines["volatility"]))) for days, one in found.items()}
+    spread = {days: {name: sharpness(one.probabilities[name]) for name in beside[days]} for days, one in found.items()}
+    draw_murphy({days: murphy(one, model, seed=seed) for days, one in found.items()}, about, folder / "murphy.png")
+    draw_value({days: value_curve(one, model, seed=seed) for days, one in found.items()}, about, folder / "value.png")
+    draw_sharpness(spread, about, folder / "sharpness.png")
+    draw_by_year({days: by_year(one, model, seed=seed) for days, one in found.items()}, about, folder / "by_year.png")
+    draw_leads(found[judged_horizon(list(found))], model, about, folder / "cumulative.png", seed=seed)
+
+
+def draw_leads(found: EvaluationSample, model: str, about: str, path: Path, *, seed: int) -> None:
+    """The lead over each baseline, added up over time."""
+    rivals = [name for name in dict.fromkeys(found.baselines.values()) if name != model]
+    draw_cumulative([cumulative_lead(found, model, other, seed=seed) for other in rivals], about, path)
+
+
+def draw_nulls(rotations: pd.DataFrame, independent: int, about: str, folder: Path) -> None:
+    """Skill on the true dates among what rotations give, at the horizon judged. rotations: null, shift, horizon, skill."""
+    if rotations.empty:
+        return
+    days = judged_horizon(rotations["horizon"].unique())
+    judged = rotations[rotations["horizon"] == days].sort_values("shift")
+    for name, rows in judged.groupby("null"):
+        skill = rows["skill"].to_numpy()
+        found, title = null_distribution(skill, independent), f"{about}, within {days} days"
+        path = folder / f"null_{name}.png"
+        draw_null(found.observed, skill[1:], found.p, independent, STATISTICS[str(name)], title, path)

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from core.errors import AltrallyError, BadInput, Refused
+from core.target import ALTCOINS, Target, judged_horizon, whose
+from evaluation.bootstrap import Interval, difference_interval
 from evaluation.evidence import ENOUGH
+from evaluation.sample import JUDGED_DAYS, LEVEL
+from evaluation.scores import brier_losses
 from models.catalog import MODELS
-from models.registry import find_run, list_runs
-from sources.errors import AltrallyError, BadInput, Refused
-from sources.target import ALTCOINS, Target, judged_horizon, whose
-from training.bootstrap import Interval, difference_interval
-from training.judged import JUDGED_DAYS, LEVEL
-from training.scores import brier_losses
+from models.champion import find_run, list_runs
 from training.tracking import (
     ModelRecord,
     Registered,
@@ -38,7 +38,7 @@ NULLS = {
 }
 
 
-def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]) -> list[str]:
+def update_aliases(tracker: Tracker, default: str, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]) -> list[str]:
     """Move aliases after a training, as the rules allow; what was decided, a sentence each.
 
     An empty home gets the `default` model as champion. Else the champion is refreshed if its configuration was trained again, and
@@ -49,7 +49,7 @@ def settle(tracker: Tracker, default: str, made: Mapping[str, Registered], recor
     if current is None:
         return first_champion(tracker, default, made, records, aliased(tracker, target.registered_model))
     if not all(comparable(current.tags, record) for record in records.values()):
-        return [f"{told('Champion', current)} forecasts {described(current.tags)}; nothing here was compared with it."]
+        return [f"{version_label('Champion', current)} forecasts {described(current.tags)}; nothing here was compared with it."]
     return refresh(tracker, current, made, records) + new_default(current, default, made)
 
 
@@ -57,7 +57,7 @@ def new_default(current: Registered, default: str, made: Mapping[str, Registered
     """That the default model is another now, where the champion was made by a version that graded no evidence."""
     if "grade" in current.tags or default not in made:
         return []
-    name, target = told(current.tags.get("model", "the champion"), current), " --target FILE" if whose_is(current) else ""
+    name, target = version_label(current.tags.get("model", "the champion"), current), " --target FILE" if whose_is(current) else ""
     return [
         f"The default model is {default} now; {name} stays champion until you decide: "
         f'`altrally promote {default}{target} --force --why "the new default"`.'
@@ -77,11 +77,11 @@ def first_champion(
     set_alias(tracker, "champion", made[default])
     first = "the first of its target" if whose_is(made[default]) else "the first model of this home"
     why = first if former is None else f"the run of the former v{former.version} was deleted"
-    decision = f"{told(default, made[default])} is champion: {why}, {standing(records[default])}."
+    decision = f"{version_label(default, made[default])} is champion: {why}, {standing(records[default])}."
     return [decision, *challenge(tracker, made[default], made, records)]
 
 
-def told(name: str, version: Registered) -> str:
+def version_label(name: str, version: Registered) -> str:
     """A model as every line names it: with its version, and its target where that isn't the default one."""
     return f"{name} v{version.version}{whose_is(version)}"
 
@@ -110,14 +110,14 @@ def refresh(tracker: Tracker, current: Registered, made: Mapping[str, Registered
     """Refresh the champion where it can be, and name the challenger."""
     name = next((name for name, record in records.items() if record.card.configuration == current.tags.get("configuration")), None)
     if name is None:
-        kept = [f"{told('Champion', current)} stays: its configuration wasn't trained this time."]
+        kept = [f"{version_label('Champion', current)} stays: its configuration wasn't trained this time."]
         return kept + challenge(tracker, current, made, records)
     reasons = refresh_refusals(tracker, current, records[name])
     if reasons:
-        kept = [f"{told('Champion', current)} isn't refreshed by {name} v{made[name].version}: {'; '.join(reasons)}."]
+        kept = [f"{version_label('Champion', current)} isn't refreshed by {name} v{made[name].version}: {'; '.join(reasons)}."]
         return kept + challenge(tracker, current, made, records)
     set_alias(tracker, "champion", made[name])
-    moved = f"{told(name, made[name])} is champion: a refresh of v{current.version}, {standing(records[name])}."
+    moved = f"{version_label(name, made[name])} is champion: a refresh of v{current.version}, {standing(records[name])}."
     return [moved, *challenge(tracker, made[name], made, records)]
 
 
@@ -163,7 +163,7 @@ def challenge(
     best = min(scores, key=lambda name: scores[name])
     set_alias(tracker, "challenger", made[best])
     days = judged_horizon(records[best].card.horizons)
-    return [f"{told(best, made[best])} is challenger ({days}-day Brier score {scores[best]:.4f})."]
+    return [f"{version_label(best, made[best])} is challenger ({days}-day Brier score {scores[best]:.4f})."]
 
 
 LiveLead = Callable[[str, str], float]
@@ -200,7 +200,7 @@ def promote(
         candidate = version_of(tracker, str(found["run_id"]))
         if candidate is None:
             raise Refused(f"Run {run} holds no model; name a run of one model. `altrally compare` lists them.")
-        name, current = told(str(found["name"]), candidate), champion_named(tracker, candidate.name)
+        name, current = version_label(str(found["name"]), candidate), champion_named(tracker, candidate.name)
         if current is not None and current.run_id == candidate.run_id:
             raise Refused(f"{name} is champion already.")
         reasons = [] if leads_live(current, candidate, live_lead) else promotion_refusals(tracker, current, candidate)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sources.target import ALTCOINS, Target
+from core.target import ALTCOINS, Target
 
 SEARCHED = ", searched before "
 """In what a try is counted as: only days before its test were looked at, so it wasn't judged."""

@@ -22,13 +22,16 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 
+from core.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable, redacted
+from core.files import clear, damage, is_abandoned, is_occupied, is_passing, keep_copy, temporary_root, unfinished
+from core.home import EXPERIMENT, folder_address, sqlite_address, sqlite_file, stored_elsewhere
+from core.progress import Progress
+from core.target import ALTCOINS, Target
+from evaluation.multiple_testing import PRIOR_TRIALS, TrialHistory
+from evaluation.sample import EvaluationSample
 from models.card import Card
 from models.catalog import MODELS
-from models.forecaster import QUESTION_COLUMNS, Forecaster
-from models.law_model import LawModel
-from models.location import EXPERIMENT, stored_elsewhere
-from models.processes import shielded
-from models.registry import (
+from models.champion import (
     CARD_FILE,
     ENVIRONMENT,
     FORECASTS_FILE,
@@ -44,18 +47,12 @@ from models.registry import (
     table_of,
     unless_deleted,
 )
+from models.forecaster import QUESTION_COLUMNS, Forecaster
+from models.law_model import LawModel
+from models.parallel import shielded_from_interrupts
 from models.saving import TRUSTED_TYPES, digest, save_models
-from sources.addresses import folder_address, sqlite_address, sqlite_file
-from sources.copies import damage, is_passing, keep_copy, unfinished
-from sources.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable
-from sources.progress import Progress
 from sources.reach import require_reachable
-from sources.secrets import redacted
-from sources.target import ALTCOINS, Target
-from training import trial_record
-from training.best_of import PRIOR_TRIALS, Tried
-from training.judged import Judged
-from training.scratch import clear, is_left, is_occupied, room
+from training import trials
 from training.settings import SEARCHED
 
 if TYPE_CHECKING:
@@ -131,7 +128,7 @@ class ModelRecord:
     tags: Mapping[str, str]
     rotations: pd.DataFrame
     independent: int
-    judged: Mapping[int, Judged]
+    judged: Mapping[int, EvaluationSample]
     every_picture: bool = False
     description: str = ""
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -167,15 +164,15 @@ class Registered:
 def tracking(place: TrackingPlace) -> Iterator[Tracker]:
     """Open a place, creating what isn't there and clearing up after trainings that died. Its failures become StoreUnusable."""
     require_reachable(place.uri)
-    quieten()
-    with clear_errors(place), pointed_at(place.uri), room(place.home) as name:
-        with alone(place):
+    quieten_mlflow()
+    with clear_errors(place), pointed_at(place.uri), temporary_root(place.home) as name:
+        with database_lock(place):
             create_database(place)
             require_whole(place)
             tracker = replace(connect(place), room=name)
         sweep(tracker)
         yield tracker
-        with alone(place):
+        with database_lock(place):
             keep_whole_copy(place)
 
 
@@ -220,7 +217,7 @@ def pointed_at(uri: str) -> Iterator[None]:
 
     before = {name: os.environ.get(name) for name in (*URI_VARIABLES, *OVERRULED)}
     experiment, mlflow.tracking.fluent._active_experiment_id = mlflow.tracking.fluent._active_experiment_id, None
-    put(OVERRULED)
+    set_environment(OVERRULED)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
@@ -229,10 +226,10 @@ def pointed_at(uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(before["MLFLOW_TRACKING_URI"])
         mlflow.set_registry_uri(before["MLFLOW_REGISTRY_URI"] or "")
         mlflow.tracking.fluent._active_experiment_id = experiment
-        put(before)
+        set_environment(before)
 
 
-def put(variables: Mapping[str, str | None]) -> None:
+def set_environment(variables: Mapping[str, str | None]) -> None:
     """Set variables of the environment, and take away those without a value."""
     for name, value in variables.items():
         if value is None:
@@ -241,7 +238,7 @@ def put(variables: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def quieten() -> None:
+def quieten_mlflow() -> None:
     """No telemetry, no job runner, no chatter: what matters is printed by us."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -252,7 +249,7 @@ def quieten() -> None:
 
 
 @contextmanager
-def alone(place: TrackingPlace) -> Iterator[None]:
+def database_lock(place: TrackingPlace) -> Iterator[None]:
     """One process at a time: several that open a new database at once break it for good. A server looks after itself."""
     if place.database is None:
         yield
@@ -315,18 +312,18 @@ def remember_trials(tracker: Tracker) -> None:
     So none is forgotten when the experiment is deleted, its database moved away, or an older copy of it brought back.
     """
     tags = tracker.client.get_experiment(tracker.experiment_id).tags
-    held = [{tag: value for tag, value in tags.items() if tag.startswith(COUNTED)}, trial_record.read(tracker.place.home)]
+    held = [{tag: value for tag, value in tags.items() if tag.startswith(COUNTED)}, trials.read(tracker.place.home)]
     furthest = {
         tag: max((known[tag] for known in held if tag in known), key=lambda value: (SEARCHED not in value, value))
         for tag in {**held[0], **held[1]}
     }
-    trial_record.add(tracker.place.home, furthest)
+    trials.add(tracker.place.home, furthest)
     count(tracker, {tag: value for tag, value in furthest.items() if held[0].get(tag) != value})
 
 
 def count(tracker: Tracker, tags: Mapping[str, str]) -> None:
     """Count tries: in the record of the home first, then in the experiment."""
-    trial_record.add(tracker.place.home, tags)
+    trials.add(tracker.place.home, tags)
     for tag, value in tags.items():
         tracker.client.set_experiment_tag(tracker.experiment_id, tag, value)
 
@@ -338,7 +335,7 @@ def move_in(place: TrackingPlace) -> None:
     """
     if place.database is None or place.artifacts is None:
         return
-    with clear_errors(place), alone(place):
+    with clear_errors(place), database_lock(place):
         old = stored_elsewhere(place.database, place.artifacts)
         if old is not None and is_occupied(place.home):
             raise InUse(f"Another process is at work in {place.home}.")
@@ -388,7 +385,7 @@ def is_dead(home: Path, tags: Mapping[str, str], started: pd.Timestamp) -> bool:
         return True
     if tags.get("host") != platform.node():
         return False
-    return not is_alive(int(tags.get("pid", 0))) or is_left(home, tags.get("room", ""))
+    return not is_alive(int(tags.get("pid", 0))) or is_abandoned(home, tags.get("room", ""))
 
 
 def is_alive(pid: int) -> bool:
@@ -410,7 +407,7 @@ def count_trials(tracker: Tracker, family: str, label: str, configurations: Sequ
     Kept as tags of the experiment and in the home, so that deleting runs doesn't reset it. What was only searched and is judged
     now keeps its number and is counted among the judged.
     """
-    with alone(tracker.place):
+    with database_lock(tracker.place):
         counted = trials_of(tracker, family)
         tried = {name: number for name, (number, _) in counted.items()}
         judged_now = {} if SEARCHED in label else only_searched(counted, configurations, label)
@@ -433,7 +430,7 @@ def count_sweeps(tracker: Tracker, family: str, name: str, first_test: pd.Timest
     Kept as tags of the experiment and in the home: the last day that each has judged on.
     """
     prefix = f"sweep.{family}."
-    with alone(tracker.place):
+    with database_lock(tracker.place):
         count(tracker, {f"{prefix}{name}": f"{last:%Y-%m-%d}"})
         tags = tracker.client.get_experiment(tracker.experiment_id).tags
     return sum(key.startswith(prefix) and pd.Timestamp(value) >= first_test for key, value in tags.items())
@@ -473,13 +470,13 @@ def is_configuration(word: str) -> bool:
     return len(word) == CONFIGURATION_DIGITS and all(digit in "0123456789abcdef" for digit in word)
 
 
-def tried_on(tracker: Tracker, family: str, label: str) -> Tried:
+def trial_history(tracker: Tracker, family: str, label: str) -> TrialHistory:
     """How much was tried in a family, and what of it asked the question of this label.
 
     Two who count on a server at once may give two configurations one number: both count.
     """
     counted = trials_of(tracker, family)
-    return Tried(
+    return TrialHistory(
         trials=max([PRIOR_TRIALS + len(counted), *(number for number, _ in counted.values())]),
         configurations=frozenset(name for name, (_, asked) in counted.items() if asked == label),
     )
@@ -550,7 +547,7 @@ def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]
     drawn = [name for name in models if not MODELS[name].baseline]
     places = {name: folder / str(number) for number, name in enumerate(drawn)}
     jobs = [delayed(write_figures)(replace(models[name], forecaster=Forecaster()), places[name]) for name in drawn]
-    with shielded():
+    with shielded_from_interrupts():
         Parallel(n_jobs=2 if len(drawn) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
     return places
 
@@ -593,7 +590,7 @@ def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
     name = f"{training.tags['market']} market"
     data = mlflow.data.from_pandas(training.inputs, name=name, digest=training.tags["snapshot"])
     entity = DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", "training")])
-    with alone(tracker.place):  # two at once would both add the same dataset
+    with database_lock(tracker.place):  # two at once would both add the same dataset
         tracker.client.log_inputs(run_id, [entity])
 
 
@@ -669,7 +666,7 @@ def write_figures(record: ModelRecord, folder: Path) -> None:
     """The forecast over time and its reliability; where asked for, all there is."""
     folder.mkdir()
     from training.figures import draw_history
-    from training.run_figures import draw_nulls, draw_panel, draw_reliability
+    from training.panel_figures import draw_nulls, draw_panel, draw_reliability
 
     model, about = record.card.model, f"{record.card.model} · {record.card.market} market"
     draw_history(record.forecasts, f"{about}: forecasts out of sample", folder / "forecasts.png")

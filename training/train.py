@@ -7,46 +7,45 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.progress import Progress
+from core.target import judged_horizon
+from evaluation.bootstrap import WIDENING
 from evaluation.evidence import Grade, LiveEvidence, evidence
-from features.catalogue import catalogue
+from evaluation.multiple_testing import TrialHistory
+from evaluation.sample import EvaluationSample, evaluation_samples
+from features.build import catalogue
 from models.base import HorizonModel
 from models.card import Card, FoldCard
 from models.catalog import COMPOSITES, MODELS, default_model
+from models.coefficients import hazard_table, slope_text
 from models.forecaster import assemble
-from models.hazard_table import hazard_table
 from models.passage import Passage
 from models.pool import Pool
-from models.slope_table import slope_text
-from sources.gates import freshness
-from sources.progress import Progress
+from sources.quality import freshness
 from sources.reach import require_reachable
 from sources.series import COIN_PRICE
 from sources.store import Store
-from sources.target import judged_horizon
-from training.best_of import Tried
-from training.bootstrap import WIDENING
-from training.chance import Chance, Walk, chances, configuration_of
 from training.dataset import Dataset, prepare
-from training.judged import Judged, judged_horizons
-from training.promotion import settle
+from training.null_results import NullResults, Walk, configuration_of, null_results
+from training.outbox import PendingTraining, forget, kept_until_logged, outbox_folder, pending_folders, read, reserved_disk
+from training.promotion import update_aliases
 from training.settings import TrainSettings, family
-from training.spool import Work, forget, kept, left, read, reserved, spool
 from training.tracking import (
     ModelRecord,
     Registered,
     Tracker,
     TrackingPlace,
     TrainingRecord,
-    alone,
     champion,
     clear_errors,
     code_version,
     count_trials,
+    database_lock,
     log_training,
     tracking,
-    tried_on,
+    trial_history,
 )
-from training.verify import judged_by_chance, model_names, table, walk_all
+from training.verify import add_null_tests, model_names, table, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 MOST_MISSING = 0.5
@@ -102,8 +101,8 @@ class Trained:
     final: HorizonModel
     rows: list[dict[str, Any]]
     settings: TrainSettings
-    chance: Chance | None
-    judged: Mapping[int, Judged]
+    chance: NullResults | None
+    judged: Mapping[int, EvaluationSample]
 
     @property
     def configuration(self) -> str:
@@ -150,21 +149,21 @@ def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: 
 def train_on(job: Job, place: TrackingPlace, progress: Progress) -> TrainReport:
     """Train on rows already prepared."""
     with tracking(place) as tracker:
-        late = log_left(tracker, progress)
+        late = log_pending(tracker, progress)
         names = names_to_train(job.settings, champion(tracker, job.settings.target))
         configurations = [configuration_of(name, job.settings) for name in names]
         trials = count_trials(tracker, job.family, job.settings.label, configurations)
-        tried = tried_on(tracker, job.family, job.settings.label)
-        with reserved(place.home):
-            trained = learn(job, names, tried, progress)
+        tried = trial_history(tracker, job.family, job.settings.label)
+        with reserved_disk(place.home):
+            trained = fit_and_judge(job, names, tried, progress)
         report = keep(tracker, job, trained, trials, progress)
     return replace(report, decisions=[*late, *report.decisions])
 
 
-def log_left(tracker: Tracker, progress: Progress) -> list[str]:
+def log_pending(tracker: Tracker, progress: Progress) -> list[str]:
     """Track what earlier runs learnt and couldn't; what was decided."""
     decisions = []
-    for folder in left(tracker.place.home):
+    for folder in pending_folders(tracker.place.home):
         work = read(folder)
         _, _, settled = log_work(tracker, work, progress)
         forget(folder)
@@ -174,17 +173,17 @@ def log_left(tracker: Tracker, progress: Progress) -> list[str]:
 
 def make_good(place: TrackingPlace, progress: Progress) -> list[str]:
     """`log_left` where there is anything; nothing is opened where there isn't."""
-    if not any(spool(place.home).glob("*")):
+    if not any(outbox_folder(place.home).glob("*")):
         return []
     with tracking(place) as tracker:
-        return log_left(tracker, progress)
+        return log_pending(tracker, progress)
 
 
-def log_work(tracker: Tracker, work: Work, progress: Progress) -> tuple[str, dict[str, Registered], list[str]]:
+def log_work(tracker: Tracker, work: PendingTraining, progress: Progress) -> tuple[str, dict[str, Registered], list[str]]:
     """The parent run of a training, its versions by model, and what was decided about aliases."""
     run_id, made = log_training(tracker, work.training, work.models, progress)
-    with alone(tracker.place):
-        return run_id, made, settle(tracker, work.default, made, work.models)
+    with database_lock(tracker.place):
+        return run_id, made, update_aliases(tracker, work.default, made, work.models)
 
 
 def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping[str, int], progress: Progress) -> TrainReport:
@@ -195,8 +194,11 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
         model.name: replace(model_record(job, model, trials[model.configuration], tried), every_picture=model.name in seen)
         for model in trained
     }
-    work = Work(training_record(job, tried, trained), records, default)
-    with kept(tracker.place.home, work), clear_errors(tracker.place, "What was learnt is kept, and the next run logs it."):
+    work = PendingTraining(training_record(job, tried, trained), records, default)
+    with (
+        kept_until_logged(tracker.place.home, work),
+        clear_errors(tracker.place, "What was learnt is kept, and the next run logs it."),
+    ):
         run_id, made, decisions = log_work(tracker, work, progress)
     told = records.get(default, next(iter(records.values())))
     return TrainReport(
@@ -217,7 +219,7 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
 def pictured(trained: Sequence[Trained], default: str) -> set[str]:
     """The models people will look at: the default one, and the best of the others that isn't a baseline."""
     others = [model for model in trained if model.name != default and not MODELS[model.name].baseline]
-    best = sorted(others, key=lambda model: judged_row_of(model)["brier"] or np.inf)[:1]
+    best = sorted(others, key=lambda model: headline_row(model)["brier"] or np.inf)[:1]
     return {default, *(model.name for model in best)}
 
 
@@ -228,14 +230,14 @@ def names_to_train(settings: TrainSettings, current: Registered | None) -> list[
     return names if current is not None or default in names else [default, *names]
 
 
-def learn(job: Job, names: Sequence[str], tried: Tried, progress: Progress) -> list[Trained]:
+def fit_and_judge(job: Job, names: Sequence[str], tried: TrialHistory, progress: Progress) -> list[Trained]:
     """Walk forward and judge, then fit each model on every outcome known."""
     data, settings = job.data, job.settings
     walks = walk_all(data, settings, names, job.folds, progress, draws=Draws(settings.draws, settings.seed))
     forecasts = {name: walk.probabilities for name, walk in walks.items()}
-    found = chances(list(walks), Walk(data, settings, job.folds, (START_OF_TIME, data.until)), progress)
-    rows = judged_by_chance(forecasts, data, settings, names, found, tried)
-    judged = judged_horizons(forecasts, data.outcomes.events, settings.horizons)
+    found = null_results(list(walks), Walk(data, settings, job.folds, (START_OF_TIME, data.until)), progress)
+    rows = add_null_tests(forecasts, data, settings, names, found, tried)
+    judged = evaluation_samples(forecasts, data.outcomes.events, settings.horizons)
     trained = []
     for done, name in enumerate(names):
         progress(f"final fit: {name}", done, len(names))
@@ -264,7 +266,7 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         "model": model.name,
         "configuration": model.configuration,
         "trial": str(trial),
-        f"skill_{judged_row_of(model)['horizon']}": worth(judged_row_of(model)["skill_climatology"]),
+        f"skill_{headline_row(model)['horizon']}": skill_worth(headline_row(model)["skill_climatology"]),
         "grade": card.skill["evidence"]["grade"],
         "unproven": str(card.skill["evidence"]["grade"] == Grade.NOT_SHOWN).lower(),
         "gates": "; ".join(closed_gates(job, model.columns)) or "pass",
@@ -300,7 +302,7 @@ def description(job: Job, model: Trained, card: Card) -> str:
     )
 
 
-def rotation_table(chance: Chance | None, horizons: Sequence[int]) -> pd.DataFrame:
+def rotation_table(chance: NullResults | None, horizons: Sequence[int]) -> pd.DataFrame:
     """One row a null ("shift" or "claim"), rotation and horizon: skill, auc, brier; the true dates have a shift of 0."""
     nulls = {} if chance is None else {"shift": chance.shift, "claim": chance.claim}
     parts = [one.table(horizons).assign(null=name) for name, one in nulls.items() if one is not None]
@@ -400,14 +402,14 @@ def means(inputs: pd.DataFrame) -> dict[str, Any]:
     return {str(name): None if pd.isna(mean) else float(mean) for name, mean in inputs.mean().items()}
 
 
-def judged_row_of(model: Trained) -> dict[str, Any]:
+def headline_row(model: Trained) -> dict[str, Any]:
     """The row a model is judged by."""
     return next((row for row in model.rows if row["horizon"] == judged_horizon(model.settings.horizons)), model.rows[-1])
 
 
 def skill_card(model: Trained) -> dict[str, Any]:
     """Skill at the horizon judged as the card tells it, with the evidence that history gives."""
-    row = judged_row_of(model)
+    row = headline_row(model)
     judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
     start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))
     against = row["skill_climatology"]
@@ -430,34 +432,34 @@ def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, g
     """Skill in one sentence, the same wherever it is printed: the grade, over which span, against whom."""
     if row["n"] == 0 or start is None or end is None:
         return "Skill has not been shown: no forecast has been judged yet."
-    against = ", ".join(f"{worth(row[f'skill_{name}'])} against {words}" for name, words in baselines_told(row).items())
-    windows = f"about {row['n_effective']:.0f} independent windows{by_chance(row['null'])}"
+    against = ", ".join(f"{skill_worth(row[f'skill_{name}'])} against {words}" for name, words in baseline_clause(row).items())
+    windows = f"about {row['n_effective']:.0f} independent windows{null_clause(row['null'])}"
     return (
         f"{VERDICTS[grade]}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
-        f"(95 % intervals, {windows}; {as_the_best(row)})."
+        f"(95 % intervals, {windows}; {best_of_clause(row)})."
     )
 
 
-def baselines_told(row: Mapping[str, Any]) -> dict[str, str]:
+def baseline_clause(row: Mapping[str, Any]) -> dict[str, str]:
     """The baselines by name, in words. Of an outcome without a law climatology stands for the volatilities, and is told once."""
     same = [name for name in ("volatility", "random_walk") if row[f"skill_{name}"] == row["skill_climatology"]]
     return {name: words for name, words in BASELINE_WORDS.items() if name not in same}
 
 
-def as_the_best(row: Mapping[str, Any]) -> str:
+def best_of_clause(row: Mapping[str, Any]) -> str:
     """The p-value as the best of what was judged together, and how much was tried; it doesn't pay for other tries."""
     best, tries = row["best_of_n_p"], f"{row['trials']} tries counted"
     return f"no p as the best, {tries}" if best is None else f"p {best:.3f} as the best of those judged together, {tries}"
 
 
-def by_chance(null: Mapping[str, Any] | None) -> str:
+def null_clause(null: Mapping[str, Any] | None) -> str:
     """How often rotated outcomes gave as much, and on how many independent rotations that rests."""
     return (
         "" if null is None else f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
     )
 
 
-def worth(interval: Mapping[str, float | None]) -> str:
+def skill_worth(interval: Mapping[str, float | None]) -> str:
     """A value with its interval."""
     value, low, high = (interval[key] for key in ("value", "low", "high"))
     if value is None:

@@ -8,29 +8,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.errors import BadInput, UnknownName
+from core.json import plain
+from core.progress import Progress
+from core.target import judged_horizon
+from evaluation.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
 from evaluation.evidence import WEEK_DAYS, DriftScore, drift_score, grade_of
+from evaluation.multiple_testing import TrialHistory, spa_p_values
+from evaluation.sample import BASELINES, CLIMATOLOGY, evaluation_samples
+from evaluation.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
 from models.base import BatchedModel, HorizonModel
 from models.catalog import CLAIM, MODELS, RELATIVE, SIGMA, ModelSpec, default_model
-from sources.errors import BadInput, UnknownName
-from sources.gates import last_known
-from sources.progress import Progress
+from sources.quality import last_known
 from sources.store import Store
-from sources.target import judged_horizon
-from training.ablation import ablation
-from training.best_of import Tried, spa_p_values
-from training.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
-from training.chance import Chance, Walk, chances, with_chance
-from training.cycles import leave_one_cycle_out
 from training.dataset import Dataset, prepare
-from training.judged import BASELINES, CLIMATOLOGY, judged_horizons
-from training.nulls import Span
-from training.panel import panel_of
-from training.plain import plain
-from training.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
+from training.null_results import NullResults, Walk, null_results, with_null_results
+from training.null_tests import Span
+from training.robustness import ablation, leave_one_cycle_out, panel_of
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
 
-NOTHING_TRIED = Tried()
+NOTHING_TRIED = TrialHistory()
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def verify(
     start: pd.Timestamp | None = None,
     end: pd.Timestamp | None = None,
     progress: Progress,
-    tried: Tried = NOTHING_TRIED,
+    tried: TrialHistory = NOTHING_TRIED,
     kept: Path | None = None,
     robust: bool = False,
 ) -> Verification:
@@ -78,7 +76,7 @@ def verify_on(
     last: pd.Timestamp,
     progress: Progress,
     *,
-    tried: Tried = NOTHING_TRIED,
+    tried: TrialHistory = NOTHING_TRIED,
     kept: Path | None = None,
     robust: bool = False,
 ) -> Verification:
@@ -86,8 +84,8 @@ def verify_on(
     folds = usable(quarters(first, last), data.outcomes)
     walks = walk_all(data, settings, names, folds, progress)
     spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
-    found = chances(list(walks), Walk(data, settings, folds, (first, last)), progress, kept=kept)
-    rows = judged_by_chance(spans, data, settings, names, found, tried)
+    found = null_results(list(walks), Walk(data, settings, folds, (first, last)), progress, kept=kept)
+    rows = add_null_tests(spans, data, settings, names, found, tried)
     if robust:
         rows = with_robustness(rows, data, settings, names, folds, (first, last), progress)
     return Verification(data.market, rows, table(spans, data, names), describe(folds, data.outcomes))
@@ -163,16 +161,16 @@ def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequenc
     return forecast(make, data.X[list(spec.columns)], data.outcomes, folds, draws=kept)
 
 
-def judged_by_chance(
+def add_null_tests(
     forecasts: Mapping[str, pd.DataFrame],
     data: Dataset,
     settings: TrainSettings,
     names: Sequence[str],
-    found: Mapping[str, Chance],
-    tried: Tried,
+    found: Mapping[str, NullResults],
+    tried: TrialHistory,
 ) -> list[dict[str, Any]]:
     """The rows of `judge` with what chance does, how much was `tried` before, and the grade of the evidence."""
-    return with_evidence(with_chance(judge(forecasts, data, settings, names), found, settings, tried), data, settings)
+    return with_evidence(with_null_results(judge(forecasts, data, settings, names), found, settings, tried), data, settings)
 
 
 def with_evidence(rows: Sequence[dict[str, Any]], data: Dataset, settings: TrainSettings) -> list[dict[str, Any]]:
@@ -216,18 +214,18 @@ def judge(
     """
     panel = panel_of(forecasts, data, settings, names)
     rows = []
-    for found in judged_horizons(forecasts, data.outcomes.events, settings.horizons).values():
+    for found in evaluation_samples(forecasts, data.outcomes.events, settings.horizons).values():
         references = {name: found.loss(model) for name, model in found.baselines.items()}
         losses = {name: found.loss(name) for name in found.probabilities}
         spa = spa_p_values(losses, references, found.horizon, seed=settings.seed)
         onset = (data.X["rise_from_low"].reindex(found.days) < settings.target.under_way).to_numpy()
         for name in names:
-            scores = scored(found.probabilities[name], found.outcome, references, onset, found.horizon, settings.seed)
+            scores = verification_fields(found.probabilities[name], found.outcome, references, onset, found.horizon, settings.seed)
             rows.append({"model": name, "horizon": found.horizon, **scores, **panel[name, found.horizon], "spa_p": spa.get(name)})
     return rows
 
 
-def scored(
+def verification_fields(
     probability: Floats, outcome: Floats, references: Mapping[str, Floats], onset: np.ndarray, days: int, seed: int
 ) -> dict[str, Any]:
     """The contract of a verification row, after model and horizon; what can't be had is None."""

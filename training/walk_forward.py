@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.errors import LeakFound, MissingData
+from evaluation.bootstrap import block_weights, weeks_of
 from models.base import HorizonModel
-from models.engine import spread
 from models.forecaster import FoldModel
+from models.parallel import spread
 from models.pool import Pool, earned_weights
-from sources.errors import LeakFound, MissingData
-from training.bootstrap import block_weights, weeks_of
-from training.outcome import Outcomes
+from training.dataset import Outcomes
 
 LEAST_TRAINING_ROWS = 52
 

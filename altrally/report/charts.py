@@ -10,13 +10,13 @@ import pandas as pd
 from markupsafe import Markup
 from scipy.special import expit, logit
 
-from altrally.report.cascade import Rung
+from altrally.forecast import Curve, HighestClose, HorizonForecast
+from altrally.report.analogues import UNUSUAL, Analogue, Analogues
 from altrally.report.contributions import Part, Sensitivity
-from altrally.report.moments import UNUSUAL, Likeness, Moment
-from altrally.report.record import Bin, History
+from altrally.report.past_forecasts import Bin, History
+from altrally.report.rungs import Rung
 from altrally.report.svg import across, axis, bar, dot, element, grid, label, line, path, picture, place, stretched
 from altrally.report.words import block_name, long_date, percent, signed, signed_percent
-from altrally.score import Curve, HighestClose, HorizonForecast
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PROBABILITIES = (0.01, *(twentieth / 20 for twentieth in range(1, 20)), 0.99)
@@ -165,7 +165,7 @@ def percentile_bar(share: float, tip: str) -> Markup:
     )
 
 
-def paths(like: Likeness, rise: float | None, subject: str) -> Markup:
+def paths(like: Analogues, rise: float | None, subject: str) -> Markup:
     """The level after each similar moment on a log scale, day 0 to the longest horizon; the line asks for the rise."""
     drawn = [path(points(one), "path came" if any(one.came.values()) else "path", path_tip(one)) for one in like.moments]
     marks = [line("0", height_of(value), "100%", height_of(value), "grid") for value in PATH_TICKS]
@@ -185,7 +185,7 @@ def offset(height: str, pixels: int) -> float:
     return PATHS_HEIGHT * float(height.rstrip("%")) / 100 + pixels
 
 
-def points(moment: Moment) -> list[tuple[float, float] | None]:
+def points(moment: Analogue) -> list[tuple[float, float] | None]:
     """A path in shares of width and height; a level beyond the scale lies outside the picture, which cuts the line off."""
     last = max(len(moment.path) - 1, 1)
     return [
@@ -194,14 +194,14 @@ def points(moment: Moment) -> list[tuple[float, float] | None]:
     ]
 
 
-def path_tip(moment: Moment) -> str:
+def path_tip(moment: Analogue) -> str:
     """A similar moment in words."""
     levels = [level for level in moment.path[1:] if level is not None]
     highest = f"highest close {signed_percent(max(levels) - 1)}" if levels else "no closes"
     return f"{long_date(moment.as_of)}: {highest} in {len(moment.path) - 1} days"
 
 
-def day_axis(moments: Sequence[Moment]) -> Markup:
+def day_axis(moments: Sequence[Analogue]) -> Markup:
     """Days since a moment."""
     last = max((len(moment.path) - 1 for moment in moments), default=90)
     return axis([(day, f"day {day}") for day in range(0, last + 1, 30)], 0, last)

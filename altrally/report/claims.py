@@ -1,11 +1,26 @@
-"""The audit of the claim, a plain dict as `altrally audit --json` prints it, in words and rows; what it lacks is left out."""
+"""The audit of the claim in words and rows, and what other parts of altrally say on the page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from altrally.report.facts import Facts
+import pandas as pd
+
+from altrally.forecast import Score
+from altrally.ledger import Ledger, canonical
+from altrally.live_evidence import LiveRow, live_rows
+from altrally.report.content import Facts, Previous
 from altrally.report.words import champion_row, count, number, percent, signed, signed_percent
+from core.errors import MissingData
+from core.home import Home
+from core.target import Target, judged_horizon
+from features.altcoin_index import load_index
+from models.card import Card
+from sources.store import Store
+from studies.audit.claim import audit
+from studies.backtest import CAVEAT, Following, following
+from training.dataset import bitcoin
+from training.settings import TrainSettings
 
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 DEFAULT_RULE = ("record", 252)
@@ -122,3 +137,69 @@ def cell(value: float | None, band: float | None) -> Cell:
         return Cell("–", 0, False)
     level = sum(abs(value) >= step for step in HEAT_STEPS)
     return Cell(signed(value, 2), level, band is not None and abs(value) > band)
+
+
+COLUMNS = ("", "growth a year", "worst fall", "share of days in altcoins", "switches", "lost to dealing")
+
+
+def previous_of(home: Home, score: Score, target: Target) -> Previous | None:
+    """The last live forecast of a target for an earlier day in the ledger; None where there is none, or it was of another event."""
+    with Ledger.open(home.ledger) as ledger:
+        line = ledger.last_live(before=pd.Timestamp(score.as_of), target=target)
+    return None if line is None or canonical(line.body["outcome"]) != canonical(score.outcome) else Previous.of(line.body)
+
+
+def live_record(home: Home, score: Score) -> list[LiveRow]:
+    """How every model does that forecasts live, the champion and its rivals."""
+    with Ledger.open(home.ledger) as ledger:
+        return live_rows(ledger, score.market, score.target)
+
+
+def audited(store: Store, day: pd.Timestamp, target: Target) -> dict[str, Any] | None:
+    """The audit of the claim, as the page reads it; None for a target the claim says nothing of."""
+    return audit(store, day).to_json() if target.is_default else None
+
+
+def backtest_of(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestamp) -> Mapping[str, Any] | None:
+    """What following the champion's out-of-sample forecasts up to a day would have meant; None where nothing can be dealt,
+    or the target isn't the altcoin index.
+
+    forecasts: as_of, horizon, probability, climatology.
+    """
+    if not card.target.is_default:
+        return None
+    horizon = judged_horizon(card.horizons)
+    judged = forecasts[(forecasts["horizon"] == horizon) & (forecasts["as_of"] <= day)].set_index("as_of")
+    try:
+        return backtest_rows(
+            following(
+                judged["probability"],
+                judged["climatology"],
+                load_index(store, day).level.dropna(),
+                bitcoin(store, day),
+                model=card.model,
+                market=card.market,
+                horizon=horizon,
+                trials=card.trials,
+                seed=TrainSettings().seed,
+            )
+        )
+    except MissingData:
+        return None
+
+
+def backtest_rows(found: Following) -> dict[str, Any]:
+    """One row a holding; the sentence says what the lead is worth, the notes what it leaves out."""
+    rows = [
+        (
+            one.name,
+            signed_percent(one.growth),
+            percent(one.maximum_drawdown),
+            percent(one.exposure),
+            str(one.switches),
+            percent(one.costs),
+        )
+        for one in found.records
+    ]
+    span = f"From {found.first:%Y-%m} to {found.last:%Y-%m}, at {found.cost:.1%} for each purchase and sale."
+    return {"sentence": f"{span} {found.worth}", "columns": COLUMNS, "rows": rows, "notes": [CAVEAT]}

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import logit
 
-from altrally.score import blocks_of
+from altrally.forecast import blocks_of
 from features.registry import BLOCKS
-from models.drivers import CERTAIN, shapley
+from models.shapley import CERTAIN, shapley
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,16 +10,23 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from scipy.special import expit
 
-from altrally import asked
+from altrally import wording
+from altrally.issue import Issued
 from altrally.report import charts, claims, words
+from altrally.report.claims import audited, backtest_of, live_record, previous_of
+from altrally.report.content import Beside, Facts, gather, read_kept
 from altrally.report.contributions import Part
-from altrally.report.facts import Facts
-from altrally.report.record import History
-from sources.errors import BadInput
+from altrally.report.past_forecasts import History
+from core.errors import BadInput
+from core.home import Home
+from core.target import Target
+from sources.store import Store
+from training.tracking import TrackingPlace, log_page, tracking
 
 LATEST = "latest.html"
 SHOWN_MOVES = 8
@@ -123,7 +130,7 @@ def environment() -> Environment:
         loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     helpers: Iterable[Callable[..., Any]] = (largest_first, by_block, top_moves, largest_size, chance, held, rows_at)
-    made.globals |= {"words": words, "charts": charts, "claims": claims, "asked": asked} | {
+    made.globals |= {"words": words, "charts": charts, "claims": claims, "wording": wording} | {
         helper.__name__: helper for helper in helpers
     }
     made.filters |= {"percent": words.percent, "signed": words.signed, "number": words.number, "long_date": words.long_date}
@@ -167,3 +174,26 @@ def rows_at(rows: Sequence[dict[str, Any]], days: int) -> list[dict[str, Any]]:
     """Verification rows of one horizon, best Brier score first."""
     chosen = [row for row in rows if row["horizon"] == days]
     return sorted(chosen, key=lambda row: (row["brier"] is None, row["brier"]))
+
+
+def page_of(home: Home, place: TrackingPlace, store: Store, made: Issued, target: Target) -> Page:
+    """The page of a forecast as issued, written under the home and kept with the run of the model that made it."""
+    day = pd.Timestamp(made.score.as_of)
+    kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)
+    facts = gather(
+        store,
+        made.champion,
+        made.inputs,
+        made.score,
+        kept,
+        beside=Beside(
+            previous=previous_of(home, made.score, target),
+            live=live_record(home, made.score),
+            audit=audited(store, day, target),
+            followed=backtest_of(store, made.champion.card, kept.forecasts, day),
+        ),
+    )
+    page = write_report(home.reports(target), facts)
+    with tracking(place) as tracker:
+        log_page(tracker, made.champion.run_id, page.as_of, page.html)
+    return page

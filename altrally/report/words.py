@@ -7,16 +7,16 @@ from typing import Any
 import pandas as pd
 from scipy.special import expit
 
-from altrally.asked import an_event, capitalised, condition
+from altrally.forecast import HighestClose, HorizonForecast, Score
 from altrally.live_evidence import LiveRow
-from altrally.report.cascade import Rung
+from altrally.report.analogues import Analogues
+from altrally.report.content import Facts, FeatureState, Movement
 from altrally.report.contributions import Part, Sensitivity
-from altrally.report.facts import Facts, FeatureState, Movement
-from altrally.report.moments import Likeness
-from altrally.report.record import Bin, History, beats_every_baseline
-from altrally.score import HighestClose, HorizonForecast, Score
+from altrally.report.past_forecasts import Bin, History, beats_every_baseline
+from altrally.report.rungs import Rung
+from altrally.wording import an_event, capitalised, condition
+from core.target import Target, judged_horizon
 from evaluation.evidence import Grade
-from sources.target import Target, judged_horizon
 from training.train import BASELINE_WORDS
 
 BLOCK_NAMES = {
@@ -237,7 +237,7 @@ def cascade_finding(rungs: Sequence[Rung]) -> str:
     return head if first is None else f"{head}; the first that doesn’t is {lower_first(first.name)}"
 
 
-def moments_finding(like: Likeness, event: str) -> str:
+def moments_finding(like: Analogues, event: str) -> str:
     """What followed similar moments, beside what usually follows."""
     days = judged_horizon(list(like.base_rates))
     came = sum(moment.came[days] for moment in like.moments)
@@ -246,7 +246,7 @@ def moments_finding(like: Likeness, event: str) -> str:
     return f"{capitalised(after)}, and {usual} of all weeks"
 
 
-def unusual_sentence(like: Likeness) -> str:
+def unusual_sentence(like: Analogues) -> str:
     """How far from the usual today is."""
     farther = f"Today lies farther from the middle of its past than {percent(like.percentile)} of {like.rows} earlier weeks"
     return f"{farther}: the model is asked about something it has hardly seen." if like.unusual else f"{farther}."

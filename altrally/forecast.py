@@ -1,0 +1,280 @@
+"""Issue a forecast: the champion's three probabilities for a day, with what they are worth.
+
+This module can't see the outcome: base rates, skill and the draws behind the intervals come from what was saved at training.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import BadInput, GateClosed
+from core.target import ALTCOINS, Target, judged_horizon, target_of
+from features.build import COMPOSITE_LOOKBACK, Matrix, build, matrix
+from features.registry import BLOCKS, FEATURES
+from sources.quality import RECENT_COINS, coverage_by_month, freshness, last_known, require, require_coverage
+from sources.series import COIN_PRICE
+from sources.store import Store
+
+if TYPE_CHECKING:  # scikit-learn is imported with the champion, while the features are built
+    from models.champion import Champion
+
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+MOST_DAYS = 730
+"""The law is not asked about more than two years."""
+
+
+@dataclass(frozen=True)
+class HorizonForecast:
+    """P(event within `days`), its 90 % interval (parameter uncertainty only) and the base rate known at training."""
+
+    days: int
+    probability: float
+    low: float
+    high: float
+    base_rate: float
+
+
+@dataclass(frozen=True)
+class Driver:
+    """Log-odds that a block adds to the probability at the horizon judged, against the training mean."""
+
+    block: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What the law of the answer rests on, both daily: the tilt λ (a Sharpe ratio) and the volatility σ."""
+
+    tilt: float
+    volatility: float
+
+
+@dataclass(frozen=True)
+class HighestClose:
+    """The highest close within `days`, as a rise over today's: P(rise ≥ x) at the curve's rises x, and its quantiles by level."""
+
+    days: int
+    probability: list[float]
+    quantiles: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The whole answer of a model with a law: rises x, and the highest close of each horizon."""
+
+    rises: list[float]
+    horizons: list[HighestClose]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A forecast as issued; `to_json` is the contract other programs read.
+
+    `refit` is the first day that the refit of the walk-forward answers for which answered here; None for the final model. `edge`
+    and `curve` are None where the model has no law; `question`: another rise or horizon was asked than the champion's own;
+    `configuration` names all that decides the model's forecasts but data and code.
+    """
+
+    as_of: str
+    market: str
+    snapshot: str
+    model: dict[str, Any]
+    outcome: dict[str, Any]
+    horizons: list[HorizonForecast]
+    skill: dict[str, Any]
+    drivers: list[Driver]
+    neutral: list[str]
+    in_sample: bool
+    freshness: list[dict[str, Any]]
+    refit: str | None = None
+    edge: Edge | None = None
+    curve: Curve | None = None
+    question: bool = False
+    configuration: str = ""
+    coverage_warning: str | None = None
+
+    @property
+    def neutral_blocks(self) -> list[str]:
+        """The blocks of the inputs that are missing and read as neutral."""
+        return list(dict.fromkeys(self.neutral))
+
+    @property
+    def target(self) -> Target:
+        """The question it answers."""
+        return target_of(self.outcome, [row.days for row in self.horizons])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts."""
+        return asdict(self)
+
+
+def default_as_of(store: Store, now: pd.Timestamp) -> pd.Timestamp:
+    """The last complete UTC day, or the last one the store learnt anything of the coins on where that is earlier."""
+    return min(last_complete_day(now), last_known(store))
+
+
+def last_complete_day(now: pd.Timestamp) -> pd.Timestamp:
+    """Yesterday, UTC: the running day isn't known yet."""
+    return now.normalize() - pd.Timedelta(days=1)
+
+
+def require_past(as_of: pd.Timestamp, now: pd.Timestamp) -> None:
+    """Refuse to stand at the end of a day that hasn't ended."""
+    if as_of > last_complete_day(now):
+        raise BadInput(f"{as_of:%Y-%m-%d} isn't over yet: the last complete UTC day is {last_complete_day(now):%Y-%m-%d}.")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot that names it, how fresh it was.
+
+    `thin`: a warning where too little of the altcoin market has a price.
+    """
+
+    as_of: pd.Timestamp
+    row: Matrix
+    snapshot: str
+    freshness: list[dict[str, Any]]
+    thin: str | None = None
+
+
+def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Inputs:
+    """Everything a forecast reads of the market. Raises MissingData or GateClosed where the target's level can't say anything."""
+    table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK, target=target)
+    row = matrix(table, pd.DatetimeIndex([as_of]))
+    verdicts = freshness(store, as_of)
+    require(verdicts, [COIN_PRICE.name])
+    thin = require_coverage(coverage_by_month(store, as_of, as_of - RECENT_COINS))
+    if row.X["altcoin_volatility"].isna().all():
+        raise GateClosed(
+            f"The {target.subject} is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
+        )
+    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts], thin)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Another question to the champion's law: a move (0.5 is 50 %) and days ahead; None: the champion's own."""
+
+    rise: float | None = None
+    days: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse days that have no answer."""
+        if self.days is not None and not 1 <= self.days <= MOST_DAYS:
+            raise BadInput(f"--days {self.days} is not a number of days from 1 to {MOST_DAYS}.")
+
+    def of(self, target: Target) -> Target:
+        """The target that asks it. Raises BadInput where the rise can't be asked."""
+        try:
+            asked = target.asking(move=self.rise)
+        except BadInput as error:
+            raise BadInput(str(error).replace("--threshold", "--rise")) from None
+        return asked if self.days is None else replace(asked, horizons=(self.days,))
+
+
+OWN_QUESTION = Question()
+
+
+def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, question: Question = OWN_QUESTION) -> Score:
+    """The champion's forecast from what was known, or its law's answer to another `question`.
+
+    A day the champion was trained past is answered by the walk-forward fold that covers it, or refused; with `in_sample` by the
+    final model, saying so (STATISTICS 1). Raises Refused where the champion has no law for a question.
+    """
+    card, last = champion.card, pd.Timestamp(champion.card.last_label_end)
+    model, fold = champion.forecaster.model_for(inputs.as_of, last, in_sample=in_sample)
+    learnt = card if fold is None else card.folds[fold]
+    target, base_rates = question.of(card.target), learnt.base_rates
+    if target != card.target:
+        model = model.asking(target.rise, target.horizons)
+        base_rates = [float(rate) for rate in model.base_rates_]
+    X, horizons = inputs.row.X[card.columns], list(target.horizons)
+    return Score(
+        as_of=f"{inputs.as_of:%Y-%m-%d}",
+        market=card.market,
+        snapshot=inputs.snapshot,
+        model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
+        outcome=target.told,
+        horizons=horizon_forecasts(model, X, horizons, base_rates),
+        skill=card.skill,
+        drivers=drivers(model, X, learnt.means, horizons),
+        neutral=neutral_inputs(card.columns, inputs.row),
+        in_sample=fold is None and inputs.as_of <= last,
+        freshness=inputs.freshness,
+        refit=None if fold is None else card.folds[fold].test_start,
+        edge=edge_of(model, X),
+        curve=curve_of(model, X),
+        question=target != card.target,
+        configuration=card.configuration,
+        coverage_warning=inputs.thin,
+    )
+
+
+def edge_of(model: Any, X: pd.DataFrame) -> Edge | None:
+    """The tilt and volatility that a model with a law answers from; None where it has none."""
+    if not hasattr(model, "edge"):
+        return None
+    tilt, volatility = model.edge(X)
+    return Edge(float(tilt[0]), float(volatility[0])) if np.isfinite(volatility[0]) else None
+
+
+def curve_of(model: Any, X: pd.DataFrame) -> Curve | None:
+    """How high the close may go within each horizon; None where the model has no law, or speaks of the close at the horizon."""
+    if getattr(model, "terminal", True):
+        return None
+    from models.law import RISES, quantiles_of_highest
+
+    curves = model.curve(X)[0].T
+    each = [
+        HighestClose(
+            int(days),
+            [float(p) for p in curve],
+            dict(zip(map(str, QUANTILES), quantiles_of_highest(curve, RISES, QUANTILES), strict=True)),
+        )
+        for days, curve in zip(model.horizons, curves, strict=True)
+    ]
+    return Curve([float(rise) for rise in RISES], each)
+
+
+def neutral_inputs(columns: list[str], row: Matrix) -> list[str]:
+    """Which inputs of a model are missing on the day of a row, and stand there as 0."""
+    return [name for name in columns if name in row.neutral and bool(row.neutral[name].iloc[0])]
+
+
+def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rates: list[float]) -> list[HorizonForecast]:
+    """Point, interval and base rate for each horizon."""
+    point = model.predict(X)[0]
+    low, high = model.interval(X)
+    return [
+        HorizonForecast(days, float(p), float(lo), float(hi), float(base))
+        for days, p, lo, hi, base in zip(horizons, point, low[0], high[0], base_rates, strict=True)
+    ]
+
+
+def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list[int]) -> list[Driver]:
+    """Exact Shapley contributions of each block to the log-odds at the horizon judged; they add up to the way from the mean."""
+    from models.shapley import shapley
+
+    groups = blocks_of(list(X.columns))
+    reference = np.array([means[column] for column in X.columns])
+    parts = shapley(
+        model.predict, X.to_numpy()[0], reference, list(groups.values()), horizon=horizons.index(judged_horizon(horizons))
+    )
+    return [Driver(block, float(part)) for block, part in zip(groups, parts, strict=True)]
+
+
+def block_of(column: str) -> str:
+    """The block a column belongs to: a composite is one."""
+    return column if column in BLOCKS else FEATURES[column].block
+
+
+def blocks_of(columns: list[str]) -> dict[str, list[int]]:
+    """Positions of a model's columns, by the block each belongs to."""
+    groups: dict[str, list[int]] = {}
+    for position, column in enumerate(columns):
+        groups.setdefault(block_of(column), []).append(position)
+    return groups

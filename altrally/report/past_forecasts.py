@@ -1,0 +1,108 @@
+"""The record: out-of-sample forecasts against what came, reliability, and every model beside the baselines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evaluation.reliability import reliability_bins
+from training.train import BASELINE_WORDS
+
+Z90 = 1.6449
+WEEK = 7
+
+
+@dataclass(frozen=True)
+class History:
+    """One horizon, week by week: forecast, climatology known then, and whether the rally came (None: not over yet)."""
+
+    days: int
+    as_of: list[str]
+    probability: list[float]
+    climatology: list[float | None]
+    came: list[bool | None]
+
+    @property
+    def judged(self) -> list[int]:
+        """Positions of the weeks whose outcome is known."""
+        return [week for week, came in enumerate(self.came) if came is not None]
+
+    @property
+    def share(self) -> float | None:
+        """Share of judged weeks followed by a rally."""
+        return sum(bool(self.came[week]) for week in self.judged) / len(self.judged) if self.judged else None
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Forecasts of one tenth of the scale: their mean, the share followed by a rally with its 90 % interval, and their number.
+
+    The interval is Wilson's, with weeks counted as often as they don't overlap (n·7/days, at least 1).
+    """
+
+    probability: float
+    share: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the champion forecast before it knew, by horizon, and all models' verification rows (empty where none are kept)."""
+
+    histories: dict[int, History]
+    reliability: dict[int, list[Bin]]
+    rows: list[dict[str, Any]]
+
+
+def record(forecasts: pd.DataFrame, rows: Sequence[dict[str, Any]], as_of: pd.Timestamp, *, lag: pd.Timedelta) -> Record:
+    """The record as known at the end of `as_of`.
+
+    forecasts: as_of, horizon, probability, climatology, outcome; `lag`: days until an outcome that is over is known.
+    """
+    then = forecasts[forecasts["as_of"] <= as_of].copy()
+    over = then["as_of"] + pd.to_timedelta(then["horizon"], unit="D") + lag <= as_of
+    then["outcome"] = then["outcome"].where(over)
+    horizons = sorted(int(days) for days in then["horizon"].unique())
+    by_horizon = {days: then[then["horizon"] == days].sort_values("as_of") for days in horizons}
+    return Record(
+        histories={days: history(days, frame) for days, frame in by_horizon.items()},
+        reliability={days: reliability(days, frame.dropna(subset=["outcome"])) for days, frame in by_horizon.items()},
+        rows=list(rows),
+    )
+
+
+def history(days: int, frame: pd.DataFrame) -> History:
+    """One horizon."""
+    return History(
+        days=days,
+        as_of=[f"{day:%Y-%m-%d}" for day in frame["as_of"]],
+        probability=[float(p) for p in frame["probability"]],
+        climatology=[None if np.isnan(p) else float(p) for p in frame["climatology"]],
+        came=[None if np.isnan(outcome) else bool(outcome) for outcome in frame["outcome"]],
+    )
+
+
+def reliability(days: int, judged: pd.DataFrame) -> list[Bin]:
+    """Bins that hold any forecast, from the lowest."""
+    bins = reliability_bins(judged["probability"].to_numpy(), judged["outcome"].to_numpy())
+    return [
+        Bin(float(mean), float(share), *wilson(float(share), max(count * WEEK / days, 1.0)), int(count))
+        for mean, share, count in bins[["probability", "share", "count"]].to_numpy()
+    ]
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """90 % interval of a share out of n independent trials. Wilson (1927), "Probable inference"."""
+    centre = (share + Z90**2 / (2 * n)) / (1 + Z90**2 / n)
+    half = Z90 / (1 + Z90**2 / n) * sqrt(share * (1 - share) / n + Z90**2 / (4 * n**2))
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def beats_every_baseline(row: dict[str, Any]) -> bool:
+    """Whether all three intervals lie above zero; by itself that shows nothing (the best of N is due to be better)."""
+    return all((row[f"skill_{name}"]["low"] or 0.0) > 0 for name in BASELINE_WORDS)

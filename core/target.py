@@ -1,0 +1,322 @@
+"""The question: what moves, how far, within how long, and which stocks are said to lead it. Declared in Python or a TOML file."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadInput, UnknownName
+
+KINDS: Mapping[str, float] = {"first_passage": 0.30, "terminal": 0.20, "relative": 0.0}
+"""Kinds of outcome and the move each asks for by default."""
+
+TOP_ALTCOINS, NAMED_COINS, DOMINANCE = UNIVERSES = ("altcoins", "coins", "bitcoin dominance")
+LABEL = re.compile(r"(?P<name>.*) \([0-9a-f]{6}\): .*")
+LARGEST_RISE = 5.0
+ALREADY_RISEN = 0.30
+
+
+@dataclass(frozen=True)
+class Leader:
+    """The stocks said to lead: `index` whose record closes count, `fund` whose strength and volume do; `name` as an adjective."""
+
+    name: str = "small-cap"
+    index: str = "^RUT"
+    fund: str = "IWM"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A question the whole path answers: features, outcome, training, score, ledger, report.
+
+    `name` says the event ("ETH rally"), `subject` what moves ("ETH"). `universe`: the top 50 altcoins; `coins` by their asset id,
+    bought and held like those; or BTC's share in the market cap of all coins, which is asked to fall. `move` is a share (0.3 is
+    30 %), None the default of the outcome; `horizons` are calendar days. Raises BadInput on what can't be asked.
+    """
+
+    name: str = "altcoin rally"
+    subject: str = "altcoin index"
+    universe: str = TOP_ALTCOINS
+    coins: tuple[str, ...] = ()
+    leader: Leader = field(default_factory=Leader)
+    outcome: str = "first_passage"
+    move: float | None = None
+    horizons: tuple[int, ...] = (30, 60, 90)
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be asked."""
+        if self.outcome not in KINDS:
+            raise UnknownName("outcome", self.outcome, KINDS)
+        if sorted(set(self.horizons)) != list(self.horizons) or not self.horizons or self.horizons[0] < 1:
+            raise BadInput(f"Horizons must be rising numbers of days, not {self.horizons}.")
+        if self.falls and self.outcome == "relative":
+            raise BadInput("The outcome `relative` has no meaning for BTC dominance, which is already counted against BTC.")
+        if self.coins == ("bitcoin",) and self.outcome == "relative":
+            raise BadInput("The outcome `relative` asks whether BTC is beaten, which BTC can't be by itself.")
+        if self.move is not None:
+            require_move(self.outcome, self.move, falls=self.falls)
+
+    @property
+    def falls(self) -> bool:
+        """Whether the event is a fall; then the level is turned over, so that all formulas see a rise."""
+        return self.universe == DOMINANCE
+
+    @property
+    def threshold(self) -> float:
+        """The move asked for, or the outcome's own."""
+        return KINDS[self.outcome] if self.move is None else self.move
+
+    @property
+    def rise(self) -> float:
+        """By how much the level must rise: of one turned over, 1/(1 − fall) − 1."""
+        return 1 / (1 - self.threshold) - 1 if self.falls else self.threshold
+
+    @property
+    def under_way(self) -> float:
+        """How far above its lowest close of 90 days the level stands when the event is on already (STATISTICS 15)."""
+        return ALREADY_RISEN if self.is_default or self.outcome != "first_passage" else self.rise
+
+    @cached_property
+    def definition(self) -> dict[str, Any]:
+        """What is asked about, as plain lists and dicts: all but the outcome, the move and the horizons."""
+        about = {name: getattr(self, name) for name in ("name", "subject", "universe")}
+        return about | {"coins": list(self.coins), "leader": asdict(self.leader)}
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it asks about the altcoin index and the Russell 2000; outcome, move and horizons may differ."""
+        return self.definition == ALTCOINS.definition
+
+    @property
+    def slug(self) -> str:
+        """The name as part of other names: family, registered model, files."""
+        return "-".join("".join(letter if letter.isalnum() else " " for letter in self.name.lower()).split())
+
+    @property
+    def registered_model(self) -> str:
+        """What its versions are registered as."""
+        return "altrally" if self.is_default else f"altrally-{self.slug}"
+
+    @property
+    def whose(self) -> str:
+        """What a line that names a model says after it: of which target it is; nothing of the default one."""
+        return "" if self.is_default else f" of {self.name!r}"
+
+    @property
+    def label(self) -> str:
+        """Names what is forecast: only forecasts of the same label can be compared."""
+        asked = f"{self.outcome} {self.threshold:g} within {'/'.join(map(str, self.horizons))} days"
+        return asked if self.is_default else f"{self.name} ({digest(self.definition)[:6]}): {asked}"
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The outcome as cards, scores and ledger lines carry it: kind, threshold, and whose it is where it isn't the default."""
+        asked = {"kind": self.outcome, "threshold": self.threshold}
+        return asked if self.is_default else {**asked, "target": self.definition}
+
+    def asking(self, outcome: str | None = None, move: float | None = None) -> "Target":
+        """The same question of another outcome or move, where given."""
+        if outcome is None or outcome == self.outcome:
+            return self if move is None else replace(self, move=move)
+        return replace(self, outcome=outcome, move=move)
+
+
+ALTCOINS = Target()
+"""The question of the claim."""
+
+
+def target_of(told: Mapping[str, Any], horizons: Sequence[int]) -> Target:
+    """The target whose outcome a card, a score or a ledger line carries."""
+    about = dict(told.get("target") or {})
+    if about:
+        about |= {"coins": tuple(about["coins"]), "leader": Leader(**about["leader"])}
+    return Target(**about, outcome=told["kind"], move=told["threshold"], horizons=tuple(horizons))
+
+
+def whose(label: str) -> str:
+    """`Target.whose` of the target that a label is of."""
+    named = LABEL.fullmatch(label)
+    return f" of {named['name']!r}" if named else ""
+
+
+def judged_horizon(horizons: Iterable[int]) -> int:
+    """The horizon by which skill is judged: the middle one, the later of two (STATISTICS 8: 60 of 30, 60, 90)."""
+    rising = sorted(horizons)
+    return int(rising[len(rising) // 2])
+
+
+def require_move(outcome: str, move: float, *, falls: bool) -> None:
+    """Refuse a threshold the outcome can't have."""
+    if outcome == "relative" and move != 0:
+        raise BadInput(f"--threshold {move:g} has no meaning for `relative`, which asks whether the index beats BTC.")
+    if falls and not 0 < move < 1:
+        raise BadInput(f"--threshold {move:g} is not a share between 0 and 1; 0.1 is a fall of 10 %.")
+    if outcome == "terminal" and not -1 < move <= LARGEST_RISE:
+        raise BadInput(f"--threshold {move:g} is not a share between -1 and {LARGEST_RISE:g}; 0.2 is 20 %.")
+    if outcome == "first_passage" and not 0 < move <= LARGEST_RISE:
+        raise BadInput(f"--threshold {move:g} is not a share between 0 and {LARGEST_RISE:g}; 0.3 is 30 %.")
+
+
+def digest(definition: Mapping[str, Any]) -> str:
+    """16 hex digits that name a definition."""
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .&+-]{0,39}")
+TICKER = re.compile(r"[\^A-Za-z0-9][A-Za-z0-9.=-]{0,19}")
+ASSET = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
+MOST_COINS, MOST_HORIZONS = 50, 6
+SHORTEST, LONGEST = 7, 365
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of the file: whether a value will do, and what to write instead."""
+
+    holds: Callable[[Any], bool]
+    wanted: str
+
+
+def text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    """A string of that shape."""
+    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def number(value: Any) -> bool:
+    """A finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def coins(value: Any) -> bool:
+    """One to fifty asset ids, each once."""
+    if not isinstance(value, list) or not all(isinstance(one, str) and ASSET.fullmatch(one) for one in value):
+        return False
+    return 0 < len(value) <= MOST_COINS and len(set(value)) == len(value)
+
+
+def horizons(value: Any) -> bool:
+    """Rising whole days."""
+    if not isinstance(value, list) or not all(type(one) is int and SHORTEST <= one <= LONGEST for one in value):
+        return False
+    return 0 < len(value) <= MOST_HORIZONS and sorted(set(value)) == value
+
+
+WORDS = "a few plain words, at most 40 letters, digits, spaces and . & + -"
+SHARE = "a number; 0.3 is 30 %"
+KEYS: Mapping[str, Key] = {
+    "name": Key(text(NAME), f'{WORDS}: the event, as in "ETH rally"'),
+    "subject": Key(text(NAME), f'{WORDS}: what moves, as in "ETH"'),
+    "universe": Key(lambda value: value in (TOP_ALTCOINS, DOMINANCE), f'"{TOP_ALTCOINS}" or "{DOMINANCE}"; or name coins'),
+    "coins": Key(coins, 'a list of 1 to 50 asset ids, each once, as in ["ethereum"]'),
+    "outcome": Key(lambda value: isinstance(value, str) and value in KINDS, f"one of {', '.join(KINDS)}"),
+    "rise": Key(number, SHARE),
+    "fall": Key(number, SHARE),
+    "horizons": Key(
+        horizons, f"1 to {MOST_HORIZONS} rising whole numbers of days from {SHORTEST} to {LONGEST}, as in [30, 60, 90]"
+    ),
+    "leader": Key(lambda value: isinstance(value, dict), "a table [leader] with name, index and fund"),
+}
+LEADER_KEYS: Mapping[str, Key] = {
+    "name": Key(text(NAME), f'{WORDS}: an adjective, as in "mid-cap"'),
+    "index": Key(text(TICKER), 'a ticker of the store, as in "^RUT"'),
+    "fund": Key(text(TICKER), 'a ticker of the store, as in "IWM"'),
+}
+
+
+def read_target(path: Path) -> Target:
+    """The target a file declares. Raises BadInput: file, key, value, what to do."""
+    return target_in(read_toml(path, "docs/targets shows three that are"), path.name)
+
+
+def read_toml(path: Path, example: str) -> dict[str, Any]:
+    """What a TOML file holds; `example` says where one is shown. Raises BadInput."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path} can't be read: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInput(f"{path} isn't a TOML file: {error}. {example}.") from None
+
+
+def target_in(declared: Mapping[str, Any], file: str) -> Target:
+    """The target of a parsed file."""
+    require_keys(declared, KEYS, file, "")
+    require_keys(declared.get("leader", {}), LEADER_KEYS, file, "leader.")
+    for key in ("name", "subject"):
+        if key not in declared:
+            raise BadInput(f"{file}: {key} is missing; write {KEYS[key].wanted}.")
+    universe = universe_of(declared, file)
+    move = "fall" if universe == DOMINANCE else "rise"
+    require_move_key(declared, file, move)
+    asked = {"outcome": declared.get("outcome", ALTCOINS.outcome), "horizons": tuple(declared.get("horizons", ALTCOINS.horizons))}
+    leader = Leader(**{**vars(Leader()), **declared.get("leader", {})})
+    try:
+        target = Target(
+            declared["name"],
+            declared["subject"],
+            universe,
+            tuple(declared.get("coins", ())),
+            leader,
+            move=declared.get(move),
+            **asked,
+        )
+    except BadInput as error:
+        raise BadInput(f"{file}: {str(error).replace('--threshold', move)}") from None
+    require_own_name(target, file)
+    return target
+
+
+def require_keys(declared: Mapping[str, Any], keys: Mapping[str, Key], file: str, table: str) -> None:
+    """Each key is known and its value will do."""
+    for key, value in declared.items():
+        if key not in keys:
+            near = get_close_matches(key, keys, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}."
+            raise BadInput(f"{file}: {table}{key} = {quoted(value)} is no key of a target; {hint}")
+        if not keys[key].holds(value):
+            raise BadInput(f"{file}: {table}{key} = {quoted(value)} will not do; write {keys[key].wanted}.")
+
+
+def universe_of(declared: Mapping[str, Any], file: str) -> str:
+    """Which of the three; exactly one must be named."""
+    if ("coins" in declared) == ("universe" in declared):
+        said = "both are there" if "coins" in declared else "neither is there"
+        raise BadInput(f'{file}: name either coins, as in coins = ["ethereum"], or universe, as in universe = "altcoins"; {said}.')
+    return NAMED_COINS if "coins" in declared else str(declared["universe"])
+
+
+def require_move_key(declared: Mapping[str, Any], file: str, move: str) -> None:
+    """BTC dominance falls, all else rises; a fall has no default."""
+    other = "rise" if move == "fall" else "fall"
+    if other in declared:
+        raise BadInput(
+            f"{file}: {other} = {quoted(declared[other])} has no meaning here; write {move} = {quoted(declared[other])}."
+        )
+    if move == "fall" and "fall" not in declared:
+        raise BadInput(f"{file}: fall is missing; write the share by which BTC dominance must fall, as in fall = 0.1.")
+
+
+def require_own_name(target: Target, file: str) -> None:
+    """A name that is the default's means the default, and the default's question has no second name: tries are counted by name."""
+    if target.slug == ALTCOINS.slug and not target.is_default:
+        raise BadInput(
+            f"{file}: name = {quoted(target.name)} is that of the built-in target, which asks something else; choose another."
+        )
+    same = (target.universe, target.leader) == (ALTCOINS.universe, ALTCOINS.leader)
+    if same and target.slug != ALTCOINS.slug:
+        raise BadInput(
+            f"{file}: name = {quoted(target.name)} asks what the built-in target asks; write "
+            f'name = "{ALTCOINS.name}" and subject = "{ALTCOINS.subject}", so that its tries are counted where they belong.'
+        )
+
+
+def quoted(value: Any) -> str:
+    """A value in an error: short, on one line."""
+    told = " ".join(repr(value).split())
+    return told if len(told) <= 60 else f"{told[:57]}..."

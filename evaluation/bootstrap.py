@@ -1,0 +1,196 @@
+"""Block bootstraps by prefix sums: intervals of skill, and of any sum over rows, that respect overlapping outcomes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.plotting import import_matplotlib
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+DRAWS = 10_000
+COVERAGE = 0.95
+ROW_DAYS = 7
+LEAST_ROWS = 10
+WIDENING = 1.2
+"""Limits of a percentile interval move this much further from the estimate. Measured by `python benchmarks/interval_coverage.py`
+(seed 11, 2,000 paths without signal, 7 test years): plain limits cover 89.6 to 92.8 % instead of 95 % and need 1.10 to 1.20."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95 % limits; NaN where there are too few rows for limits."""
+
+    value: float
+    low: float
+    high: float
+
+
+def block_starts(n: int, block: int, draws: int, rng: np.random.Generator) -> Ints:
+    """First row of every block of every draw, (draws, blocks needed for n rows)."""
+    return rng.integers(n, size=(draws, ceil(n / block)))
+
+
+def block_sums(values: Floats, starts: Ints, block: int) -> Floats:
+    """Sum of the n resampled rows of `values` (n,) for each draw, (draws,).
+
+    A block that runs over the end goes on from the beginning; the last one is cut so that every draw holds n rows.
+    """
+    n = len(values)
+    reached = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[:block]]))])
+    last = n - block * (starts.shape[1] - 1)
+    whole = (reached[block : block + n] - reached[:n])[starts[:, :-1]].sum(axis=1)
+    return whole + (reached[last : last + n] - reached[:n])[starts[:, -1]]
+
+
+def stationary_blocks(n: int, block: int, draws: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """First rows and lengths of the blocks of every draw, (draws, blocks): lengths are geometric with mean `block`, n rows in all.
+
+    Blocks a draw doesn't need have length 0. Reference: Politis and Romano (1994), The stationary bootstrap.
+    """
+    blocks = ceil(n / block)
+    while True:
+        lengths = rng.geometric(1 / block, size=(draws, blocks))
+        ends = np.minimum(lengths.cumsum(axis=1), n)
+        if (ends[:, -1] == n).all():
+            return rng.integers(n, size=(draws, blocks)), np.diff(ends, axis=1, prepend=0)
+        blocks *= 2
+
+
+def span_sums(values: Floats, starts: Ints, lengths: Ints) -> Floats:
+    """Sum of the resampled rows of `values` (n,) for each draw (draws,): blocks of their own lengths, at most n, round the ring."""
+    reached = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values]))])
+    return (reached[starts + lengths] - reached[starts]).sum(axis=1)
+
+
+Resampled = Callable[[Floats], Floats]
+"""Values (n,) to their sums (draws,), the same rows in every call."""
+
+
+def circular(n: int, block: int, draws: int, seed: int) -> Resampled:
+    """Blocks of one length from a ring. Reference: Politis and Romano (1992), A circular block-resampling procedure."""
+    starts = block_starts(n, block, draws, np.random.default_rng(seed))
+    return lambda values: block_sums(values, starts, block)
+
+
+def stationary(n: int, block: int, draws: int, seed: int) -> Resampled:
+    """Blocks of random lengths with mean `block`, so that no length is preferred."""
+    starts, lengths = stationary_blocks(n, block, draws, np.random.default_rng(seed))
+    return lambda values: span_sums(values, starts, lengths)
+
+
+def block_weights(n: int, block: int, draws: int, rng: np.random.Generator) -> Floats:
+    """How often each of n rows is in each draw, (draws, n); each draw adds up to n."""
+    rows = (block_starts(n, block, draws, rng)[:, :, None] + np.arange(block)) % n
+    picked = rows.reshape(draws, -1)[:, :n] + n * np.arange(draws)[:, None]
+    return np.bincount(picked.ravel(), minlength=draws * n).reshape(draws, n).astype(float)
+
+
+def weeks_of(horizon_days: int) -> int:
+    """Rows an outcome reaches over: 5, 9 and 13 weeks for 30, 60 and 90 days."""
+    return ceil(horizon_days / ROW_DAYS)
+
+
+def politis_white(differences: Floats) -> float:
+    """The automatic length of blocks for the loss differences (n,), in rows; NaN where they are all alike.
+
+    Reference: Politis and White (2004), corrected by Patton, Politis and White (2009).
+    """
+    if len(differences) < LEAST_ROWS or np.ptp(differences) == 0:
+        return float("nan")
+    import_matplotlib()  # arch imports it
+    from arch.bootstrap import optimal_block_length
+
+    return float(optimal_block_length(differences)["circular"].iloc[0])
+
+
+def block_length(differences: Floats, horizon_days: int) -> int:
+    """Rows a block: the Politis-White length of the loss differences (n,), at least the weeks of the horizon."""
+    weeks = weeks_of(horizon_days)
+    automatic = politis_white(differences) if len(differences) >= 2 * weeks else float("nan")
+    return weeks if np.isnan(automatic) else max(ceil(automatic), weeks)
+
+
+def skill_interval(
+    loss: Floats,
+    reference: Floats,
+    horizon_days: int,
+    *,
+    seed: int,
+    draws: int = DRAWS,
+    resample: Callable[[int, int, int, int], Resampled] = circular,
+) -> Interval:
+    """Skill 1 − Σ loss / Σ reference of losses (n,) on the same days, with its interval: both are resampled together."""
+    value = float(1 - loss.sum() / reference.sum()) if reference.any() else float("nan")
+    sums = shared(reference - loss, horizon_days, seed, draws, resample)
+    if sums is None or not reference.any():
+        return Interval(value, np.nan, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return widened(value, 1 - sums(loss) / sums(reference))
+
+
+def difference_interval(loss: Floats, reference: Floats, horizon_days: int, *, seed: int, draws: int = DRAWS) -> Interval:
+    """Mean of reference − loss (n,), positive where the first is better, with its interval."""
+    better = reference - loss
+    sums = shared(better, horizon_days, seed, draws, circular)
+    if sums is None:
+        return Interval(float(better.mean()) if len(better) else np.nan, np.nan, np.nan)
+    return widened(float(better.mean()), sums(better) / len(better))
+
+
+def shared(
+    differences: Floats, horizon_days: int, seed: int, draws: int, resample: Callable[[int, int, int, int], Resampled]
+) -> Resampled | None:
+    """Sums over resampled rows with these loss differences (n,); None where there are fewer than two blocks."""
+    block = block_length(differences, horizon_days)
+    n = len(differences)
+    return resample(n, block, draws, seed) if n >= 2 * block else None
+
+
+def widened(value: float, resampled: Floats) -> Interval:
+    """Percentile limits moved away from the point estimate by `WIDENING`."""
+    low, high = np.quantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Interval(value, value + WIDENING * (float(low) - value), value + WIDENING * (float(high) - value))
+
+
+BAND_DRAWS = 2_000
+
+
+@dataclass(frozen=True)
+class Band:
+    """Values (m,) with their 95 % limits (m,), each for itself; NaN where there are too few rows for limits."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Rows resampled in blocks, the same for all that is summed over them; `starts` (draws, blocks) is None for too few rows."""
+
+    starts: Ints | None
+    block: int
+
+    def sums(self, values: Floats) -> Floats:
+        """Sums (draws, m) of resampled rows of `values` (n, m); NaN (1, m) where rows are too few."""
+        if self.starts is None:
+            return np.full((1, values.shape[1]), np.nan)
+        return np.stack([block_sums(column, self.starts, self.block) for column in np.ascontiguousarray(values.T)], axis=1)
+
+
+def blocks_of(differences: Floats, horizon_days: int, seed: int, draws: int = BAND_DRAWS) -> Blocks:
+    """Draws for rows with these loss differences (n,); none where there are fewer than two blocks."""
+    block, n = block_length(differences, horizon_days), len(differences)
+    starts = block_starts(n, block, draws, np.random.default_rng(seed)) if n >= 2 * block else None
+    return Blocks(starts, block)
+
+
+def band(value: Floats, resampled: Floats) -> Band:
+    """Percentile limits of resampled values (draws, m), moved away from the estimate (m,) by `WIDENING`."""
+    low, high = np.quantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2], axis=0)
+    return Band(value, value + WIDENING * (low - value), value + WIDENING * (high - value))

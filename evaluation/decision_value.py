@@ -1,0 +1,104 @@
+"""For whom would the forecasts have been of use? Everyone who acts from some probability on, one threshold after another."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from core.json import plain
+from evaluation.bootstrap import BAND_DRAWS, Band, band, blocks_of
+from evaluation.sample import CLIMATOLOGY, EvaluationSample
+from evaluation.scores import Floats
+
+THRESHOLDS: Floats = np.arange(1, 100) / 100
+
+
+@dataclass(frozen=True)
+class Murphy:
+    """Mean elementary score (T,) of each model at each threshold, and what `model` gains on the others, with intervals.
+
+    At threshold θ it costs θ to act in vain and 1 − θ to miss an event. Below at every threshold is better for everybody; twice the
+    area is the Brier score. Reference: Ehm, Gneiting, Jordan & Krüger (2016).
+    """
+
+    model: str
+    horizon: int
+    thresholds: Floats
+    scores: dict[str, Floats]
+    gains: dict[str, Band]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts."""
+        return plain(asdict(self))
+
+
+@dataclass(frozen=True)
+class ValueCurve:
+    """Of what knowing the outcome would have saved (1), the share each model saved, by cost-loss ratio (T,).
+
+    0 is what the base rate of these very years saves, which nobody knew. Reference: Richardson (2000).
+    """
+
+    model: str
+    horizon: int
+    ratios: Floats
+    value: Band
+    others: dict[str, Floats]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts."""
+        return plain(asdict(self))
+
+
+def elementary_scores(probability: Floats, outcome: Floats, thresholds: Floats = THRESHOLDS) -> Floats:
+    """Scores (n, T): θ where acting (probability ≥ θ) was in vain, 1 − θ where an event was missed, 0 where all was right."""
+    acts = probability[:, None] >= thresholds
+    event = outcome[:, None] == 1
+    return np.where(acts & ~event, thresholds, np.where(~acts & event, 1 - thresholds, 0.0))
+
+
+def murphy(found: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> Murphy:
+    """The Murphy diagram of a model beside climatology and volatility alone."""
+    others = compared(found, model)
+    scores = {name: elementary_scores(found.probabilities[name], found.outcome) for name in (model, *others)}
+    gains = {name: gain(found, model, name, scores[name] - scores[model], seed, draws) for name in others}
+    return Murphy(
+        model, found.horizon, THRESHOLDS, {name: score.sum(axis=0) / rows(found) for name, score in scores.items()}, gains
+    )
+
+
+def gain(found: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
+    """Mean (T,) of how much better (n, T) the model's scores are."""
+    resampling = blocks_of(found.loss(other) - found.loss(model), found.horizon, seed, draws)
+    return band(better.sum(axis=0) / rows(found), resampling.sums(better) / rows(found))
+
+
+def value_curve(found: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> ValueCurve:
+    """The cost-loss value of a model, beside climatology known at the time and volatility alone."""
+    resampling = blocks_of(found.loss(CLIMATOLOGY) - found.loss(model), found.horizon, seed, draws)
+    scores, n = elementary_scores(found.probabilities[model], found.outcome), rows(found)
+    resampled = saved(resampling.sums(scores) / n, resampling.sums(found.outcome[:, None]) / n)
+    others = {name: value(found, name) for name in compared(found, model)}
+    return ValueCurve(model, found.horizon, THRESHOLDS, band(value(found, model), resampled), others)
+
+
+def compared(found: EvaluationSample, model: str) -> list[str]:
+    """What a model is drawn beside: climatology known at the time, and volatility alone."""
+    return [name for name in dict.fromkeys([CLIMATOLOGY, found.baselines["volatility"]]) if name != model]
+
+
+def rows(found: EvaluationSample) -> int:
+    """Rows to divide a sum by; of none the sum is 0, and so is its mean."""
+    return max(len(found.outcome), 1)
+
+
+def value(found: EvaluationSample, name: str) -> Floats:
+    """Value (T,) of a model."""
+    scores = elementary_scores(found.probabilities[name], found.outcome)
+    return saved(scores.sum(axis=0) / rows(found), np.asarray(found.outcome.sum() / rows(found)))
+
+
+def saved(score: Floats, base_rate: Floats) -> Floats:
+    """1 − mean score / that of always or never acting, whichever is cheaper at this base rate; NaN where that costs nothing."""
+    reference = np.minimum(THRESHOLDS * (1 - base_rate), (1 - THRESHOLDS) * base_rate)
+    return 1 - np.divide(score, reference, out=np.full(np.broadcast(score, reference).shape, np.nan), where=reference > 0)

@@ -1,0 +1,65 @@
+"""Of many tries one is the best by luck alone: is the best better than that?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.plotting import import_matplotlib
+from evaluation.bootstrap import Floats, block_length
+
+RESAMPLES = 1000
+PRIOR_TRIALS = 184
+"""Tries on 2018-2024 made before any that is tracked: 54 and 15 on early models, 115 on the law and its tilt (docs/results.md)."""
+
+
+@dataclass(frozen=True)
+class TrialHistory:
+    """What was tried before: `trials` in all, and the `configurations` that asked the same question."""
+
+    trials: int = PRIOR_TRIALS
+    configurations: frozenset[str] = frozenset()
+
+    def unjudged(self, judged: Iterable[str]) -> int:
+        """Configurations of the same question that are not `judged` now."""
+        return len(self.configurations - set(judged))
+
+
+def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats], days: int, *, seed: int) -> dict[str, float]:
+    """Superior predictive ability: how easily chance makes one of so many configurations beat every reference by as much.
+
+    losses: (n,) of each configuration; references: (n,) of each baseline, on the same days. Step-down: the p-value of a
+    configuration allows for it and all that did worse, and is no smaller than that of any that did better. The largest over the
+    references counts; a configuration that is itself a reference has p = 1.
+    References: Hansen (2005), A test for superior predictive ability; Romano and Wolf (2005), Stepwise multiple testing.
+    """
+    if min(map(len, losses.values()), default=0) < 2:
+        return {}
+    each = [step_down_p_values(losses, reference, days, seed) for reference in references.values()]
+    return {name: max(found[name] for found in each) for name in losses}
+
+
+def step_down_p_values(losses: Mapping[str, Floats], reference: Floats, days: int, seed: int) -> dict[str, float]:
+    """Step-down p-values against one reference."""
+    import_matplotlib()  # arch imports it
+    from arch.bootstrap import SPA
+
+    rivals = sorted((name for name in losses if (losses[name] != reference).any()), key=lambda name: float(losses[name].sum()))
+    found = dict.fromkeys(losses, 1.0)
+    if not rivals:
+        return found
+    block = block_length(reference - losses[rivals[0]], days)
+    test = SPA(
+        reference,
+        np.column_stack([losses[name] for name in rivals]),
+        block_size=block,
+        reps=RESAMPLES,
+        bootstrap="circular",
+        seed=seed,
+    )
+    least = 1 / (1 + RESAMPLES)
+    for place, name in enumerate(rivals):
+        test.subset(np.arange(len(rivals)) >= place)
+        test.compute()
+        least = found[name] = max(least, float(test.pvalues["consistent"]))
+    return found

@@ -1,0 +1,175 @@
+"""Short maths on days: all of it looks back only, and what is missing today stays missing today."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import bottleneck as bn
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Floats = npt.NDArray[np.float64]
+DayNumbers = npt.NDArray[np.int64]
+Data = TypeVar("Data", pd.Series, pd.DataFrame)
+
+LEAST_NAMES = 5
+CELLS_A_BLOCK = 800_000  # a formula's arrays then stay in the processor's cache
+LARGE = 4_000_000  # cells: below, loading compiled loops takes longer than they save
+REACH_BACK = 10  # days: a week, and a holiday or a storm
+EQUAL = 1e-9  # of a price: below this a difference may be rounding
+
+
+def day_numbers(days: pd.Index) -> DayNumbers:
+    """Days since 1970-01-01."""
+    return days.to_numpy().astype("datetime64[D]").astype(np.int64)
+
+
+def forward_fill(values: Floats, since: DayNumbers, until: DayNumbers, days: DayNumbers) -> Floats:
+    """On each of `days` the value given last, NaN after the day until which it may be used. `since` ascends."""
+    place = np.searchsorted(since, days, side="right") - 1
+    usable = place >= 0
+    usable[usable] = days[usable] <= until[place[usable]]
+    found = np.full(len(days), np.nan)
+    found[usable] = values[place[usable]]
+    return found
+
+
+def earlier(series: pd.Series, days: int) -> pd.Series:
+    """The value `days` calendar days before, or the last one up to `REACH_BACK` days older."""
+    given = series.dropna()
+    since = day_numbers(given.index)
+    before = forward_fill(given.to_numpy(), since, since + REACH_BACK, day_numbers(series.index) - days)
+    return pd.Series(before, series.index)
+
+
+def log(data: Data) -> Data:
+    """Natural logarithm; NaN of what isn't positive."""
+    values = data.to_numpy(dtype=np.float64)
+    logs = np.full_like(values, np.nan)
+    np.log(values, out=logs, where=values > 0)
+    return _like(data, logs)
+
+
+def change(series: pd.Series, *, weeks: int) -> pd.Series:
+    """Difference from the value `weeks` before."""
+    return series - earlier(series, 7 * weeks)
+
+
+def log_change(series: pd.Series, *, weeks: int) -> pd.Series:
+    """Log difference from the value `weeks` before; NaN where one isn't positive."""
+    return change(log(series), weeks=weeks)
+
+
+def log_return(data: Data) -> Data:
+    """Log difference from the row before."""
+    return log(data).diff()
+
+
+def moving_mean(data: Data, rows: int, *, least: int) -> Data:
+    """Mean of the last `rows` rows, `least` of which must be there. A running sum: today's bits owe nothing to tomorrow."""
+    return _moving(bn.move_mean, data, rows, least)
+
+
+def moving_sd(data: Data, rows: int, *, least: int) -> Data:
+    """Standard deviation (n − 1) of the last `rows` rows."""
+    return _moving(bn.move_std, data, rows, least, ddof=1)
+
+
+def moving_max(data: Data, rows: int, *, least: int) -> Data:
+    """Highest of the last `rows` rows, today's among them."""
+    return _moving(bn.move_max, data, rows, least)
+
+
+def moving_min(data: Data, rows: int, *, least: int) -> Data:
+    """Lowest of the last `rows` rows, today's among them."""
+    return _moving(bn.move_min, data, rows, least)
+
+
+def _moving(kernel: Callable[..., Floats], data: Data, rows: int, least: int, **options: Any) -> Data:
+    if len(data) < least:
+        return data * np.nan
+    values = data.to_numpy(dtype=np.float64).T  # one symbol's days lie side by side in memory
+    moved = kernel(values, window=min(rows, len(data)), min_count=least, axis=-1, **options)
+    moved[np.isnan(values)] = np.nan
+    return _like(data, moved.T)
+
+
+def _like(data: Data, values: Floats) -> Data:
+    if isinstance(data, pd.Series):
+        return pd.Series(values, data.index)
+    return pd.DataFrame(values, data.index, data.columns, copy=False)
+
+
+def filled(frame: pd.DataFrame, *, rows: int) -> pd.DataFrame:
+    """Gaps bridged by the value before, `rows` rows far at most."""
+    return _like(frame, bn.push(frame.to_numpy(dtype=np.float64).T, n=rows, axis=-1).T)
+
+
+def alike(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The days and symbols of `other`, NaN where `frame` has none."""
+    return frame.reindex(index=other.index, columns=other.columns)
+
+
+def by_names(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
+    """The same few columns of each frame (days × the same symbols), time after time until all had their turn."""
+    rows, names = frames[0].shape
+    some = max(1, CELLS_A_BLOCK // max(rows, 1))
+    for first in range(0, max(names, 1), some):
+        yield tuple(frame.iloc[:, first : first + some] for frame in frames)
+
+
+def tallied(
+    counts: Callable[..., tuple[pd.Series, ...]], compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame
+) -> list[pd.Series]:
+    """`counts` of a few names at a time, added up. They are whole numbers, so the order doesn't matter to a bit.
+
+    Of a large panel `compiled` counts the same, given arrays as in `features.numba_kernels`.
+    """
+    if frames[0].size >= LARGE:
+        return by_day(compiled, *frames)
+    parts = [counts(*few) for few in by_names(frames)]
+    return [sum(part[1:], start=part[0]) for part in zip(*parts, strict=True)]
+
+
+def by_day(compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame) -> list[pd.Series]:
+    """What a compiled loop makes of `frames` of the same days and names, one Series a row of its result."""
+    arrays = [np.ascontiguousarray(frame.to_numpy(dtype=np.float64).T) for frame in frames]
+    return [pd.Series(row, frames[0].index, dtype=np.float64) for row in compiled(*arrays)]
+
+
+def mapped(formula: Callable[..., pd.DataFrame], *frames: pd.DataFrame) -> pd.DataFrame:
+    """`formula`, which works name by name, of a few names at a time, side by side again."""
+    return pd.concat([formula(*few) for few in by_names(frames)], axis=1)
+
+
+def share(holds: pd.DataFrame, of: pd.DataFrame) -> pd.Series:
+    """Of the names marked in `of`, the share marked in `holds`, 0–1; NaN with fewer than `LEAST_NAMES`. Both hold booleans."""
+    return count(holds).divide(at_least(count(of)))
+
+
+def count(marked: pd.DataFrame) -> pd.Series:
+    """Marked names a day."""
+    return pd.Series(marked.to_numpy().T.sum(axis=0, dtype=np.int32), marked.index).astype(np.float64)
+
+
+def total(frame: pd.DataFrame) -> pd.Series:
+    """Sum across names of what there is; 0 where nothing is."""
+    return pd.Series(bn.nansum(frame.to_numpy(dtype=np.float64), axis=1), frame.index)
+
+
+def at_least(names: pd.Series) -> pd.Series:
+    """Counts that are enough to speak of a share; NaN else."""
+    return names.where(names >= LEAST_NAMES)
+
+
+def above(price: pd.DataFrame, level: pd.DataFrame) -> pd.DataFrame:
+    """Marks values above their level by more than rounding."""
+    return price > level + EQUAL * level.abs()
+
+
+def cross_sectional_median(frame: pd.DataFrame) -> pd.Series:
+    """Median across names; NaN with fewer than `LEAST_NAMES`."""
+    if frame.empty:
+        return pd.Series(np.nan, frame.index)
+    medians = pd.Series(bn.nanmedian(frame.to_numpy(), axis=1), frame.index)
+    return medians.where(count(frame.notna()) >= LEAST_NAMES)

@@ -1,0 +1,112 @@
+"""What followed a handful of dates, how often the same happens on any day, and rallies of a level by rule. Bare maths."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evaluation.bootstrap import COVERAGE
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FirstPassage:
+    """Of each day of a daily level (n,): `wait`, the days until it first closed the asked rise higher (inf: not within those looked
+    ahead), and `seen`, for how many days ahead no close is missing (-1 where the day's own is).
+    """
+
+    wait: pd.Series
+    seen: pd.Series
+
+
+def first_passage(level: pd.Series, rise: float, longest: int) -> FirstPassage:
+    """First closes at least (1 + rise) times the day's own, up to `longest` days ahead. level: one row a calendar day."""
+    closes = level.to_numpy(dtype=np.float64)
+    wait = np.full(len(closes), np.inf)
+    for days in range(min(longest, len(closes) - 1), 0, -1):
+        wait[:-days][closes[days:] >= (1 + rise) * closes[:-days]] = days
+    return FirstPassage(pd.Series(wait, level.index), pd.Series(days_seen(closes), level.index))
+
+
+def days_seen(closes: Floats) -> Ints:
+    """Days after each row (n,) before the first that is missing or not there yet; -1 where the row itself is missing."""
+    missing = np.append(np.flatnonzero(np.isnan(closes)), len(closes))
+    rows = np.arange(len(closes))
+    return missing[np.searchsorted(missing, rows)] - rows - 1
+
+
+def event_occurred(passage: FirstPassage, first: int, last: int) -> pd.Series:
+    """1 where the first passage fell on day `first` to `last`, 0 where it didn't, NaN where not every close to `last` is there."""
+    return passage.wait.between(first, last).astype(np.float64).where(passage.seen >= last)
+
+
+def clopper_pearson(hits: float, n: float) -> tuple[float, float]:
+    """Exact 95 % interval of a share; `n` may be an effective number. (0, 1) of nothing. Reference: Clopper & Pearson (1934)."""
+    from scipy.stats import beta
+
+    tail = (1 - COVERAGE) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits > 0 else 0.0
+    high = float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+    return low, high
+
+
+def rotation_p(events: Floats, chosen: Ints) -> float:
+    """Share of all rotations of the `chosen` rows along the ring of `events` (n,; 0 or 1) that hit at least as many.
+
+    The true position is one of the n rotations. Rotating keeps the distances between the chosen rows.
+    """
+    hits = sum(np.roll(events, -row) for row in chosen)
+    return float(np.mean(hits >= np.asarray(hits)[0]))
+
+
+@dataclass(frozen=True)
+class Rally:
+    """One rally: the day of its low, of its highest close, and of its end (None while it goes on, which `last` then bounds).
+
+    `rise`: highest close over the low, less 1. `pullback`: deepest fall from the highest close so far, between low and high (≤ 0).
+    """
+
+    low: pd.Timestamp
+    high: pd.Timestamp
+    end: pd.Timestamp | None
+    last: pd.Timestamp
+    rise: float
+    pullback: float
+
+    @property
+    def days(self) -> int:
+        """From the low to the end, or so far."""
+        return (self.last - self.low).days
+
+
+def rallies(level: pd.Series, *, rise: float, fall: float, low_days: int) -> list[Rally]:
+    """Every rally of `level` in order, each found with what was there by its day.
+
+    One is on once a close stands `rise` above the lowest close of the `low_days` days before (since the rally before ended); it
+    ends with the first close `fall` below its highest. Days without a level are passed over.
+    """
+    closes, found = level.dropna(), []
+    values, since, low, high = closes.to_numpy(dtype=np.float64), 0, -1, -1
+    for day, value in enumerate(values):
+        if low < 0:
+            first = max(since, day - low_days)
+            lowest = first + int(values[first : day + 1].argmin())
+            if value >= (1 + rise) * values[lowest]:
+                low, high = lowest, day
+        elif value > values[high]:
+            high = day
+        elif value <= (1 - fall) * values[high]:
+            found.append(described(closes, low, high, day, over=True))
+            since, low = day, -1
+    return found if low < 0 else [*found, described(closes, low, high, len(values) - 1, over=False)]
+
+
+def described(closes: pd.Series, low: int, high: int, last: int, *, over: bool) -> Rally:
+    """A rally between rows of `closes`."""
+    way_up = closes.to_numpy(dtype=np.float64)[low : high + 1]
+    pullback = float((way_up / np.maximum.accumulate(way_up)).min() - 1)
+    days = pd.DatetimeIndex(closes.index)
+    return Rally(days[low], days[high], days[last] if over else None, days[last], float(way_up[-1] / way_up[0] - 1), pullback)

@@ -1,0 +1,124 @@
+"""Does one series move before another? Cross-correlations against rotations, and a regression on lags. Rules: docs/audit.md."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evaluation.bootstrap import COVERAGE
+
+Floats = NDArray[np.float64]
+
+MAX_LAG = 16  # weeks
+OWN_BLOCKS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 13))
+DRIVER_BLOCKS = ((1, 4), (5, 8), (9, 13))
+QUARTER = 13  # weeks: as far back as the regression looks
+HAC_LAGS = 4
+LEAST_WEEKS = 104
+
+
+@dataclass(frozen=True)
+class CrossCorrelation:
+    """Correlation of a driver's week t with a target's week t + lag, for lags -16 to 16: positive lags say the driver came first.
+
+    `band`: 95 % of single correlations under rotation lie within ± it; `joint_band`: 95 % of the largest of all lags.
+    """
+
+    weeks: int
+    lags: list[int]
+    correlation: list[float]
+    band: float
+    joint_band: float
+
+
+def cross_correlation(driver: pd.Series, target: pd.Series) -> CrossCorrelation | None:
+    """Of two weekly series on the same grid, on the ring of weeks both have; None with fewer than `LEAST_WEEKS`."""
+    both = pd.DataFrame({"x": driver, "y": target}).dropna()
+    if len(both) < LEAST_WEEKS:
+        return None
+    ring = ring_correlation(both["x"].to_numpy(), both["y"].to_numpy())
+    lags = np.arange(-MAX_LAG, MAX_LAG + 1)
+    far = np.arange(2 * MAX_LAG + 1, len(both) - 2 * MAX_LAG)  # rotations whose window of lags doesn't meet the true one
+    largest = np.abs(ring[(far[:, None] + lags) % len(both)]).max(axis=1)
+    band, joint = float(np.quantile(np.abs(ring[far]), COVERAGE)), float(np.quantile(largest, COVERAGE))
+    return CrossCorrelation(len(both), lags.tolist(), ring[lags].tolist(), band, joint)
+
+
+def ring_correlation(x: Floats, y: Floats) -> Floats:
+    """Correlation of x at each row with y so many rows later, the end joined to the beginning, for 0 … n-1 rows: (n,)."""
+    left, right = ((values - values.mean()) / values.std() for values in (x, y))
+    return np.fft.irfft(np.conj(np.fft.rfft(left)) * np.fft.rfft(right), len(x)) / len(x)
+
+
+@dataclass(frozen=True)
+class LagTest:
+    """Whether a driver's past 13 weeks tell of the target's next week beyond the target's own past.
+
+    `f`, `p`: Wald test that all three blocks of the driver's lags are nothing. `effect`: standard deviations of its weekly change
+    the target gains when the driver has risen by one of its 13-week changes, spread evenly; with its 95 % interval. `parts`: what
+    each of `DRIVER_BLOCKS` adds to it.
+    """
+
+    weeks: int
+    f: float
+    p: float
+    effect: float
+    low: float
+    high: float
+    parts: list[float]
+
+
+def lag_test(
+    driver: pd.Series, target: pd.Series, start: pd.Timestamp | None = None, end: pd.Timestamp | None = None
+) -> LagTest | None:
+    """Regress weekly changes of `target` on lags of its own and of `driver`, in the weeks from `start` to before `end`.
+
+    Both stand on the same weekly grid. Lags enter as sums over blocks of weeks, as in Corsi (2009); errors are Newey-West (1987),
+    the test is Granger's (1969). None with fewer than `LEAST_WEEKS` weeks, or where a column doesn't vary.
+    """
+    rows = lagged(driver, target)
+    rows = rows[(rows.index >= (start or rows.index.min())) & (rows.index < (end or pd.Timestamp.max))]
+    if len(rows) < LEAST_WEEKS or (rows.std() == 0).any():
+        return None
+    return tested(rows, driver.rolling(QUARTER).sum().reindex(rows.index).std())
+
+
+def lagged(driver: pd.Series, target: pd.Series) -> pd.DataFrame:
+    """The regression's rows by week: `target`, then blocks of its own past, then blocks of the driver's."""
+    own = {f"own {first}-{last}": past(target, first, last) for first, last in OWN_BLOCKS}
+    theirs = {f"driver {first}-{last}": past(driver, first, last) for first, last in DRIVER_BLOCKS}
+    return pd.DataFrame({"target": target, **own, **theirs}).dropna()
+
+
+def past(changes: pd.Series, first: int, last: int) -> pd.Series:
+    """Sum of the changes of `first` to `last` weeks before each week."""
+    return changes.shift(first).rolling(last - first + 1).sum()
+
+
+def tested(rows: pd.DataFrame, driver_sd: float) -> LagTest:
+    """Fit and test the rows of `lagged`; `driver_sd` is that of the driver's 13-week change."""
+    from statsmodels.api import OLS, add_constant
+
+    inputs = add_constant(rows.drop(columns="target"))
+    fit = OLS(rows["target"], inputs).fit(cov_type="HAC", cov_kwds={"maxlags": HAC_LAGS, "use_correction": True}, use_t=True)
+    blocks = np.eye(inputs.shape[1])[-len(DRIVER_BLOCKS) :]
+    wald = fit.wald_test(blocks, use_f=True, scalar=True)
+    spread = np.array([last - first + 1 for first, last in DRIVER_BLOCKS]) / QUARTER * driver_sd / rows["target"].std()
+    effect = fit.t_test(spread @ blocks)
+    low, high = effect.conf_int(alpha=1 - COVERAGE)[0]
+    parts = spread * fit.params.to_numpy()[-len(DRIVER_BLOCKS) :]
+    return LagTest(
+        len(rows), float(wald.statistic), float(wald.pvalue), float(parts.sum()), float(low), float(high), parts.tolist()
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for all being looked at together. Reference: Holm (1979)."""
+    p = np.asarray(p_values)
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(np.minimum(p[order] * np.arange(len(p), 0, -1), 1.0))
+    corrected = np.empty(len(p))
+    corrected[order] = stepped
+    return [float(value) for value in corrected]

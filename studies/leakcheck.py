@@ -1,0 +1,450 @@
+"""A search for the future in features: data cut on many days, what came later spoilt, every value compared bit for bit."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from core.errors import BadInput, MissingData
+from core.progress import Progress
+from features.build import COMPOSITE_LOOKBACK, MARGIN, FeatureTable, Frames, compute, load, load_own, matrix
+from features.composites import composites
+from features.registry import FEATURES, Feature
+from features.transforms import Floats
+from models.parallel import shielded_from_interrupts
+from sources.layout import LAGS
+from sources.reader import Reader
+from sources.series import SERIES, Panel, Series
+from training.settings import FIRST_TEST, START
+from training.walk_forward import quarters
+
+if TYPE_CHECKING:
+    from models.champion import Champion
+
+
+REMOVED, ABSURD = KINDS = ("removed", "absurd")
+"""What became known after a cut is taken away, or each number of it is multiplied by a random factor of its own, typically e^±3."""
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The first day on or before a cut whose value differs, and by how much (None where it is missing on one side)."""
+
+    day: pd.Timestamp
+    by: float | None
+
+
+def spoilt(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
+    """`frames` with everything spoilt that became known after the end of `cut`; seeded, so that it can be repeated."""
+    rng = np.random.default_rng(seed)
+    return {source: _spoilt(source, frame, known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
+
+
+def known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Flags:
+    """Rows of an input that became known after `cut`."""
+    return np.asarray(days_known(source, frame) > cut)
+
+
+def days_known(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeIndex:
+    """When each row became known: a panel's release lag is that of its universe, as data are stored by, whatever it declares."""
+    return pd.DatetimeIndex(frame.index + LAGS[source.universe] if isinstance(source, Panel) else frame["known"])
+
+
+def days_observed(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeIndex:
+    """The day each row describes."""
+    return pd.DatetimeIndex(frame.index if isinstance(source, Panel) else frame["observed"])
+
+
+def _spoilt(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str, rng: np.random.Generator) -> pd.DataFrame:
+    if kind == REMOVED:
+        return frame[~later]
+    if isinstance(source, Series):
+        return frame.assign(value=absurd(frame["value"].to_numpy(dtype=np.float64), later, rng))
+    return pd.DataFrame(absurd(frame.to_numpy(dtype=np.float64), later, rng), frame.index, frame.columns, copy=False)
+
+
+def absurd(cells: Floats, later: Flags, rng: np.random.Generator) -> Floats:
+    """A copy of `cells` whose rows marked `later` are each multiplied by a random factor."""
+    changed = cells.copy(order="K")
+    changed[later] *= np.exp(3.0 * rng.standard_normal(cells[later].shape))
+    return changed
+
+
+def moved(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Moved]:
+    """Columns of `truth` whose values up to `cut` aren't the same in `again`, bit for bit. Both: days × names, NaN equals NaN."""
+    days, names = truth.loc[:cut].index, list(truth)
+    before = truth.loc[:cut].to_numpy(dtype=np.float64)
+    after = again[names].loc[:cut].to_numpy(dtype=np.float64)
+    differs = (before.view(np.int64) != after.view(np.int64)) & ~(np.isnan(before) & np.isnan(after))
+    gaps = np.abs(before - after)
+    found = {}
+    for column in np.flatnonzero(differs.any(axis=0)):
+        row = int(differs[:, column].argmax())
+        gap = float(gaps[row, column])
+        found[str(names[column])] = Moved(pd.Timestamp(days[row]), gap if np.isfinite(gap) else None)
+    return found
+
+
+CUTS = 200
+SEED = 7
+NAMES = 300
+"""Of a panel wider than this the catalogue reads every k-th name, the same in both runs; one's own features read all."""
+
+SCORE = "score"
+
+COMPARED, AHEAD = pd.Timedelta(days=60), pd.Timedelta(days=200)
+"""Days before a cut that are compared, and days after it that the uncut run sees: together, how far ahead a leak may reach."""
+
+CUTS_A_WINDOW = 8
+UNCUT = "uncut"
+CLEAN, LEAK, UNSTEADY, FAILED, REFUSED, NO_VALUE = "clean", "leak", "unsteady", "failed", "refused", "no value"
+PASSED = (CLEAN, NO_VALUE)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Cuts near each other, checked on the same days; `order` mixes their runs, so that none always comes first.
+
+    Those in `twice` are spoilt in both ways, the others in turn.
+    """
+
+    days: pd.DatetimeIndex
+    cuts: tuple[pd.Timestamp, ...]
+    twice: frozenset[pd.Timestamp]
+    order: int
+
+    @property
+    def runs(self) -> list[tuple[pd.Timestamp, str]]:
+        """Each cut spoilt, and one run that isn't, in random order."""
+        spoils = {cut: KINDS if cut in self.twice else (KINDS[number % 2],) for number, cut in enumerate(self.cuts)}
+        asked = [(cut, kind) for cut, kinds in spoils.items() for kind in kinds] + [(self.days[-1], UNCUT)]
+        return [asked[place] for place in np.random.default_rng(self.order).permutation(len(asked))]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run gave: values on the days up to its cut, the model inputs of that day (of a cut), and features that failed."""
+
+    cut: pd.Timestamp
+    kind: str
+    values: pd.DataFrame
+    inputs: pd.DataFrame | None
+    failed: Mapping[str, str]
+
+
+@dataclass
+class Tally:
+    """What was found of one feature so far."""
+
+    name: str
+    block: str
+    runs: int = 0
+    differing: int = 0
+    unsteady: bool = False
+    known: bool = False
+    first: Moved | None = None
+    cut: pd.Timestamp | None = None
+    kind: str = ""
+    why: str = ""
+
+    def add(self, found: Moved | None, run: Run) -> None:
+        """Count one run, and keep the earliest day that differs."""
+        self.runs += 1
+        if found is None:
+            return
+        self.differing += 1
+        self.unsteady |= run.kind == UNCUT
+        if self.first is None or found.day < self.first.day:
+            self.first, self.cut, self.kind = found, run.cut, run.kind
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict on one feature, or on the score. `first_day` is the earliest day that differs, `by` how much, at `cut`."""
+
+    name: str
+    block: str
+    verdict: str
+    first_day: str | None
+    by: float | None
+    cut: str | None
+    kind: str | None
+    runs: int
+    differing: int
+    why: str
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """Every finding in order of declaration, the score last, and what was done; `thinned` names panels read in part."""
+
+    market: str
+    as_of: str
+    refits: int
+    random_cuts: int
+    thinned: dict[str, str]
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def leaking(self) -> list[str]:
+        """Names of all that didn't pass."""
+        return [one.name for one in self.findings if one.verdict not in PASSED]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts."""
+        return asdict(self) | {"leaking": self.leaking}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is asked: files or modules of one's own (none: the catalogue), how many random cuts, their seed, wide panels whole."""
+
+    own: tuple[str, ...] = ()
+    cuts: int = CUTS
+    seed: int = SEED
+    whole: bool = False
+    processes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be done."""
+        if not 0 <= self.cuts <= 5000:
+            raise BadInput(f"--cuts {self.cuts} isn't a number of days from 0 to 5000.")
+        if self.seed < 0:
+            raise BadInput(f"--seed {self.seed} is below 0.")
+
+
+def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champion | None", progress: Progress) -> LeakReport:
+    """Check one's own features, or else the whole catalogue and the score, on what `store` knew by the end of `until`.
+
+    Raises MissingData where the store is too short to cut, BadInput where one's own code can't be loaded.
+    """
+    own = [FEATURES[name] for place in check.own for name in load_own(place)]
+    refused = refusals(store, own)
+    judged = [feature for feature in own or FEATURES.values() if feature.name not in refused]
+    progress("reading", 0, 0)
+    frames = load(store, judged, until, START - COMPOSITE_LOOKBACK)
+    read, thinned = (frames, {}) if check.whole or own else thin(frames)
+    refits, random_cuts = cut_days(frames, until, check)
+    tallies = {one.name: Tally(one.name, one.block) for one in judged} | ({} if own else {SCORE: Tally(SCORE, SCORE)})
+    planned = windows(refits, random_cuts, until, check.seed)
+    tally(tallies, judged, read, planned, check, champion, progress)
+    findings = [finding(one) for one in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
+    return LeakReport(store.market or "unknown", f"{until:%Y-%m-%d}", len(refits), len(random_cuts), thinned, findings)
+
+
+def refusals(store: Reader, own: Sequence[Feature]) -> dict[str, str]:
+    """Own features that rest on a revised series without its vintages, or declare it as if it weren't revised; and why."""
+    declared = {(one.universe, one.code, one.field): one for one in SERIES.values()}
+    found = {}
+    for feature in own:
+        for source in feature.sources:
+            known = declared.get((source.universe, source.code, source.field)) if isinstance(source, Series) else None
+            revised = source.revised or (known is not None and known.revised)
+            if isinstance(source, Series) and revised and not store.has_vintages(source):
+                hidden = "" if source.revised else ", though it is declared as if it weren't"
+                found[feature.name] = f"{source.code} is revised after its release{hidden}, and the store has no vintages of it"
+    return found
+
+
+def thin(frames: Frames) -> tuple[Frames, dict[str, str]]:
+    """Every k-th name of wide panels, and how many of how many."""
+    steps = {
+        source: -(-frame.shape[1] // NAMES)
+        for source, frame in frames.items()
+        if isinstance(source, Panel) and frame.shape[1] > NAMES
+    }
+    kept = {source: frame.iloc[:, :: steps[source]] if source in steps else frame for source, frame in frames.items()}
+    return kept, {source.name: f"{kept[source].shape[1]} of {frames[source].shape[1]}" for source in steps}
+
+
+def cut_days(frames: Frames, until: pd.Timestamp, check: Check) -> tuple[list[pd.Timestamp], list[pd.Timestamp]]:
+    """The last day known at each refit of a training, and random days; none so early or late that nothing could differ."""
+    began = max(
+        START, min(days_known(source, frame).min() for source, frame in frames.items() if len(frame)) + pd.Timedelta(days=90)
+    )
+    days = pd.date_range(began, until - pd.Timedelta(days=30), unit="us")
+    if len(days) < max(check.cuts, 30):
+        raise MissingData(f"leakcheck needs more days than the {len(days)} there are from {began:%Y-%m-%d} to {until:%Y-%m-%d}.")
+    starts = [fold.test_start - pd.Timedelta(days=1) for fold in quarters(FIRST_TEST, until)] if until > FIRST_TEST else []
+    refits = [day for day in starts if day in days]
+    others = days.difference(pd.DatetimeIndex(refits))
+    drawn = np.random.default_rng(check.seed).choice(len(others), min(check.cuts, len(others)), replace=False)
+    return refits, [others[place] for place in sorted(drawn)]
+
+
+def windows(refits: Sequence[pd.Timestamp], others: Sequence[pd.Timestamp], last: pd.Timestamp, seed: int) -> list[Window]:
+    """Cuts in order of time, a few at a time; refit dates are spoilt in both ways."""
+    ordered = sorted([*refits, *others])
+    groups = [ordered[first : first + CUTS_A_WINDOW] for first in range(0, len(ordered), CUTS_A_WINDOW)]
+    spans = [(group[0] - COMPARED, min(group[-1] + AHEAD, last)) for group in groups]
+    return [
+        Window(pd.date_range(*span, unit="us", name="day"), tuple(group), frozenset(refits), seed + number)
+        for number, (group, span) in enumerate(zip(groups, spans, strict=True))
+    ]
+
+
+def tally(
+    tallies: Mapping[str, Tally],
+    judged: Sequence[Feature],
+    frames: Frames,
+    planned: Sequence[Window],
+    check: Check,
+    champion: "Champion | None",
+    progress: Progress,
+) -> None:
+    """Make every run and count what differs from the uncut one."""
+    last = max(window.days[-1] for window in planned)
+    long, _ = computed(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
+    done = 0
+    for window, runs in examined(planned, judged, frames, long, check):
+        truth, failed = computed(judged, within(frames, judged, window), window.days)
+        for run in runs:
+            compare(tallies, truth, run, {**failed, **run.failed})
+        if SCORE in tallies:
+            compare_scores(tallies[SCORE], inputs_of(judged, pd.concat([before(long, window), truth]), window.cuts), runs, champion)
+        done += len(window.cuts)
+        progress("cutting", done, sum(len(each.cuts) for each in planned))
+
+
+def examined(
+    planned: Sequence[Window], judged: Sequence[Feature], frames: Frames, long: pd.DataFrame, check: Check
+) -> Iterator[tuple[Window, list[Run]]]:
+    """The runs of each window, made by other processes, as they are finished."""
+    from joblib import Parallel, delayed, parallel_config
+
+    names = [feature.name for feature in judged]
+    processes = check.processes or max(2, os.cpu_count() or 1)
+    with parallel_config("loky", inner_max_num_threads=1):
+        workers = Parallel(n_jobs=processes, batch_size=1, return_as="generator_unordered")
+        parts = ((window, within(frames, judged, window), None if check.own else before(long, window)) for window in planned)
+        with shielded_from_interrupts():
+            runs = workers(delayed(examine)(window, check.own, names, read, past) for window, read, past in parts)
+        yield from runs
+
+
+def examine(
+    window: Window, own: Sequence[str], names: Sequence[str], frames: Frames, past: pd.DataFrame | None
+) -> tuple[Window, list[Run]]:
+    """Every run of one window. past: the features as they were before it, where a score is asked for."""
+    for place in own:
+        load_own(place)
+    judged = [FEATURES[name] for name in names]
+    return window, [one_run(window, cut, kind, judged, frames, past) for cut, kind in window.runs]
+
+
+def one_run(
+    window: Window, cut: pd.Timestamp, kind: str, judged: Sequence[Feature], frames: Frames, past: pd.DataFrame | None
+) -> Run:
+    """The features from data spoilt after `cut`, and what a model would read of them on that day."""
+    read = frames if kind == UNCUT else spoilt(frames, cut, kind, seed=cut.dayofyear)
+    days = window.days if kind in (ABSURD, UNCUT) else window.days[window.days <= cut]
+    values, failed = computed(judged, read, days)
+    inputs = None if past is None or kind == UNCUT else inputs_of(judged, pd.concat([past, values]), [cut])
+    return Run(cut, kind, values.loc[:cut], inputs, failed)
+
+
+def computed(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Every feature on each of `days`; one that raises is missing, and what it said is returned."""
+    try:
+        return compute(judged, frames, days), {}
+    except Exception:  # whatever a stranger's formula may raise: find out whose it was
+        columns, failed = [], {}
+        for feature in judged:
+            try:
+                columns.append(compute([feature], frames, days))
+            except Exception as error:
+                said = str(error).strip().splitlines() or [""]
+                failed[feature.name] = f"{type(error).__name__}: {said[0]}"
+                columns.append(pd.DataFrame({feature.name: np.nan}, index=days))
+        return pd.concat(columns, axis=1), failed
+
+
+def within(frames: Frames, judged: Sequence[Feature], window: Window) -> Frames:
+    """The part of each input that the days of a window can see, from as far back as some formula reaches."""
+    reach: dict[Series | Panel, list[int | None]] = {}
+    for feature in judged:
+        for source, days in feature.reach():
+            reach.setdefault(source, []).append(days)
+    return {source: span(source, frames[source], reach[source], window.days) for source in reach}
+
+
+def span(source: Series | Panel, frame: pd.DataFrame, reach: list[int | None], days: pd.DatetimeIndex) -> pd.DataFrame:
+    """Rows of one input observed from as far back as is read, and known by the last of `days`."""
+    kept = np.asarray(days_known(source, frame) <= days[-1])
+    longest = [number for number in reach if number is not None]
+    if len(longest) == len(reach):
+        kept &= np.asarray(days_observed(source, frame) >= days[0] - pd.Timedelta(days=max(longest)) - source.stale_after - MARGIN)
+    return frame[kept]
+
+
+def before(long: pd.DataFrame, window: Window) -> pd.DataFrame:
+    """The features on the days before a window that a composite in it rests on."""
+    return long.loc[window.days[0] - COMPOSITE_LOOKBACK : window.days[0] - pd.Timedelta(days=1)]
+
+
+def inputs_of(judged: Sequence[Feature], values: pd.DataFrame, days: Sequence[pd.Timestamp]) -> pd.DataFrame:
+    """What a model reads on some days, from a table of features that may go on after them."""
+    table = FeatureTable(values.index[-1], values, composites(values, judged))
+    return matrix(table, pd.DatetimeIndex(list(days))).X
+
+
+def compare(tallies: Mapping[str, Tally], truth: pd.DataFrame, run: Run, failed: Mapping[str, str]) -> None:
+    """Count one run against the uncut values `truth`."""
+    found = moved(truth, run.values, run.cut)
+    there = truth.loc[: run.cut].notna().any()
+    for name in map(str, truth):
+        one = tallies[name]
+        one.known |= bool(there[name])
+        one.why = one.why or failed.get(name, "")
+        one.add(None if name in failed else found.get(name), run)
+
+
+def compare_scores(one: Tally, expected: pd.DataFrame, runs: Sequence[Run], champion: "Champion | None") -> None:
+    """Count what the champion would say on the days of the cuts; `expected` are the uncut inputs."""
+    one.known = True
+    for run in runs:
+        if run.inputs is not None:
+            found = moved(
+                champion_probabilities(expected.loc[[run.cut]], champion), champion_probabilities(run.inputs, champion), run.cut
+            )
+            one.add(max(found.values(), key=lambda each: each.by or 0.0, default=None), run)
+
+
+def champion_probabilities(inputs: pd.DataFrame, champion: "Champion | None") -> pd.DataFrame:
+    """The champion's probabilities from the inputs of a day; the inputs themselves where there is no champion."""
+    if champion is None:
+        return inputs
+    last = pd.Timestamp(champion.card.last_label_end)
+    model, _ = champion.forecaster.model_for(pd.Timestamp(inputs.index[0]), last, in_sample=True)
+    return pd.DataFrame(model.predict(inputs[champion.card.columns]), inputs.index, [f"P{days}" for days in champion.card.horizons])
+
+
+def finding(one: Tally) -> Finding:
+    """The verdict on what was counted."""
+    verdict = FAILED if one.why else UNSTEADY if one.unsteady else LEAK if one.differing else CLEAN if one.known else NO_VALUE
+    if verdict == FAILED and one.differing:
+        verdict = LEAK
+    first = one.first
+    return Finding(
+        name=one.name,
+        block=one.block,
+        verdict=verdict,
+        first_day=None if first is None else f"{first.day:%Y-%m-%d}",
+        by=None if first is None else first.by,
+        cut=None if one.cut is None else f"{one.cut:%Y-%m-%d}",
+        kind=one.kind or None,
+        runs=one.runs,
+        differing=one.differing,
+        why=one.why,
+    )
+
+
+def refusal(feature: Feature, why: str) -> Finding:
+    """The verdict on a feature that can't be checked because it knows the future by declaration."""
+    return Finding(feature.name, feature.block, REFUSED, None, None, None, None, 0, 0, why)

@@ -1,0 +1,282 @@
+"""Size and power: many simulated markets, each judged by the project's three grades and by naive tests."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from core.errors import BadInput, Refused
+from core.json import plain
+from core.progress import Progress, silent
+from evaluation.evidence import ENOUGH, LEVEL, Grade, grade_of, tilt_factor
+from evaluation.sample import BASELINES, JUDGED_DAYS, evaluation_sample
+from evaluation.scores import brier_score
+from features.build import COMPOSITE_LOOKBACK, build, matrix
+from features.registry import FEATURES
+from models.catalog import CLAIM, COMPOSITES, MODELS
+from models.law_model import LawModel
+from models.parallel import spread
+from sources.layout import batches
+from sources.reader import Memory, hold
+from sources.simulated import simulate
+from studies.naive_tests import auc_p, slope_p_values, smaller_loss_p
+from training.dataset import Dataset, prepare
+from training.settings import TrainSettings, configuration
+from training.verify import drift_of, skill, walk_all
+from training.walk_forward import WalkForward, quarters, usable
+
+END = pd.Timestamp("2024-12-31")
+YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST = 1, 4
+LEAST_YEARS = 6
+STOCKS, COINS = 20, 60
+JUDGED_MODEL = "pool"
+ITSELF, ANOTHER = 0, 1
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One market: its number, the years its coins trade, and how strongly liquidity moves them `lag_weeks` later."""
+
+    seed: int
+    market: int
+    years: int
+    strength: float
+    lag_weeks: int
+
+    @property
+    def start(self) -> pd.Timestamp:
+        """First day of coins."""
+        return END - pd.DateOffset(years=self.years) + pd.Timedelta(days=1)
+
+    @property
+    def settings(self) -> TrainSettings:
+        """As on the real market: rows from the second year on, forecasts from the fifth."""
+        first, test = (self.start + pd.DateOffset(years=years) for years in (YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST))
+        return TrainSettings(start=first, first_test=test, models=(JUDGED_MODEL,))
+
+    def drawn(self, which: int) -> Memory:
+        """The market `ITSELF`, or `ANOTHER` of the same kind."""
+        seed = int(np.random.SeedSequence([self.seed, self.market, which]).generate_state(1)[0])
+        span = {"start": f"{self.start:%Y-%m-%d}", "end": f"{END:%Y-%m-%d}"}
+        frames = simulate(seed=seed, **span, strength=self.strength, lag_weeks=self.lag_weeks, stocks=STOCKS, coins=COINS)
+        return hold(batches(frames, "simulated"), "simulated", f"seed {seed}")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found on one market, 60 days ahead; p-values under `usual` are those of tests that don't hold.
+
+    `skill` are Brier skills of the pool against each baseline. `drift` says whether the drift score rejects, `history` whether its
+    grade would be "history supports it", `live` whether the evidence of `weeks` weeks ever reached 20; `e_value` is its last value.
+    """
+
+    skill: Mapping[str, float]
+    drift_p: float
+    ahead_of_all: bool
+    drift: bool
+    history: bool
+    live: bool
+    e_value: float
+    weeks: int
+    usual: Mapping[str, float | None]
+
+
+def judge_market(scenario: Scenario) -> dict[str, Any]:
+    """The judgements of one market, by its inputs: `own`, and `independent` (None where liquidity moves coins)."""
+    settings = scenario.settings
+    data = prepare(scenario.drawn(ITSELF), settings, END)
+    own = asdict(judgement_of(data, settings))
+    if scenario.strength:
+        return {"own": own, "independent": None}
+    return {"own": own, "independent": asdict(judgement_of(with_inputs_of(scenario.drawn(ANOTHER), data, settings), settings))}
+
+
+def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dataset:
+    """The rows of `data` with the composites of another market; what the baselines read stays."""
+    inputs = matrix(build(other, END, start=settings.start - COMPOSITE_LOOKBACK), pd.DatetimeIndex(data.X.index))
+    return replace(data, X=data.X.assign(**inputs.X[list(COMPOSITES)]), neutral=inputs.neutral)
+
+
+def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
+    """The three grades and the usual tests, of the pool."""
+    folds = usable(quarters(settings.first_test, END), data.outcomes)
+    walks = walk_all(data, settings, [JUDGED_MODEL], folds, silent)
+    found = evaluation_sample({name: walk.probabilities for name, walk in walks.items()}, data.outcomes.events, JUDGED_DAYS)
+    scores = {name: brier_score(found.probabilities[name], found.outcome) for name in (JUDGED_MODEL, *BASELINES)}
+    ahead = all(scores[JUDGED_MODEL] < scores[name] for name in BASELINES)
+    drift = drift_of(data)
+    assert drift is not None  # six years hold weeks to shift
+    path = evidence_path(walks[JUDGED_MODEL], data)
+    usual = {
+        "auc": auc_p(found.probabilities[JUDGED_MODEL], found.outcome),
+        "diebold_mariano": smaller_loss_p(found.loss(JUDGED_MODEL), found.loss("climatology"), JUDGED_DAYS),
+    }
+    slopes = slope_p_values(data.X[list(COMPOSITES)], data.outcomes.events, settings.horizons)
+    return Judgement(
+        skill={name: skill(found.loss(JUDGED_MODEL), found.loss(name)) for name in BASELINES},
+        drift_p=drift.p,
+        ahead_of_all=ahead,
+        drift=drift.p < LEVEL,
+        history=grade_of(drift.p, ahead, 1.0) == Grade.SUPPORTED,
+        live=bool(path.max(initial=1.0) >= ENOUGH),
+        e_value=float(path[-1]) if len(path) else 1.0,
+        weeks=len(path),
+        usual=plain(usual | {f"slope_{name}": slopes[name] for name in CLAIM} | {"slope_crypto_state": slopes["crypto_state"]}),
+    )
+
+
+def evidence_path(walk: WalkForward, data: Dataset) -> np.ndarray:
+    """Evidence (weeks,) after each week that was forecast out of sample, as the ledger would have kept it from the first on."""
+    factors = []
+    for fold in walk.models:
+        rows = data.X.loc[fold.start : fold.end, list(MODELS[JUDGED_MODEL].columns)]
+        if rows.empty or not isinstance(fold.model, LawModel):
+            continue
+        tilts, sigmas = fold.model.edge(rows)
+        followed = data.week_after.loc[rows.index].to_numpy()
+        factors += [
+            tilt_factor(float(tilt), float(sigma), float(move))
+            for tilt, sigma, move in zip(tilts, sigmas, followed, strict=True)
+            if np.isfinite(move) and sigma > 0
+        ]
+    return np.cumprod(factors)
+
+
+Line = dict[str, Any]
+
+MOST_YEARS = 100
+
+
+@dataclass(frozen=True)
+class Study:
+    """`markets` markets of each length in `years` and each cascade strength, `lag_weeks` behind liquidity, drawn from `seed`."""
+
+    markets: int
+    years: tuple[int, ...]
+    strengths: tuple[float, ...]
+    lag_weeks: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be simulated."""
+        for option, value, least in (("--markets", self.markets, 1), ("--lag-weeks", self.lag_weeks, 0), ("--seed", self.seed, 0)):
+            if value < least:
+                raise BadInput(f"{option} must be at least {least}, not {value}.")
+        for length in self.years:
+            if not LEAST_YEARS <= length <= MOST_YEARS:
+                raise BadInput(f"--years {length} isn't between {LEAST_YEARS} and {MOST_YEARS}.")
+        for strength in self.strengths:
+            if not 0 <= strength < float("inf"):
+                raise BadInput(f"--strength {strength:g} must be 0 (no signal) or more.")
+
+    @property
+    def configuration(self) -> str:
+        """16 hex digits of all that decides what is found on a market of given number, length and strength, the code apart."""
+        spec = MODELS[JUDGED_MODEL]
+        settings = TrainSettings()
+        params = spec.asked(settings.target).get_params()
+        model = configuration(JUDGED_MODEL, params, [*spec.columns, *FEATURES], settings)
+        parts = [model, self.seed, self.lag_weeks, STOCKS, COINS, f"{END:%Y-%m-%d}"]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+    def scenarios(self) -> list[Scenario]:
+        """Every market, those without signal first."""
+        return [
+            Scenario(self.seed, market, years, strength, self.lag_weeks)
+            for strength in sorted(set(self.strengths))
+            for years in sorted(set(self.years))
+            for market in range(self.markets)
+        ]
+
+
+def run_study(study: Study, file: Path, *, processes: int | None, progress: Progress) -> list[Line]:
+    """Judge every market of `study` that `file` doesn't hold yet, and return all lines it then holds.
+
+    `processes` at once, None for one a core, change no result. Raises Refused where the file is in use, or another study's,
+    BadInput where it is a folder.
+    """
+    if file.is_dir():
+        raise BadInput(f"--out {file} is a folder: name a file.")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with study_lock(file):
+        lines = finished(file, study)
+        done = {key(line) for line in lines}
+        scenarios = study.scenarios()
+        left = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
+        progress("markets", len(scenarios) - len(left), len(scenarios))
+        with file.open("ab", buffering=0) as out:
+            for line in judged_markets(study, left, processes):
+                append(out.fileno(), line)
+                lines.append(line)
+                progress("markets", len(scenarios) - len(left) + len(lines) - len(done), len(scenarios))
+    return sorted(lines, key=key)
+
+
+def judged_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
+    """A line a market as it is finished, in any order."""
+    named = study.configuration
+    yield from spread(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
+
+
+def line_of(named: str, scenario: Scenario) -> Line:
+    """One market as it is kept."""
+    about = {"configuration": named, "years": scenario.years, "strength": scenario.strength, "market": scenario.market}
+    return about | judge_market(scenario)
+
+
+def key(line: Line) -> tuple[int, float, int]:
+    """What tells one market of a study from another."""
+    return line["years"], line["strength"], line["market"]
+
+
+@contextmanager
+def study_lock(file: Path) -> Iterator[None]:
+    """No other study writes to the file meanwhile."""
+    try:
+        with FileLock(f"{file}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise Refused(f"{file} is being written by another `altrally power`; wait for it, or name another --out.") from None
+
+
+def finished(file: Path, study: Study) -> list[Line]:
+    """The markets a file holds; a line that was cut off when its writer was killed is taken away."""
+    written = file.read_bytes() if file.exists() else b""
+    whole = written[: written.rfind(b"\n") + 1]
+    if whole != written:
+        os.truncate(file, len(whole))
+    lines = [line_in(file, number, text) for number, text in enumerate(whole.splitlines(), 1)]
+    for line in lines:
+        if line["configuration"] != study.configuration:
+            raise Refused(f"{file} holds study {line['configuration']}, not {study.configuration}: name another --out.")
+    return lines
+
+
+def line_in(file: Path, number: int, text: bytes) -> Line:
+    """One line read back."""
+    try:
+        line: Line = json.loads(text)
+        return (
+            line if {"configuration", "years", "strength", "market", "own", "independent"} <= line.keys() else no_line(file, number)
+        )
+    except (ValueError, AttributeError):
+        return no_line(file, number)
+
+
+def no_line(file: Path, number: int) -> Line:
+    """Refuse a file of something else."""
+    raise BadInput(f"Line {number} of {file} isn't a market of a power study: move the file away, or name another --out.")
+
+
+def append(handle: int, line: Line) -> None:
+    """One whole line, on disk before the next market is counted."""
+    os.write(handle, json.dumps(line, allow_nan=False).encode() + b"\n")
+    os.fsync(handle)

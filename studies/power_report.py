@@ -1,0 +1,148 @@
+"""What a study of simulated markets says: how often each test rejects, with exact intervals, and how many years would do."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from evaluation.sample import BASELINES, LEVEL
+from models.catalog import CLAIM, COMPOSITES
+from studies.power import COINS, STOCKS, Line, Study
+
+COVERAGE = 0.95
+POWER = 0.8
+
+Found = Mapping[str, Any]
+
+
+def below(p: float | None) -> bool | None:
+    """Whether a test rejects; None where it could not be made."""
+    return None if p is None else p < LEVEL
+
+
+def any_slope(found: Found) -> bool | None:
+    """Whether any slope of the claim's five blocks is significant by itself."""
+    each = [below(found["usual"][f"slope_{name}"]) for name in CLAIM]
+    return None if None in each else any(each)
+
+
+OURS: dict[str, Callable[[Found], bool | None]] = {
+    "drift": lambda found: found["drift"],
+    "history": lambda found: found["history"],
+    "live": lambda found: found["live"],
+}
+USUAL: dict[str, Callable[[Found], bool | None]] = {
+    "auc": lambda found: below(found["usual"]["auc"]),
+    "diebold_mariano": lambda found: below(found["usual"]["diebold_mariano"]),
+    "any_slope": any_slope,
+    **{f"slope_{name}": lambda found, name=name: below(found["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
+}
+OWN, INDEPENDENT = "own", "independent"
+"""Whose composites the market was judged with. Without a cascade neither holds anything of the claim to find."""
+
+
+def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
+    """Everything the lines say, as plain lists and dicts.
+
+    `cells`: a row a length, strength and kind of inputs, with the share of markets each test rejects on. `size_kept`: a row a
+    length without signal, whether each promised size is. `years_needed`: a row a strength and test.
+    """
+    cells = [cell(group, years, strength, inputs) for (years, strength, inputs), group in grouped(lines).items()]
+    return {
+        "market": "simulated",
+        "configuration": study.configuration,
+        "seed": study.seed,
+        "lag_weeks": study.lag_weeks,
+        "stocks": STOCKS,
+        "coins": COINS,
+        "level": LEVEL,
+        "cells": cells,
+        "size_kept": sizes(cells),
+        "years_needed": years_needed(cells),
+    }
+
+
+def grouped(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
+    """Judgements by years, strength and inputs."""
+    groups: dict[tuple[int, float, str], list[Found]] = {}
+    for inputs in (OWN, INDEPENDENT):
+        for line in lines:
+            if line[inputs] is not None:
+                groups.setdefault((line["years"], line["strength"], inputs), []).append(line[inputs])
+    return dict(sorted(groups.items(), key=lambda item: (item[0][1], item[0][0], item[0][2] == OWN)))
+
+
+def cell(found: Sequence[Found], years: int, strength: float, inputs: str) -> dict[str, Any]:
+    """One row of the report."""
+    about = {"years": years, "strength": strength, "inputs": inputs, "markets": len(found)}
+    means = {"skill": {name: mean_of([one["skill"][name] for one in found]) for name in BASELINES}}
+    return about | means | {name: share([test(one) for one in found]) for name, test in (OURS | USUAL).items()}
+
+
+def mean_of(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean over markets with its 95 % interval; no interval of one."""
+    known = np.array(values)
+    if len(known) < 2:
+        return {"value": float(known[0]) if len(known) else None, "low": None, "high": None}
+    mean, reach = float(known.mean()), 1.96 * float(known.std(ddof=1)) / sqrt(len(known))
+    return {"value": mean, "low": mean - reach, "high": mean + reach}
+
+
+def share(rejected: Sequence[bool | None]) -> dict[str, Any] | None:
+    """Share of markets a test rejects on, with its exact interval; None where it was made on none."""
+    made = [one for one in rejected if one is not None]
+    if not made:
+        return None
+    low, high = exact_interval(sum(made), len(made))
+    return {"rejected": sum(made), "of": len(made), "value": sum(made) / len(made), "low": low, "high": high}
+
+
+def exact_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95 % limits of a share. Reference: Clopper and Pearson, Biometrika 26 (1934)."""
+    from scipy.stats import beta
+
+    tail = (1 - COVERAGE) / 2
+    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes else 0.0
+    high = float(beta.isf(tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    return low, high
+
+
+def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each length whether each promised size is kept: the interval of the share includes or lies below the level."""
+    quiet = [row for row in cells if row["strength"] == 0]
+    return [
+        {"years": years} | {name: all(below_or_at(row[name]) for row in quiet if row["years"] == years) for name in OURS}
+        for years in sorted({row["years"] for row in quiet})
+    ]
+
+
+def below_or_at(part: Mapping[str, Any]) -> bool:
+    """Whether a share isn't clearly above the level."""
+    return bool(part["low"] <= LEVEL)
+
+
+def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each strength above 0, the years of coins at which each grade reaches 80 % power."""
+    strengths = sorted({row["strength"] for row in cells if row["strength"] > 0})
+    return [
+        {"strength": strength, "test": test, **reached([row for row in cells if row["strength"] == strength], test)}
+        for strength in strengths
+        for test in OURS
+    ]
+
+
+def reached(rows: Sequence[Mapping[str, Any]], test: str) -> dict[str, Any]:
+    """Where the curve of a test over years first reaches `POWER`, by straight lines between the lengths that were simulated.
+
+    `years` None: not within `longest`. `at_most`: already at the shortest length, so that fewer may do.
+    """
+    curve = sorted((row["years"], row[test]["value"]) for row in rows)
+    found = {"power": POWER, "longest": curve[-1][0], "at_most": curve[0][1] >= POWER}
+    if found["at_most"]:
+        return found | {"years": float(curve[0][0])}
+    for (before, low), (after, high) in pairwise(curve):
+        if high >= POWER:
+            return found | {"years": before + (after - before) * (POWER - low) / (high - low)}
+    return found | {"years": None}
