@@ -58,6 +58,26 @@ def fetch(
         return into(store, provider, path=folder, today=moment(now), progress=progress, target=target)
 
 
+def add_constituents(
+    home: Home,
+    file: str | Path,
+    *,
+    day: pd.Timestamp | None = None,
+    survivors: bool = False,
+    now: pd.Timestamp | None = None,
+) -> str:
+    """Store a dated list of constituents, whose bars the next `fetch` brings; returns what was stored, in words.
+
+    `file` is the CSV of holdings as a fund's issuer offers it, or a list with a column 'ticker'; `day` is when it was true, where
+    it doesn't say. With `survivors` the names of a home's first list count before it too. Raises BadInput or StoreUnusable.
+    """
+    from sources.constituent_list import add_list, read_list
+
+    constituents = read_list(expanded(file), day, moment(now))
+    with opened(home, read_only=False) as store:
+        return add_list(store, constituents, survivors=survivors, today=moment(now))
+
+
 def train(
     home: Home,
     settings: TrainSettings = DEFAULT,

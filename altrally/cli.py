@@ -128,12 +128,19 @@ def fetch(
         Path | None, typer.Option(parser=named, metavar="DIR", help="Folder of drop-in files, for --provider files.")
     ] = None,
     target: Asked = None,
+    constituents: Annotated[
+        Path | None,
+        typer.Option(parser=named, metavar="FILE", help="A small-cap fund's holdings as its issuer's CSV has them: real breadth."),
+    ] = None,
+    as_of: Annotated[str | None, typer.Option(metavar="DAY", help="When that list was true, where it doesn't say.")] = None,
+    survivors: Annotated[bool, typer.Option("--survivors", help="Let the names of the first list count before it too.")] = False,
 ) -> None:
     """Bring what is new into the store.
 
     May be repeated and interrupted without harm."""
     from altrally import jobs
 
+    jobs.add_constituents(home_of(context), constituents, as_of, provider, survivors=survivors)
     jobs.fetch(home_of(context), provider, path, jobs.target_in(target))
 
 

@@ -108,6 +108,21 @@ def fetch(home: Home, provider: str, path: Path | None, target: Target) -> None:
     show(fetch_table(fetch_into(home, provider, path, target)))
 
 
+def add_constituents(home: Home, file: Path | None, as_of: str | None, provider: str, *, survivors: bool) -> None:
+    """Store the list that `fetch` was given, if it was, and say how long its bars take."""
+    if file is None:
+        if as_of is not None or survivors:
+            raise BadInput(f"{'--survivors' if as_of is None else '--as-of'} is about a list: name it with --constituents FILE.")
+        return
+    if provider != "live":
+        raise BadInput(f"--constituents belongs to --provider live; {provider!r} brings constituents of its own.")
+    from rich.text import Text
+
+    from altrally.render import show
+
+    show(Text(api.add_constituents(home, file, day=day(as_of, "--as-of"), survivors=survivors, now=now())))
+
+
 def fetch_into(home: Home, provider: str, path: Path | None, target: Target = ALTCOINS) -> "FetchReport":
     """Fetch under a progress bar."""
     with progress_bar() as report:
@@ -461,7 +476,7 @@ def power(
 def status(home: Home, *, as_json: bool) -> None:
     """What is in the store, how fresh it is, and which champion scores it."""
     from sources.anomalies import late_arrivals, rewritten
-    from sources.membership import sentence
+    from sources.membership import breadth_basis
     from sources.quality import coverage_by_month, freshness
 
     with opened(home) as store:
@@ -475,7 +490,7 @@ def status(home: Home, *, as_json: bool) -> None:
             "snapshot": store.snapshot(as_of),
             "champion": champion_facts(champion),
             "warnings": [warning for warning in (lost, api.move_in(home)) if warning],
-            "constituents": sentence(store.asset_classes("stock"), store.stays(as_of)),
+            "constituents": breadth_basis(store, as_of, now()),
             "series": [line.to_json() for line in freshness(store, as_of)],
             "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
             "coverage": [month.to_json() for month in coverage_by_month(store, as_of)],

@@ -193,8 +193,8 @@ def fetch_table(report: FetchReport) -> Group:
     for line in report.lines:
         counts = (f"{line.received:,}", f"{line.new:,}")
         table.add_row(escape(line.label), f"{line.came:,}", reasons(line.left_out), *counts, reasons(line.made_missing))
-    covered = [Text(report.coverage, style="dim")] if report.coverage else []
-    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *covered)
+    rests_on = [Text(words, style="dim") for words in (report.coverage, report.constituents) if words]
+    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *rests_on)
 
 
 def reasons(counts: dict[str, int]) -> str:

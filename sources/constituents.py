@@ -1,11 +1,14 @@
-"""Constituents from Yahoo: the tickers that `constituents.txt` of a home lists, one a line, in polite batches.
+"""Constituents from Yahoo: the names of a home's dated list, or of its `constituents.txt`, in polite batches.
 
 A batch is stored whole before the next is asked for, and a name whose last session is stored is not asked again, so a fetch that
 was stopped goes on where it stood. Yahoo answers for living names only: what it brings are survivors.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +18,125 @@ import pandas as pd
 from core.errors import BadInput, FetchFailed, SourceUnreachable
 from core.progress import Progress
 from sources.batches import Batch, Deliveries, Skipped
-from sources.http import Site
+from sources.http import RetryPolicy, Site
 from sources.layout import LAGS
+from sources.series import PAST_MIDNIGHT
 from sources.tables import require_whole
-from sources.yahoo import FIRST_DAY, OVERLAP, Shelf, as_split, closed_bars
+from sources.yahoo import FAR_OFF, FIRST_DAY, OVERLAP, Shelf, as_split, closed_bars
 from sources.yahoo_client import NoSuchTicker, history, quiet, session_of
 
 LABEL, LIST = "constituents", "constituents.txt"
 A_BATCH = 50
 REST = 20  # pauses between two batches
+AN_ANSWER = 0.3  # seconds until an answer, for the estimate
 REFUSALS = 3  # in a row: Yahoo has had enough for now
 NAMED = 5
+A_WEEK = pd.Timedelta(days=7)
+NOTE = "names Yahoo doesn't know as listed"
+CLASS_SHARE = re.compile(r"([A-Z]{2,4})([AB])")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A name whose bars are wanted: from when on where none is stored yet, and up to when."""
+
+    name: str
+    since: pd.Timestamp = FIRST_DAY
+    until: pd.Timestamp = FAR_OFF
 
 
 @dataclass(frozen=True)
 class Tally:
     """Names without bars: those Yahoo doesn't know, and those that may come another time."""
 
-    unknown: list[str]
-    failed: list[str]
+    unknown: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """What a home remembers of names that Yahoo doesn't know as listed: how it spells them, and the day it last had nothing new."""
+
+    shelf: Shelf
+    spelling: dict[str, str]
+    nothing: dict[str, str]
+
+    @classmethod
+    def of(cls, shelf: Shelf) -> "Notebook":
+        """As it was written last, empty in a new home."""
+        noted = json.loads(shelf.store.noted(NOTE) or "{}")
+        return cls(shelf, noted.get("spelling", {}), noted.get("nothing", {}))
+
+    def rests(self, name: str, last: pd.Timestamp) -> bool:
+        """Whether a name without recent bars had nothing new within a week."""
+        if name not in self.nothing or self.shelf.today - last <= A_WEEK:
+            return False
+        return self.shelf.today - pd.Timestamp(self.nothing[name]) < A_WEEK
+
+    def write(self, nothing: Sequence[str]) -> None:
+        """Remember the names that had nothing new today."""
+        self.nothing.update(dict.fromkeys(nothing, f"{self.shelf.today:%Y-%m-%d}"))
+        if self.spelling or self.nothing:
+            self.shelf.store.note(NOTE, json.dumps({"spelling": self.spelling, "nothing": self.nothing}))
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One round: where bars are stored, who is asked, the last stored day by name, and what is remembered."""
+
+    shelf: Shelf
+    site: Site
+    session: Any
+    last: dict[str, pd.Timestamp]
+    notebook: Notebook
+    tally: Tally
+
+    def bars_of(self, names: Sequence[Wanted], tell: Callable[[int], None]) -> tuple[list[pd.DataFrame], str]:
+        """New bars, name by name, and why it stopped early, if it did. Names without any are put into the tally.
+
+        `tell` hears before each name how many of them were asked for.
+        """
+        frames: list[pd.DataFrame] = []
+        refused = 0
+        for done, wanted in enumerate(names):
+            tell(done)
+            try:
+                frames.append(self.new_bars(wanted))
+                refused = 0
+            except NoSuchTicker:
+                self.tally.unknown.append(wanted.name)
+            except FetchFailed as error:
+                refused += 1
+                self.tally.failed.append(wanted.name)
+                if isinstance(error, SourceUnreachable) or refused == REFUSALS:
+                    return frames, str(error)
+            self.site.patience.sleep(self.site.patience.pause)
+        return frames, ""
+
+    def new_bars(self, wanted: Wanted) -> pd.DataFrame:
+        """Bars of a name that aren't stored, at the stored level."""
+        name, last = wanted.name, self.last.get(wanted.name)
+        since = wanted.since if last is None else last - OVERLAP
+        bars, _ = closed_bars(self._history(name, since), self.shelf.today)
+        fetched = bars[["adj_close", "volume"]].set_axis(["close", "volume"], axis=1).dropna(subset="close")
+        stored = None if last is None else self.shelf.bars(name, since)[["close", "volume"]]
+        fresh = fetched if stored is None else continued(fetched, stored, name)
+        frame = fresh.rename_axis("observed").reset_index()
+        return frame.assign(symbol=name, known=frame["observed"] + LAGS[self.shelf.universe], asset_class="survivor")
+
+    def _history(self, name: str, since: pd.Timestamp) -> pd.DataFrame:
+        """As listed; where Yahoo doesn't know that, as it spells a class of shares, which issuers write without a hyphen."""
+        spelt, class_share = self.notebook.spelling.get(name, name), CLASS_SHARE.fullmatch(name)
+        try:
+            return history(spelt, since, self.shelf.today, self.site, self.session)
+        except NoSuchTicker:
+            if spelt != name or class_share is None:
+                raise
+        self.site.patience.sleep(self.site.patience.pause)
+        spelt = "-".join(class_share.groups())
+        bars = history(spelt, since, self.shelf.today, self.site, self.session)
+        self.notebook.spelling[name] = spelt
+        return bars
 
 
 def listed(home: Path) -> list[str]:
@@ -54,62 +157,46 @@ def listed(home: Path) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line))
 
 
-def deliveries(shelf: Shelf, tickers: Sequence[str], site: Site, progress: Progress) -> Deliveries:
+def estimate(names: int, patience: RetryPolicy) -> str:
+    """About how long bars of so many names take, in words."""
+    rests = (max(names, 1) - 1) // A_BATCH * REST
+    minutes = (names * (patience.pause + AN_ANSWER) + rests * patience.pause) / 60
+    return f"about {minutes:.0f} minutes" if minutes >= 1.5 else "about a minute"
+
+
+def deliveries(shelf: Shelf, wanted: Sequence[Wanted], site: Site, progress: Progress) -> Deliveries:
     """Batches of bars, the names longest without one first; at last what could not be had, in a line or two."""
-    last, session = shelf.last_days(), session_of(site)
-    ages = {name: last.get(name, FIRST_DAY) for name in tickers}
-    waiting = sorted((name for name, day in ages.items() if day < _newest(shelf.today)), key=lambda name: ages[name])
-    tally = Tally([], [])
+    asking = Asking(shelf, site, session_of(site), shelf.last_days(), Notebook.of(shelf), Tally())
+    waiting = _waiting(asking, wanted)
+    label = f"{shelf.label}: {len(waiting)} names, {estimate(len(waiting), site.patience)}"
     for first in range(0, len(waiting), A_BATCH):
-        progress(shelf.label, first, len(waiting))
         if first:
             site.patience.sleep(REST * site.patience.pause)
-        frames: list[pd.DataFrame] = []
+        names = waiting[first : first + A_BATCH]
         with quiet():
-            refusal = _fill(frames, tally, shelf, waiting[first : first + A_BATCH], last, site, session)
-        if frames:
-            bars, of = pd.concat(frames, ignore_index=True), -(-len(waiting) // A_BATCH)
-            yield Batch(shelf.label, "bars", bars, "yahoo", shelf.universe, {}, of, daily=True)
+            frames, refusal = asking.bars_of(names, partial(_report, progress, label, first, len(waiting)))
+        with_news = {str(frame["symbol"].iloc[0]) for frame in frames if len(frame)}
+        if with_news:
+            tried = [share.name for share in names if share.name not in asking.tally.failed]
+            asking.notebook.write([name for name in tried if name not in with_news])
+            yield Batch(shelf.label, "bars", pd.concat(frames, ignore_index=True), "yahoo", shelf.universe, daily=True)
         if refusal:
             yield Skipped(shelf.label, f"{refusal} The rest of {len(waiting)} names is asked for at the next fetch.")
             break
-    yield from _told(shelf.label, tally)
+    yield from _told(shelf.label, asking.tally)
 
 
-def _fill(
-    frames: list[pd.DataFrame],
-    tally: Tally,
-    shelf: Shelf,
-    names: Sequence[str],
-    last: dict[str, pd.Timestamp],
-    site: Site,
-    session: Any,
-) -> str:
-    """Add the new bars of `names` to `frames` and those without to `tally`; returns why it stopped early, if it did."""
-    refused = 0
-    for name in names:
-        try:
-            frames.append(_new_bars(shelf, name, last.get(name), site, session))
-            refused = 0
-        except NoSuchTicker:
-            tally.unknown.append(name)
-        except FetchFailed as error:
-            refused += 1
-            tally.failed.append(name)
-            if isinstance(error, SourceUnreachable) or refused == REFUSALS:
-                return str(error)
-        site.patience.sleep(site.patience.pause)
-    return ""
+def _report(progress: Progress, label: str, before: int, total: int, done: int) -> None:
+    progress(label, before + done, total)
 
 
-def _new_bars(shelf: Shelf, name: str, last: pd.Timestamp | None, site: Site, session: Any) -> pd.DataFrame:
-    since = FIRST_DAY if last is None else last - OVERLAP
-    bars, _ = closed_bars(history(name, since, shelf.today, site, session), shelf.today)
-    fetched = bars[["adj_close", "volume"]].set_axis(["close", "volume"], axis=1).dropna(subset="close")
-    stored = None if last is None else shelf.bars(name, since)[["close", "volume"]]
-    fresh = fetched if stored is None else continued(fetched, stored, name)
-    frame = fresh.rename_axis("observed").reset_index()
-    return frame.assign(symbol=name, known=frame["observed"] + LAGS[shelf.universe], asset_class="survivor")
+def _waiting(asking: Asking, wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Names that lack a session which is over, the longest without one first; without those that rest."""
+    newest = _newest(asking.shelf)
+    ages = {share.name: asking.last.get(share.name, FIRST_DAY) for share in wanted}
+    lacking = [share for share in wanted if ages[share.name] < min(newest, share.until)]
+    ready = [share for share in lacking if not asking.notebook.rests(share.name, ages[share.name])]
+    return sorted(ready, key=lambda share: ages[share.name])
 
 
 def continued(fetched: pd.DataFrame, stored: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -130,14 +217,17 @@ def continued(fetched: pd.DataFrame, stored: pd.DataFrame, name: str) -> pd.Data
     return level.drop(index=stored.index, errors="ignore")
 
 
-def _newest(today: pd.Timestamp) -> pd.Timestamp:
-    """The last weekday that is over."""
-    return pd.Timestamp(np.busday_offset(today.normalize().to_numpy().astype("datetime64[D]"), -1, roll="forward"))
+def _newest(shelf: Shelf) -> pd.Timestamp:
+    """The last session that is over: the last weekday, or the one before it that funds have bars of, as after a holiday."""
+    weekday = np.busday_offset(shelf.today.normalize().to_numpy().astype("datetime64[D]"), -1, roll="forward")
+    funds = replace(shelf, universe="fund").last_days()
+    sessions = [day for ticker, day in funds.items() if ticker not in PAST_MIDNIGHT]
+    return min(pd.Timestamp(weekday), max(sessions, default=FAR_OFF))
 
 
 def _told(label: str, tally: Tally) -> Iterator[Skipped]:
     if tally.unknown:
-        yield Skipped(label, f"Yahoo has no bars of {_some(tally.unknown)}: gone, renamed or misspelt.")
+        yield Skipped(label, f"Yahoo has no bars of {_some(tally.unknown)}: gone, renamed or misspelt; asked for again in a week.")
     if tally.failed:
         yield Skipped(label, f"no bars came of {_some(tally.failed)}; they are asked for again.")
 

@@ -15,6 +15,7 @@ from core.progress import Progress
 from core.target import ALTCOINS, Leader, Target
 from sources.anomalies import late_arrivals, rewriting_lines, rewritten
 from sources.batches import Batch, Deliveries, Skipped, rows_left_out
+from sources.membership import breadth_basis, stored_lists
 from sources.quality import RECENT_COINS, beside_bars, coverage_by_month, refuse_earlier
 from sources.schemas import ADVICE, check_batch
 from sources.store import LAST_FETCH, Store, refuse_duplicates
@@ -79,13 +80,14 @@ class FetchReport:
     """Everything one fetch did; `warnings` tell what it could not do, in words for the user.
 
     `gone`: those of them that say that a whole service gave nothing. `coverage`: how much of the altcoin market has a price, in
-    words; empty where that can't be told.
+    words; empty where that can't be told. `constituents`: what breadth rests on; empty in a home without a dated list.
     """
 
     lines: list[FetchLine]
     warnings: list[str]
     gone: list[str] = field(default_factory=list)
     coverage: str = ""
+    constituents: str = ""
 
 
 def fetch(
@@ -121,7 +123,9 @@ def fetch(
     news = rewriting_lines(rewritten(store, today.normalize(), fetched_at=today))
     news += [late.words for late in late_arrivals(store, today.normalize(), fetched_at=today)]
     months = coverage_by_month(store, today, today - RECENT_COINS)[-1:] if provider == "live" else []
-    return replace(report, warnings=report.warnings + news, coverage="".join(month.words for month in months))
+    listed = breadth_basis(store, today, today) if stored_lists(store) else ""
+    covered = "".join(month.words for month in months)
+    return replace(report, warnings=report.warnings + news, coverage=covered, constituents=listed)
 
 
 def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Timestamp, progress: Progress) -> FetchReport:

@@ -1,6 +1,6 @@
 """Provider of the real market: FRED, Yahoo and Coin Metrics, one after the other. Where one fails, the others still deliver.
 
-Small caps come where the home lists them (`sources.constituents`).
+Small caps come where the home has a list of them (`sources.constituents`).
 """
 
 import os
@@ -13,7 +13,7 @@ import pandas as pd
 
 from core.errors import BadInput, SourceUnreachable, redacted
 from core.progress import Progress
-from sources import coins, constituents, fred, quality, yahoo, yahoo_client
+from sources import coins, constituent_list, constituents, fred, quality, yahoo, yahoo_client
 from sources.batches import Deliveries
 from sources.http import Health, RetryPolicy, Site, answers, look
 from sources.store import Store
@@ -90,7 +90,7 @@ def deliveries(
 
     graph, vintages = site("FRED", endpoints.fred), site("ALFRED", endpoints.alfred, key)
     metrics, bars = site("Coin Metrics", endpoints.coins), site("Yahoo", endpoints.yahoo)
-    names = constituents.listed(store.path.parent)
+    names = constituent_list.wanted(store) or [constituents.Wanted(name) for name in constituents.listed(store.path.parent)]
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
     yield from quality.beside_services(store, [graph, metrics, bars], today)

@@ -4,7 +4,10 @@ A stay is one observation: of the day it began, known at once, its length in day
 known from the day it was fetched if that is later.
 """
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +15,14 @@ import pandas as pd
 
 from sources.batches import Skipped
 
+if TYPE_CHECKING:
+    from sources.store import Store
+
 PREFIX = "member:"
+LISTS = "lists of constituents"
+LISTED_AFTER = pd.Timedelta(days=1)
+OLD_LIST = pd.Timedelta(days=45)
+NAMED = 3
 LONG_ENOUGH = pd.Timedelta(days=3 * 365)
 BIAS = (
     "On real constituents of 2003 to 2020, 44 % of which vanished later, leaving those out moved the share above the 200-session "
@@ -63,11 +73,12 @@ def doubts(stays: pd.DataFrame, stored: pd.DataFrame) -> Iterator[Skipped]:
 def members_only(panel: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
     """`panel` (days × symbols) on the days each symbol was a member, NaN on the others; symbols and days with none are left out."""
     inside = np.zeros(panel.shape, dtype=bool, order="F")
+    stays = stays[stays["ticker"].isin(panel.columns)]
     column = panel.columns.get_indexer(pd.Index(stays["ticker"]))
     first = panel.index.searchsorted(stays["from"].to_numpy())
     last = panel.index.searchsorted(stays["to"].fillna(pd.Timestamp.max.as_unit("us")).to_numpy(), side="right")
     for place, begin, end in zip(column, first, last, strict=True):
-        inside[begin:end, place] |= place >= 0
+        inside[begin:end, place] = True
     kept = panel.where(inside)
     return kept.dropna(how="all").dropna(how="all", axis=1)
 
@@ -85,3 +96,52 @@ def sentence(classes: dict[str, str], stays: pd.DataFrame) -> str:
             f"{len(classes)} constituents, {gone} of them vanished; when each was a member is not known, so all count at all times."
         )
     return f"{len(classes)} constituents, survivors only. {BIAS}."
+
+
+@dataclass(frozen=True)
+class StoredList:
+    """What a home remembers of a list: its day, how many names, what it calls itself, whether they count before it as survivors."""
+
+    day: pd.Timestamp
+    names: int
+    fund: str
+    survivors: bool
+
+
+def stored_lists(store: "Store") -> list[StoredList]:
+    """The dated lists of a home, the oldest first."""
+    rows = json.loads(store.noted(LISTS) or "[]")
+    return [StoredList(pd.Timestamp(row["day"]), row["names"], row["fund"], row["survivors"]) for row in rows]
+
+
+def note_lists(store: "Store", lists: Sequence[StoredList]) -> None:
+    """Remember `lists` in place of those that were."""
+    store.note(LISTS, json.dumps([{**vars(entry), "day": f"{entry.day:%Y-%m-%d}"} for entry in lists]))
+
+
+def breadth_basis(store: "Store", as_of: pd.Timestamp, today: pd.Timestamp | None = None) -> str:
+    """What breadth rests on at the end of `as_of`, for people. Seen from `today`, it says too where the last list is old."""
+    lists, stays = stored_lists(store), store.stays(as_of)
+    if not lists:
+        return sentence(store.asset_classes("stock"), stays)
+    first, counting = lists[0], [entry for entry in lists if entry.survivors or entry.day < as_of.normalize()]
+    if not counting:
+        return (
+            f"Constituents count from {first.day + LISTED_AFTER:%Y-%m-%d} on, the day after their first list; "
+            "until then breadth rests on funds of small caps."
+        )
+    last = counting[-1]
+    lacking = sorted(set(stays["ticker"][stays["to"].isna()]) - set(store.asset_classes("stock")))
+    prices = f"{len(lacking)} of them without prices{_some(lacking)}" if lacking else "all with prices"
+    sentences = [f"{last.fund or 'Constituents'}: {last.names} names, list of {last.day:%Y-%m-%d}, {prices}."]
+    if first.survivors:
+        sentences.append(f"Before {first.day:%Y-%m-%d} the {first.names} names of the first list count as survivors. {BIAS}.")
+    else:
+        sentences.append(f"Each counts only while it is listed, from {first.day + LISTED_AFTER:%Y-%m-%d} on.")
+    if today is not None and today - last.day > OLD_LIST:
+        sentences.append(f"The list is {(today - last.day).days} days old: download a new one and fetch it with --constituents.")
+    return " ".join(sentences)
+
+
+def _some(names: Sequence[str]) -> str:
+    return f" ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})"

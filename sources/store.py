@@ -29,7 +29,6 @@ UNIVERSE_WIDTH = 1_000_000
 DAY = "datetime64[us]"
 EPOCH_DAY = "(observed - DATE '1970-01-01')::INTEGER"
 ROWS_AT_ONCE = 1_000_000
-NO_STAYS = pd.DataFrame()
 LAG_DAYS = {panel.universe: panel.release_lag.days for panel in PANELS.values()}
 SERIES_LAG_DAYS = {series.code: series.release_lag.days for series in SERIES.values() if series.universe is None}
 Column = np.ma.MaskedArray[Any, Any]
@@ -92,12 +91,15 @@ SELECT rows.series, rows.observed, rows.known, rows.value, $source, $fetched_at,
 FROM changed AS rows LEFT JOIN last l ON l.series = rows.series AND l.observed = rows.observed
 """
 
+NO_LIST = f"NOT starts_with(series, '{PREFIX}')"
+"""A list of constituents is stored without a fetch: it says nothing of what the services were asked for by then."""
+
 REWRITTEN = f"""
 WITH later AS (SELECT DISTINCT symbol_id, observed FROM bars WHERE version > 0 AND known >= $since
 ), told AS (
     SELECT NULL AS universe, series AS code, 'value' AS field, observed, known, source, fetched_at, value,
         lag(value) OVER (PARTITION BY series, source = 'alfred', observed ORDER BY known, version) AS before FROM observations
-    WHERE NOT starts_with(series, '{PREFIX}')
+    WHERE {NO_LIST}
     UNION ALL
     SELECT universe, symbol, field, observed, known, source, fetched_at, value,
         lag(value) OVER (PARTITION BY symbol_id, field, observed ORDER BY version)
@@ -132,7 +134,7 @@ def _lag_of(name: str, lags: dict[str, int]) -> str:
 LATE = f"""
 WITH fetches AS (
     SELECT fetched_at, max(fetched_at::DATE) OVER (ORDER BY fetched_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS asked
-    FROM (SELECT DISTINCT fetched_at FROM bars UNION SELECT DISTINCT fetched_at FROM observations)
+    FROM (SELECT DISTINCT fetched_at FROM bars UNION SELECT DISTINCT fetched_at FROM observations WHERE {NO_LIST})
 ), firsts AS (SELECT symbol_id, min(fetched_at) AS first_at FROM bars GROUP BY symbol_id
 ), beginnings AS (SELECT series, min(fetched_at) AS first_at FROM observations GROUP BY series
 ), brought AS (
@@ -248,17 +250,28 @@ class Store:
         return _versions(*(np.ma.masked_array(rows[name]) for name in ("observed", "known", "value")))
 
     def read_panel(
-        self, panel: Panel, as_of: pd.Timestamp, start: pd.Timestamp | None = None, *, on_time: bool = False
+        self,
+        panel: Panel,
+        as_of: pd.Timestamp,
+        start: pd.Timestamp | None = None,
+        *,
+        on_time: bool = False,
+        of_members: bool = True,
     ) -> pd.DataFrame:
         """Latest values of `panel` known by `as_of`: float64, observed days x symbols, both sorted; missing is NaN.
 
         `start` limits observed days. Only symbols and days with at least one value appear. Where it is known when each constituent
-        was a member, other days of it are missing. `on_time`: bars that came late are missing too, so that every row can be dated
-        by the release lag alone.
+        was a member, other days of it are missing, unless not `of_members`. `on_time`: bars that came late are missing too, so that
+        every row can be dated by the release lag alone.
         """
         wide = self._read_wide(panel, as_of, start, on_time=on_time)
-        stays = self.stays(as_of) if panel.universe == "stock" else NO_STAYS
-        return members_only(wide, stays) if len(stays) else wide
+        masked = of_members and panel.universe == "stock" and self._is_dated()
+        return members_only(wide, self.stays(as_of)) if masked else wide
+
+    def _is_dated(self) -> bool:
+        """Whether it is known of any constituent when it was a member: then none counts before the first that was."""
+        found = self._read("SELECT 1 FROM observations WHERE starts_with(series, $prefix) LIMIT 1", prefix=PREFIX)
+        return found.fetchone() is not None
 
     def stays(self, as_of: pd.Timestamp) -> pd.DataFrame:
         """When constituents were members, as known by `as_of`: ticker, from, to (NaT while it lasts). Empty where nobody knows."""
@@ -312,7 +325,7 @@ class Store:
         limit = datetime.max if before is None else before.to_pydatetime()
         found = self._read(
             f"""SELECT max(stored) FROM (SELECT max(fetched_at) AS stored FROM bars WHERE fetched_at < $limit
-                UNION ALL SELECT max(fetched_at) FROM observations WHERE fetched_at < $limit
+                UNION ALL SELECT max(fetched_at) FROM observations WHERE fetched_at < $limit AND {NO_LIST}
                 UNION ALL SELECT value::TIMESTAMP FROM meta WHERE key = '{LAST_FETCH}' AND value::TIMESTAMP < $limit)""",
             limit=limit,
         ).fetchone()

@@ -68,7 +68,8 @@ class Shelf:
         """Latest stored bars from `since` on, of `symbols` or of all: by field, observed days × symbols."""
         lag = LAGS[self.universe]
         panels = {name: Panel(name, "yahoo", self.universe, name, "", lag, symbols=symbols) for name in FIELDS}
-        return {name: self.store.read_panel(panel, self.today + FAR_AHEAD, since) for name, panel in panels.items()}
+        until = self.today + FAR_AHEAD
+        return {name: self.store.read_panel(panel, until, since, of_members=False) for name, panel in panels.items()}
 
     def bars(self, symbol: str, since: pd.Timestamp) -> pd.DataFrame:
         """Latest stored bars of one symbol from `since` on: observed days × fields."""

@@ -36,8 +36,8 @@ from features.composites import shares, trailing_z
 from features.registry import BLOCKS, Feature
 from features.targets import features_of, load_target_index
 from models.champion import Champion, run_table, verification_beside
-from sources.membership import sentence
-from sources.series import COIN_PRICE, STOCK_PRICE
+from sources.membership import breadth_basis
+from sources.series import COIN_PRICE
 from sources.store import Store
 from training.dataset import Outcomes, index_outcomes
 from training.settings import TrainSettings
@@ -220,7 +220,7 @@ def gather(
         record=record(kept.forecasts, kept.rows, inputs.as_of, lag=COIN_PRICE.release_lag),
         features=feature_states(market, before),
         index=index_state(market),
-        constituents=sentence(store.asset_classes(STOCK_PRICE.universe), store.stays(inputs.as_of)),
+        constituents=breadth_basis(store, inputs.as_of),
         live=beside.live,
         audit=beside.audit,
         followed=beside.followed,

@@ -13,7 +13,7 @@ from core.errors import BadInput, FetchFailed
 from core.progress import silent
 from sources import constituents, live, yahoo
 from sources.batches import Batch, Skipped
-from sources.constituents import continued, deliveries, listed
+from sources.constituents import Wanted, continued, deliveries, listed
 from sources.fetch import fetch
 from sources.http import RetryPolicy, Site
 from sources.series import STOCK_PRICE, STOCK_VOLUME
@@ -79,7 +79,7 @@ def fetched(
     server.asked.clear()
     seen: list[Batch | Skipped] = []
     shelf = Shelf(store, "stock", constituents.LABEL, today)
-    for one in deliveries(shelf, names, Site("Yahoo", server.address, QUICK), silent):
+    for one in deliveries(shelf, [Wanted(name) for name in names], Site("Yahoo", server.address, QUICK), silent):
         seen.append(one)
         if isinstance(one, Batch):
             store.append(one, today)
@@ -170,7 +170,7 @@ def test_batches_rest_between_each_other(store: Store, server: Replay) -> None:
     shelf = Shelf(store, "stock", constituents.LABEL, TODAY)
     patience = RetryPolicy(attempts=1, first_wait=0.0, longest_wait=0.0, timeout=5.0, pause=0.25, sleep=rests.append)
     site = Site("Yahoo", server.address, patience)
-    list(deliveries(shelf, NAMES, site, silent))
+    list(deliveries(shelf, [Wanted(name) for name in NAMES], site, silent))
     assert Counter(rests) == {0.25: len(NAMES), 5.0: 2}
 
 
