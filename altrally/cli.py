@@ -365,13 +365,28 @@ def promote(
     target: Asked = None,
     force: Annotated[bool, typer.Option("--force", help="Make it champion though it hasn't earned it; leaves a tag.")] = False,
     why: Annotated[str | None, typer.Option(metavar="TEXT", help="Why the rules shouldn't hold this once; for --force.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a run champion, if it has earned it.
 
     A name is looked for among the runs of one target, an id among all."""
     from altrally import jobs
 
-    jobs.promote(home_of(context), run, jobs.target_in(target), force=force, why=why)
+    jobs.promote(home_of(context), run, jobs.target_in(target), force=force, why=why, as_json=as_json)
+
+
+@app.command()
+def ui(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(metavar="N", min=1, max=65_535, help="Where it listens, on this machine only.")] = 5000,
+    target: Asked = None,
+) -> None:
+    """Open MLflow's pages over the runs of the home.
+
+    Prints the address of a run table prepared for comparing, and serves it until Ctrl-C."""
+    from altrally import jobs
+
+    jobs.ui(home_of(context), port, jobs.target_in(target))
 
 
 @app.command()

@@ -89,7 +89,7 @@ def demo(home: Home) -> None:
     report = train_home(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
     show(training_page(report))
     show(score_page(api.score(home, now=now()).score))
-    print(next_steps(home.folder, home.tracking_uri))  # noqa: T201  (bare: a path must not be wrapped)
+    print(next_steps(home.folder))  # noqa: T201  (bare: a path must not be wrapped)
 
 
 def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
@@ -401,18 +401,46 @@ def compare(home: Home, runs: Sequence[str], target: Target, *, as_json: bool) -
     if as_json:
         emit(rows)
         return
-    from altrally.render import comparison_page, show
+    from altrally.render import comparison_page, pictures, show
 
     show(comparison_page(rows))
+    for line in pictures(rows):
+        print(line)  # noqa: T201  (bare: a path must not be wrapped)
 
 
-def promote(home: Home, run: str, target: Target, *, force: bool, why: str | None) -> None:
+def promote(home: Home, run: str, target: Target, *, force: bool, why: str | None, as_json: bool) -> None:
     """Make a run champion of its target, if it has earned it or is forced to."""
-    from altrally.render import show
     from training.promotion import promote as promoted
 
     require_trained(home)
-    show(promoted(place_of(home), run, target, force=force, why=why, live_lead=partial(live_lead, home)))
+    done = promoted(place_of(home), run, target, force=force, why=why, live_lead=partial(live_lead, home))
+    if as_json:
+        emit(vars(done))
+        return
+    from altrally.render import show
+
+    show(done.sentence)
+
+
+def ui(home: Home, port: int, target: Target) -> None:
+    """Serve MLflow's pages over the home's runs until they are stopped; a tracking server has its own, whose address is printed."""
+    from altrally.ui import address_of, mlflow_pages, serve_until_stopped
+    from training.mlflow_view import ALL_TRAININGS, LAST_TRAINING, view_address
+    from training.tracking import prepared_experiment
+
+    require_trained(home)
+    experiment = prepared_experiment(place_of(home), target)
+
+    def addresses(server: str) -> str:
+        last, every = (view_address(server, experiment, name) for name in (LAST_TRAINING, ALL_TRAININGS))
+        return f"The models of the last training: {last}\nEvery training:                   {every}"
+
+    if (home.tracking_server or "").startswith("http"):
+        print(addresses(str(home.tracking_server)))  # noqa: T201  (bare: an address must not be wrapped)
+        return
+    with mlflow_pages(home.tracking_uri, port, home.folder) as process:
+        print(f"{addresses(address_of(port))}\nCtrl-C ends it.", flush=True)  # noqa: T201
+        serve_until_stopped(process)
 
 
 def live_lead(home: Home, challenger: str, current: str) -> float:

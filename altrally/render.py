@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import pandas as pd
@@ -14,7 +13,7 @@ from rich.text import Text
 from altrally.forecast import Curve, HorizonForecast, Score
 from altrally.wording import sentence
 from core.home import command
-from core.target import Target
+from core.target import Target, judged_horizon
 from sources.fetch import FetchReport
 from training.train import BASELINE_WORDS, TrainReport
 
@@ -232,6 +231,7 @@ def comparison_page(rows: Sequence[dict[str, Any]]) -> Group:
 def comparison_notes(rows: Sequence[dict[str, Any]]) -> Iterable[Text]:
     """What was compared, and what wasn't."""
     first = rows[0]
+    yield Text(first_place(rows))
     yield Text(
         f"{first['label']}, {first['market']} market. 95 % intervals; a gain above zero is better than {first['model']}.",
         style="dim",
@@ -242,6 +242,26 @@ def comparison_notes(rows: Sequence[dict[str, Any]]) -> Iterable[Text]:
         yield Text(f"Only days that all runs forecast count: {left_out} forecasts were left out.", style="yellow")
     if not all(row["same_snapshot"] for row in rows):
         yield Text("Not all runs saw the same data: they agree on every outcome.", style="yellow")
+
+
+def first_place(rows: Sequence[dict[str, Any]]) -> str:
+    """Which run has the lowest Brier score at the horizon judged, and whether its gain over the first can be chance."""
+    days = judged_horizon({row["horizon"] for row in rows})
+    here = [row for row in rows if row["horizon"] == days]
+    best = min(here, key=lambda row: row["brier"])
+    said = f"First within {days} days: {best['model']} ({best['run_id'][:8]}), with the lowest Brier score, {best['brier']:.4f}."
+    gain = best["brier_difference"]
+    if gain is None:
+        return f"{said} The others are paired with it."
+    apart = gain["low"] is not None and gain["low"] > 0
+    verdict = "an interval above zero" if apart else "which chance alone may explain"
+    return f"{said} It gains {interval(gain, '.4f')} on {here[0]['model']}, {verdict}."
+
+
+def pictures(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Where the pictures of a comparison lie, a line each."""
+    kept = dict.fromkeys((row["model"], row["picture"]) for row in rows if row.get("picture"))
+    return [f"{model}'s lead over time: {place}" for model, place in kept]
 
 
 def status_page(facts: dict[str, Any]) -> Group:
@@ -279,18 +299,18 @@ def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
     return Text(f"champion {champion['name']} {about}, trained on {champion['trained_as_of']}. {champion['sentence']}")
 
 
-def next_steps(home: Path, tracking_uri: str) -> str:
+def next_steps(home: Path) -> str:
     """What to do after the demonstration: commands to paste, so they are printed bare and never wrapped."""
     steps = {
         "score --as-of 2021-06-01": "any past day, answered by a model that had not seen what followed",
         "verify": "every model against every baseline",
         "compare": "the runs of this training, paired",
+        "ui": "the runs in MLflow, in a table prepared for comparing",
     }
     return "\n".join(
         [
             "\nNext:",
             *(f"  {command(home, words):70} {why}" for words, why in steps.items()),
-            f"  mlflow ui --backend-store-uri {quote(tracking_uri)}",
             "  altrally fetch && altrally train && altrally score     the same on the real market, in ~/.altrally",
         ]
     )

@@ -67,11 +67,15 @@ GOES_ON = {
     "fetch": "What came is stored; the same command goes on from there.",
     "sweep": "What was searched is kept; the same command goes on from there.",
     "power": "Finished markets are kept; the same command goes on from there.",
+    "ui": "MLflow's pages are closed; the runs stay.",
     "watch": "What is done is kept; the next round does the rest.",
     "demo": "What came is stored; the same command trains anew.",
     "verify": f"{ANEW} What was tried stays counted.",
     "train": f"Nothing of this training is kept. {ANEW} What was tried stays counted.",
 }
+WORKING_GROUPS: set[int] = set()
+"""Process groups that work for this process, besides the processes of multiprocessing."""
+
 LEARNT = "What was learnt is kept, and the next training logs it."
 ROTATED = "Rotations that --nulls full has finished are kept; all else starts anew."
 
@@ -138,3 +142,21 @@ def end_children() -> None:
     for child in known.active_children() if known else ():
         with suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGKILL)
+    for group in tuple(WORKING_GROUPS):
+        kill_group(group)
+
+
+@contextmanager
+def killed_with_us(group: int) -> Iterator[None]:
+    """Inside a `with`, Ctrl-C also kills that process group."""
+    WORKING_GROUPS.add(group)
+    try:
+        yield
+    finally:
+        WORKING_GROUPS.discard(group)
+
+
+def kill_group(group: int) -> None:
+    """Kill a process group, if it is still there."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)

@@ -277,7 +277,7 @@ def last_models(tracking_uri: str, card: Card) -> list[str]:
     runs = list_runs(tracking_uri)
     same = runs[(runs["tags.label"] == card.label) & (runs["tags.market"] == card.market) & (runs["status"] == "FINISHED")]
     trainings = same[same["parent_id"].isna()]
-    return [] if trainings.empty else list(same.loc[same["parent_id"] == trainings["run_id"].iloc[0], "name"])[::-1]
+    return [] if trainings.empty else list(same.loc[same["parent_id"] == trainings["run_id"].iloc[0], "model"])[::-1]
 
 
 def resolve_outcomes(at: Standing) -> int:

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,9 @@ def command(home: Path, words: str) -> str:
 
 
 EXPERIMENT = "altrally"
+HIDDEN = "mlflow.altrally."
+"""How tags begin that are for programs only: MLflow's pages leave out what begins with `mlflow.`."""
+
 STORED = "SELECT artifact_location FROM experiments WHERE name = ?"
 
 
@@ -79,6 +83,11 @@ def stored_elsewhere(database: Path, artifacts: Path) -> str | None:
         return None
     here = found is None or folder_at(found[0]) in (None, artifacts.resolve())
     return None if here else str(found[0])
+
+
+def hidden_tag(tags: Mapping[str, str], name: str, default: str = "") -> str:
+    """A tag for programs, which earlier versions kept without the prefix."""
+    return tags.get(f"{HIDDEN}{name}", tags.get(name, default))
 
 
 DEFAULT_HOME = Path("~/.altrally")

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from core.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName, redacted
-from core.home import EXPERIMENT, folder_at, read_only, sqlite_file
+from core.home import EXPERIMENT, HIDDEN, folder_at, hidden_tag, read_only, sqlite_file
 from core.target import ALTCOINS, Target, whose
 from models.base import HorizonModel
 from models.card import Card, read_card
 from models.forecaster import Forecaster
+from models.metric_names import current_name
 from models.saving import digest, load, load_models
 from sources.reach import require_reachable
 
@@ -48,7 +49,7 @@ JOIN model_versions AS versions USING (workspace, name, version)
 JOIN model_version_tags AS tags USING (workspace, name, version)
 JOIN logged_models AS models ON 'models:/' || models.model_id = versions.source
 JOIN runs ON runs.run_uuid = versions.run_id
-LEFT JOIN tags AS files ON files.run_uuid = versions.run_id AND files.key = 'files'
+LEFT JOIN tags AS files ON files.run_uuid = versions.run_id AND files.key IN ('files', 'mlflow.altrally.files')
 WHERE aliases.workspace = 'default' AND aliases.name = ? AND aliases.alias = ? AND tags.key = 'sha256'
 """
 NAMES = "SELECT name FROM registered_model_aliases WHERE workspace = 'default' AND alias = ? ORDER BY name"
@@ -72,7 +73,7 @@ FIGURES = (
 )
 """What of a run must stay as it was logged."""
 
-TAG = "SELECT run_uuid, value FROM tags WHERE key = ?"
+TAG = "SELECT run_uuid, value FROM tags WHERE key IN (?, ?)"
 
 DELETED = "RESOURCE_DOES_NOT_EXIST"
 NOT_THERE = (DELETED, "INVALID_PARAMETER_VALUE")
@@ -184,7 +185,7 @@ def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model)
             sha256=version.tags.get("sha256", ""),
             model_folder=model.artifact_location,
             run_folder=run.info.artifact_uri,
-            files=run.data.tags.get("files", ""),
+            files=hidden_tag(run.data.tags, "files"),
         )
 
 
@@ -225,12 +226,17 @@ def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
 
 
 def list_runs(tracking_uri: str) -> pd.DataFrame:
-    """Every run, newest first: run_id, name, parent_id (None for a training itself), status, started, and the run's own
-    `params.…`, `metrics.…` and `tags.…` columns (MLflow's own tags left out)."""
+    """Every run, newest first: run_id, name, model and parent_id (None for a training itself), status, started, and the run's own
+    `params.…`, `metrics.…` and `tags.…` columns (MLflow's own tags left out; metrics of earlier versions by today's names)."""
     with connected(tracking_uri) as client:
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        runs = [] if experiment is None else [described(run) for run in all_runs(client, experiment.experiment_id)]
-    return pd.DataFrame(runs, columns=None if runs else ["run_id", "name", "parent_id", "status", "started"])
+        runs = [described(run) for run in all_runs(client, experiments_of(client))]
+    return pd.DataFrame(runs, columns=None if runs else ["run_id", "name", "model", "parent_id", "status", "started"])
+
+
+def experiments_of(client: "MlflowClient") -> list[str]:
+    """Ids of our experiments: the one every home has, and one for each further target."""
+    found = client.search_experiments(filter_string=f"name LIKE '{EXPERIMENT}%'")
+    return [one.experiment_id for one in found if one.name == EXPERIMENT or f"{HIDDEN}target" in one.tags]
 
 
 def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_FILE) -> pd.DataFrame:
@@ -275,18 +281,27 @@ def load_shadows(tracking_uri: str, home: Path, family: str, label: str) -> list
     Raises Refused where a file isn't the one that was logged, StoreUnusable where the runs can't be read.
     """
     with connected(tracking_uri) as client:
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        wanted = f"tags.family = '{family}' and tags.label = '{label}' and tags.shadows != '' and attributes.status = 'FINISHED'"
-        newest = ["attributes.start_time DESC"]
-        runs = [] if experiment is None else client.search_runs([experiment.experiment_id], wanted, max_results=1, order_by=newest)
-        if not runs:
+        run = newest_with_shadows(client, family, label)
+        if run is None:
             return []
-        folder, sha = runs[0].info.artifact_uri, runs[0].data.tags["shadows"]
+        folder, sha = run.info.artifact_uri, hidden_tag(run.data.tags, "shadows")
         with fetched(folder, SHADOW_MODELS_FILE, home, tracking_uri) as file:
             models = load_models(file, sha)
         with fetched(folder, SHADOWS_FILE, home, tracking_uri) as file:
             told = json.loads(file.read_text(encoding="utf-8"))
     return [Shadow(**about, model=models[about["name"]]) for about in told]
+
+
+def newest_with_shadows(client: "MlflowClient", family: str, label: str) -> "Run | None":
+    """The newest finished training of a family's question that kept its models; None where there is none."""
+    wanted = f"tags.family = '{family}' and tags.label = '{label}' and attributes.status = 'FINISHED'"
+    experiments, newest = experiments_of(client), ["attributes.start_time DESC"]
+    found = [
+        run
+        for tag in ("shadows", f"`{HIDDEN}shadows`")
+        for run in client.search_runs(experiments, f"{wanted} and tags.{tag} != ''", max_results=1, order_by=newest)
+    ]
+    return max(found, key=lambda run: run.info.start_time, default=None)
 
 
 def read_table(file: Path) -> pd.DataFrame:
@@ -304,17 +319,22 @@ def find_run(runs: pd.DataFrame, wanted: str, target: Target = ALTCOINS) -> pd.S
     """
     theirs = targets_of(runs)
     own = runs[theirs.isna() | (theirs == target.whose)]
-    exact = pd.concat([runs[runs["run_id"] == wanted], own[own["name"] == wanted]])
+    exact = pd.concat([runs[runs["run_id"] == wanted], own[is_called(own, wanted)]])
     matching = exact.iloc[:1] if len(exact) else runs[runs["run_id"].str.startswith(wanted)]
     if len(matching) == 1:
         return matching.iloc[0]
-    others = sorted({other or ALTCOINS_TOO for other in theirs[runs["name"] == wanted].dropna()})
+    others = sorted({other or ALTCOINS_TOO for other in theirs[is_called(runs, wanted)].dropna()})
     if others:
         raise Refused(
             f"No run{target.whose or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(others)} is. "
             "Say which target with --target FILE (without: the altcoin rally), or give the run's id."
         )
-    raise UnknownName("run", wanted, [*own["name"], *own["run_id"].str[:8]])
+    raise UnknownName("run", wanted, [*own.get("model", own["name"]).dropna(), *own["name"], *own["run_id"].str[:8]])
+
+
+def is_called(runs: pd.DataFrame, wanted: str) -> pd.Series:
+    """Which runs have that name, or are of the model of that name."""
+    return (runs["name"] == wanted) | (runs["model"] == wanted if "model" in runs else False)
 
 
 def targets_of(runs: pd.DataFrame) -> pd.Series:
@@ -408,11 +428,11 @@ def on_disk(folder: str, name: str, home: Path) -> Path | None:
     return next((file for file in (home / "mlruns" / "artifacts" / below_artifacts, stored / name) if file.is_file()), None)
 
 
-def all_runs(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
-    """Every run of an experiment, newest first, page by page."""
+def all_runs(client: "MlflowClient", experiments: list[str]) -> Iterator["Run"]:
+    """Every run of some experiments, newest first, page by page."""
     token: str | None = None
-    while True:
-        page = client.search_runs([experiment_id], max_results=1000, page_token=token)
+    while experiments:
+        page = client.search_runs(experiments, max_results=1000, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -433,7 +453,7 @@ def figures_of(database: Path) -> dict[str, str]:
 
 def damaged_figures(database: Path) -> list[str]:
     """Ids of the runs that don't say what was logged: their figures, or the sums of their files."""
-    figures, sums, files = (dict(rows_of(database, TAG, key)) for key in ("figures", "files_sum", "files"))
+    figures, sums, files = (dict(rows_of(database, TAG, key, HIDDEN + key)) for key in ("figures", "files_sum", "files"))
     now = figures_of(database)
     changed = [run for run, sha in figures.items() if now.get(run) != sha]
     return changed + [run for run, sha in sums.items() if sha256(files.get(run, "").encode()).hexdigest() != sha]
@@ -441,7 +461,7 @@ def damaged_figures(database: Path) -> list[str]:
 
 def damaged_files(database: Path, artifacts: Path) -> Iterator[tuple[str, Path]]:
     """Run and path of every file that is gone or isn't the one that was logged."""
-    for run, files in rows_of(database, TAG, "files"):
+    for run, files in rows_of(database, TAG, "files", f"{HIDDEN}files"):
         for name, sha in json.loads(files).items():
             if not (artifacts / name).is_file() or digest(artifacts / name) != sha:
                 yield run, artifacts / name
@@ -464,10 +484,11 @@ def described(run: "Run") -> dict[str, Any]:
     return {
         "run_id": run.info.run_id,
         "name": run.info.run_name,
+        "model": tags.get("model") or (run.info.run_name if "mlflow.parentRunId" in tags else None),
         "parent_id": tags.get("mlflow.parentRunId"),
         "status": run.info.status,
         "started": pd.Timestamp(run.info.start_time, unit="ms"),
         **{f"params.{key}": value for key, value in run.data.params.items()},
-        **{f"metrics.{key}": value for key, value in run.data.metrics.items()},
+        **{f"metrics.{current_name(key)}": value for key, value in run.data.metrics.items()},
         **{f"tags.{key}": value for key, value in tags.items() if not key.startswith("mlflow.")},
     }

@@ -1,5 +1,7 @@
 """Whether a tracking server answers, asked once and briefly before anything long begins: MLflow would wait for minutes."""
 
+import errno
+
 from core.errors import BadInput, StoreUnusable, redacted
 
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER = 4, 8
@@ -37,6 +39,29 @@ def require_server(address: str) -> None:
         raise BadInput(redacted(f"{address!r} is no address of a tracking server: {first_line(error)}.")) from None
     except httpx.HTTPError as error:
         raise nobody_answers(address, error) from None
+
+
+def is_healthy(address: str) -> bool:
+    """Whether an MLflow server says that it is well."""
+    import httpx
+
+    try:
+        return httpx.get(address.rstrip("/") + HEALTH, timeout=SECONDS_TO_ANSWER, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise BadInput where another program listens on a port, or this user may not."""
+    import socket
+
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            why = "another program uses it" if error.errno == errno.EADDRINUSE else str(error.strerror)
+            raise BadInput(f"--port {port} isn't free on {host}: {why}. Name another, as in --port {port + 1}.") from None
 
 
 def require_database_server(address: str, kind: str) -> None:

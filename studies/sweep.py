@@ -224,7 +224,7 @@ def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, pro
         progress("judging the winner", 0, 0)
         found = search_result(arena, asked, candidates, tallies, sweeps) | {"trials": counted}
         tags = {"swept": own, "market": data.market, "snapshot": data.snapshot}
-        run_id = log_sweep(tracker, found, tags, trial_table(candidates, tallies))
+        run_id = log_sweep(tracker, asked.targets[0], found, tags, trial_table(candidates, tallies))
     return found | {"run_id": run_id}
 
 

@@ -16,6 +16,7 @@ from evaluation.comparison import cumulative_lead, diebold_mariano_p
 from evaluation.sample import EvaluationSample
 from evaluation.scores import auc, brier_losses, brier_score, log_losses, log_score
 from models.champion import find_run, list_runs
+from models.metric_names import metric_name
 from training.settings import family
 from training.tracking import (
     Tracker,
@@ -44,6 +45,11 @@ class Candidate:
         """Its id."""
         return str(self.run["run_id"])
 
+    @property
+    def label(self) -> str:
+        """Its model and the beginning of its id."""
+        return f"{self.run['model']} {self.run_id[:8]}"
+
 
 def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS) -> list[dict[str, Any]]:
     """One row a run and horizon, all on the same days, each paired with the first.
@@ -52,7 +58,7 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
     of `target`, paired with its champion. Runs that are named keep the comparison in MLflow: metrics gain_…, and a picture.
     Each row: run_id, model, version, trained_as_of, label, market, horizon, n, left_out (days of its own that the others lack),
     brier, log_score, auc, skill_climatology, and paired with the run it is `against` (None for that run itself): brier_difference
-    and log_difference (positive where this run is the better), diebold_mariano_p.
+    and log_difference (positive where this run is the better), diebold_mariano_p, and the place of the picture (None: not drawn).
     Raises Refused where runs forecast different outcomes or were judged by unequal ones.
     """
     listed = list_runs(place.uri)
@@ -64,9 +70,8 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
         if table.empty:
             raise MissingData("No day that all of these runs forecast has a known outcome yet: there is nothing to compare.")
         rows = [row for one in candidates for row in scored_beside(table, one, candidates[0])]
-        if runs:
-            keep_comparison(tracker, table, candidates, rows)
-    return rows
+        kept = keep_comparison(tracker, table, candidates, rows) if runs else {}
+    return [row | {"picture": kept.get(row["run_id"])} for row in rows]
 
 
 def candidate(tracker: Tracker, run: pd.Series) -> Candidate:
@@ -79,25 +84,26 @@ def candidate(tracker: Tracker, run: pd.Series) -> Candidate:
 
 def keep_comparison(
     tracker: Tracker, table: pd.DataFrame, candidates: Sequence[Candidate], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Put what each run gained over the first beside its other metrics, so that MLflow's own pages show it, with a picture."""
-    first = candidates[0]
+) -> dict[str, str]:
+    """Put what each run gained over the first beside its other metrics, with a picture; where each lies, by run id."""
+    first, kept = candidates[0], {}
     for one in candidates[1:]:
         own = [row for row in rows if row["run_id"] == one.run_id]
-        log_comparison(
+        kept[one.run_id] = log_comparison(
             tracker,
             one.run_id,
-            against=f"{first.run['name']} {first.run_id[:8]}",
+            against=first.label,
             metrics={name: value for row in own for name, value in gain_metrics(row).items()},
             draw=partial(draw_lead, table, one, first),
         )
+    return kept
 
 
 def gain_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
     """What a run gained at one horizon, as metrics."""
     days, gain = row["horizon"], row["brier_difference"]
-    limits = {f"gain_{days}": gain["value"], f"gain_{days}_lo": gain["low"], f"gain_{days}_hi": gain["high"]}
-    return limits | {f"gain_{days}_dm_p": row["diebold_mariano_p"]}
+    limits = {"gain": gain["value"], "gain_low": gain["low"], "gain_high": gain["high"], "gain_hac_p": row["diebold_mariano_p"]}
+    return {metric_name(days, name): value for name, value in limits.items()}
 
 
 def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Path) -> None:
@@ -105,7 +111,7 @@ def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Pat
     from training.panel_figures import draw_cumulative
 
     days = judged_horizon(table.index.unique("horizon"))
-    here, names = table.loc[days], {one.run_id: f"{one.run['name']} {one.run_id[:8]}" for one in (mine, theirs)}
+    here, names = table.loc[days], {one.run_id: one.label for one in (mine, theirs)}
     forecasts = {name: here[run]["probability"].to_numpy() for run, name in names.items()}
     found = EvaluationSample(int(days), pd.DatetimeIndex(here.index), forecasts, here[mine.run_id]["outcome"].to_numpy())
     me, other = names.values()
@@ -166,7 +172,7 @@ def require_one_label(runs: Sequence[pd.Series]) -> None:
 def facts(run: pd.Series) -> dict[str, Any]:
     """What a run is."""
     label, market = label_of(run)
-    named_so = {"run_id": run["run_id"], "model": run["name"], "label": label, "market": market}
+    named_so = {"run_id": run["run_id"], "model": run["model"], "label": label, "market": market}
     return named_so | {"trained_as_of": run["tags.trained_as_of"]}
 
 
@@ -216,7 +222,7 @@ def paired_with(here: pd.DataFrame, mine: Candidate, first: Candidate, days: int
     brier, log = ([losses(forecast, outcome) for forecast in forecasts] for losses in (brier_losses, log_losses))
     told: dict[str, Any] = plain(
         {
-            "against": {"run_id": first.run_id, "model": first.run["name"]},
+            "against": {"run_id": first.run_id, "model": first.run["model"]},
             "brier_difference": asdict(difference_interval(brier[0], brier[1], days, seed=SEED)),
             "log_difference": asdict(difference_interval(log[0], log[1], days, seed=SEED)),
             "diebold_mariano_p": diebold_mariano_p(brier[1] - brier[0], days),

@@ -18,8 +18,10 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from core.errors import StoreUnusable
+from core.target import Target
 from evaluation.sample import EvaluationSample
 from models.card import read_card
+from models.metric_names import renamed
 from models.saving import digest, load
 from training.tracking import ModelRecord, TrainingRecord
 
@@ -37,6 +39,11 @@ class PendingTraining:
     training: TrainingRecord
     models: Mapping[str, ModelRecord]
     default: str
+
+    @property
+    def target(self) -> Target:
+        """The question that all its models answer."""
+        return next(iter(self.models.values())).card.target
 
 
 def outbox_folder(home: Path) -> Path:
@@ -171,7 +178,8 @@ def read_sound(folder: Path, sums: Mapping[str, str]) -> PendingTraining:
     judged = read_samples(pd.read_parquet(folder / "judged.parquet"))
     models = {
         name: ModelRecord(
-            **{field: fields[field] for field in PLAIN},
+            **{field: fields[field] for field in PLAIN if field != "metrics"},
+            metrics=renamed(fields["metrics"]),
             **read_frames(folder, number),
             card=read_card(json.dumps(fields["card"])),
             forecaster=load(folder / f"{number}.skops", sums[f"{number}.skops"]),

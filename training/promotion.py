@@ -1,6 +1,7 @@
 """Which model may be champion: refresh, challenge, promote. Each refusal says every reason."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from evaluation.sample import JUDGED_DAYS, LEVEL
 from evaluation.scores import brier_losses
 from models.catalog import MODELS
 from models.champion import find_run, list_runs
+from models.metric_names import metric_name
 from training.tracking import (
     ModelRecord,
     Registered,
@@ -32,9 +34,9 @@ from training.tracking import (
 AGREEMENT = 1e-9
 SEED = 7
 NULLS = {
-    "skill_climatology_{days}_null_p": "circular-shift null p-value",
-    "claim_{days}_null_p": "claim's null p-value",
-    "best_of_n_{days}_p": "best-of-N p-value",
+    "null_p": "circular-shift null p-value",
+    "claim_null_p": "claim's null p-value",
+    "best_of_n_p": "best-of-N p-value",
 }
 
 
@@ -156,7 +158,7 @@ def challenge(
         name: score
         for name, record in records.items()
         if not MODELS[name].baseline and record.card.configuration != champions
-        if (score := record.metrics.get(f"brier_{judged_horizon(record.card.horizons)}")) is not None
+        if (score := record.metrics.get(metric_name(judged_horizon(record.card.horizons), "brier"))) is not None
     }
     if not scores:
         return []
@@ -164,6 +166,20 @@ def challenge(
     set_alias(tracker, "challenger", made[best])
     days = judged_horizon(records[best].card.horizons)
     return [f"{version_label(best, made[best])} is challenger ({days}-day Brier score {scores[best]:.4f})."]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A promotion that was made: the new champion, the version it follows (None: there was none), and what it `lacked`."""
+
+    model: str
+    version: str
+    run_id: str
+    registered_model: str
+    former_version: str | None
+    forced: bool
+    lacked: list[str]
+    sentence: str
 
 
 LiveLead = Callable[[str, str], float]
@@ -183,8 +199,8 @@ def promote(
     force: bool = False,
     why: str | None = None,
     live_lead: LiveLead = no_lead,
-) -> str:
-    """Make the model of a run champion of its target if it has earned it; says what was done.
+) -> Promotion:
+    """Make the model of a run champion of its target if it has earned it; what was done.
 
     run: an id or the beginning of one, or the name of a run of `target`.
 
@@ -200,7 +216,7 @@ def promote(
         candidate = version_of(tracker, str(found["run_id"]))
         if candidate is None:
             raise Refused(f"Run {run} holds no model; name a run of one model. `altrally compare` lists them.")
-        name, current = version_label(str(found["name"]), candidate), champion_named(tracker, candidate.name)
+        name, current = version_label(str(found["model"]), candidate), champion_named(tracker, candidate.name)
         if current is not None and current.run_id == candidate.run_id:
             raise Refused(f"{name} is champion already.")
         reasons = [] if leads_live(current, candidate, live_lead) else promotion_refusals(tracker, current, candidate)
@@ -210,7 +226,16 @@ def promote(
             tag_version(tracker, candidate, {"forced": str(why).strip(), "lacked": "; ".join(reasons) or "nothing"})
         set_alias(tracker, "champion", candidate)
     by_force = f", by force: {str(why).strip()}. It lacked: {'; '.join(reasons) or 'nothing'}" if force else ""
-    return f"{name} is champion{by_force}."
+    return Promotion(
+        model=str(found["model"]),
+        version=candidate.version,
+        run_id=candidate.run_id,
+        registered_model=candidate.name,
+        former_version=current.version if current else None,
+        forced=force,
+        lacked=reasons,
+        sentence=f"{name} is champion{by_force}.",
+    )
 
 
 def leads_live(current: Registered | None, candidate: Registered, live_lead: LiveLead) -> bool:
@@ -249,7 +274,7 @@ def interval_refusals(difference: Interval, days: int, horizon: int = JUDGED_DAY
 
 def null_refusals(metrics: Mapping[str, float], horizon: int = JUDGED_DAYS) -> list[str]:
     """Each null must have been computed, and be below 0.05."""
-    nulls = {name.format(days=horizon): what for name, what in NULLS.items()}
+    nulls = {metric_name(horizon, name): what for name, what in NULLS.items()}
     missing = [f"its {what} hasn't been computed" for name, what in nulls.items() if name not in metrics]
     weak = [
         f"its {what} is {metrics[name]:.3f}, not below {LEVEL}" for name, what in nulls.items() if metrics.get(name, 0) >= LEVEL

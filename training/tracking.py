@@ -24,15 +24,16 @@ from joblib import Parallel, delayed
 
 from core.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable, redacted
 from core.files import clear, damage, is_abandoned, is_occupied, is_passing, keep_copy, temporary_root, unfinished
-from core.home import EXPERIMENT, folder_address, sqlite_address, sqlite_file, stored_elsewhere
+from core.home import EXPERIMENT, HIDDEN, folder_address, hidden_tag, sqlite_address, sqlite_file, stored_elsewhere
 from core.progress import Progress
-from core.target import ALTCOINS, Target
+from core.target import ALTCOINS, Target, judged_horizon
 from evaluation.multiple_testing import PRIOR_TRIALS, TrialHistory
 from evaluation.sample import EvaluationSample
 from models.card import Card
-from models.catalog import MODELS
+from models.catalog import MODELS, default_model
 from models.champion import (
     CARD_FILE,
+    CHAMPION,
     ENVIRONMENT,
     FORECASTS_FILE,
     MODEL_FILE,
@@ -41,6 +42,7 @@ from models.champion import (
     VERIFICATION_FILE,
     champion_version,
     damaged_figures,
+    experiments_of,
     fetched,
     figures_of,
     require_database,
@@ -49,10 +51,13 @@ from models.champion import (
 )
 from models.forecaster import QUESTION_COLUMNS, Forecaster
 from models.law_model import LawModel
+from models.metric_names import current_name, metric_name
 from models.parallel import shielded_from_interrupts
 from models.saving import TRUSTED_TYPES, digest, save_models
 from sources.reach import require_reachable
 from training import trials
+from training.leaderboard import FOREST_FILE, LEADERBOARD_FILE, Leaderboard, draw_forest, leaderboard_html, role_of
+from training.mlflow_view import experiment_tags
 from training.settings import SEARCHED
 
 if TYPE_CHECKING:
@@ -65,6 +70,7 @@ LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 TOGETHER, CONFIGURATION_DIGITS = 200, 16
 MANY = "many-"
+TRAINING, NUMBER = "train", f"{HIDDEN}number"
 COUNTED = ("trial.", "sweep.")
 """How the tags begin by which tries are counted."""
 
@@ -293,12 +299,12 @@ def connect(place: TrackingPlace) -> Tracker:
     return tracker
 
 
-def open_experiment(client: "MlflowClient", place: TrackingPlace) -> str:
-    """The id of our experiment, whose files are this home's."""
+def open_experiment(client: "MlflowClient", place: TrackingPlace, name: str = EXPERIMENT) -> str:
+    """The id of an experiment of ours, whose files are this home's; it is created or brought back where it must be."""
     location = None if place.artifacts is None else folder_address(place.artifacts)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+        return str(client.create_experiment(name, artifact_location=location))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     if location is not None and place.database is not None and experiment.artifact_location != location:
@@ -306,26 +312,69 @@ def open_experiment(client: "MlflowClient", place: TrackingPlace) -> str:
     return str(experiment.experiment_id)
 
 
+def for_target(tracker: Tracker, target: Target) -> Tracker:
+    """The tracker that keeps new runs in the experiment of a target: each target has one, and the default one has the home's."""
+    name = EXPERIMENT if target.is_default else target.registered_model
+    with database_lock(tracker.place):
+        experiment_id = open_experiment(tracker.client, tracker.place, name)
+    return replace(tracker, experiment_id=experiment_id)
+
+
+def describe_experiment(tracker: Tracker, target: Target, training: str | None = None) -> str:
+    """Describe a target's experiment and prepare its views, for the last `training` (None: as MLflow knows it); its id."""
+    own = for_target(tracker, target)
+    if training is None:
+        newest = tracker.client.search_runs([own.experiment_id], "tags.training != ''", max_results=1)
+        training = newest[0].data.tags["training"] if newest else ""
+    told = tracker.client.get_experiment(own.experiment_id).tags
+    for tag, value in experiment_tags(target, training).items():
+        if told.get(tag) != value:
+            tracker.client.set_experiment_tag(own.experiment_id, tag, value)
+    return own.experiment_id
+
+
+def prepared_experiment(place: TrackingPlace, target: Target) -> str:
+    """The id of a target's experiment, whose views are prepared. Raises NoChampion where it holds no run."""
+    with tracking(place) as tracker:
+        name = EXPERIMENT if target.is_default else target.registered_model
+        found = tracker.client.get_experiment_by_name(name)
+        if found is None or not tracker.client.search_runs([found.experiment_id], max_results=1):
+            raise NoChampion(f"No run{target.whose} is tracked in this home yet. Run `altrally train` first.")
+        return describe_experiment(tracker, target)
+
+
 def remember_trials(tracker: Tracker) -> None:
     """Make the experiment and the record in the home each hold every try that the other does.
 
     So none is forgotten when the experiment is deleted, its database moved away, or an older copy of it brought back.
     """
+    known = counted_tags(tracker)
+    everything = furthest(known, trials.read(tracker.place.home))
+    trials.add(tracker.place.home, everything)
+    count(tracker, {tag: value for tag, value in everything.items() if known.get(tag) != value})
+
+
+def counted_tags(tracker: Tracker) -> dict[str, str]:
+    """The tags of the experiment that count tries; earlier versions kept them where MLflow's pages show them."""
     tags = tracker.client.get_experiment(tracker.experiment_id).tags
-    held = [{tag: value for tag, value in tags.items() if tag.startswith(COUNTED)}, trials.read(tracker.place.home)]
-    furthest = {
-        tag: max((known[tag] for known in held if tag in known), key=lambda value: (SEARCHED not in value, value))
-        for tag in {**held[0], **held[1]}
+    shown = {tag: value for tag, value in tags.items() if tag.startswith(COUNTED)}
+    hidden = {tag.removeprefix(HIDDEN): value for tag, value in tags.items() if tag.startswith(HIDDEN)}
+    return furthest(shown, {tag: value for tag, value in hidden.items() if tag.startswith(COUNTED)})
+
+
+def furthest(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Tries that two records count; of one that both hold, the value that says more: judged rather than searched, the later day."""
+    return {
+        tag: max((known[tag] for known in (first, second) if tag in known), key=lambda value: (SEARCHED not in value, value))
+        for tag in {**first, **second}
     }
-    trials.add(tracker.place.home, furthest)
-    count(tracker, {tag: value for tag, value in furthest.items() if held[0].get(tag) != value})
 
 
 def count(tracker: Tracker, tags: Mapping[str, str]) -> None:
     """Count tries: in the record of the home first, then in the experiment."""
     trials.add(tracker.place.home, tags)
     for tag, value in tags.items():
-        tracker.client.set_experiment_tag(tracker.experiment_id, tag, value)
+        tracker.client.set_experiment_tag(tracker.experiment_id, f"{HIDDEN}{tag}", value)
 
 
 def move_in(place: TrackingPlace) -> None:
@@ -359,7 +408,7 @@ def relocate(database: Path, old: str, new: str) -> None:
 def sweep(tracker: Tracker) -> int:
     """Clear up after dead processes: mark KILLED their runs still RUNNING and FAILED their half-saved models; how many runs."""
     home = tracker.place.home
-    running = tracker.client.search_runs([tracker.experiment_id], "attributes.status = 'RUNNING'", max_results=1000)
+    running = tracker.client.search_runs(experiments_of(tracker.client), "attributes.status = 'RUNNING'", max_results=1000)
     dead = [run.info.run_id for run in running if is_dead(home, run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
     if dead:
         fail_models(tracker, dead)
@@ -371,7 +420,7 @@ def sweep(tracker: Tracker) -> int:
 
 def fail_models(tracker: Tracker, runs: Sequence[str]) -> None:
     """Models that runs were saving when they died."""
-    for model in tracker.client.search_logged_models([tracker.experiment_id], max_results=50):
+    for model in tracker.client.search_logged_models(experiments_of(tracker.client), max_results=50):
         if model.source_run_id in runs and model.status == "PENDING":
             tracker.client.finalize_logged_model(model.model_id, "FAILED")
 
@@ -383,9 +432,9 @@ def is_dead(home: Path, tags: Mapping[str, str], started: pd.Timestamp) -> bool:
     """
     if pd.Timestamp.now("UTC").tz_localize(None) - started > DEAD_AFTER:
         return True
-    if tags.get("host") != platform.node():
+    if hidden_tag(tags, "host") != platform.node():
         return False
-    return not is_alive(int(tags.get("pid", 0))) or is_abandoned(home, tags.get("room", ""))
+    return not is_alive(int(hidden_tag(tags, "pid", "0"))) or is_abandoned(home, hidden_tag(tags, "room"))
 
 
 def is_alive(pid: int) -> bool:
@@ -432,7 +481,7 @@ def count_sweeps(tracker: Tracker, family: str, name: str, first_test: pd.Timest
     prefix = f"sweep.{family}."
     with database_lock(tracker.place):
         count(tracker, {f"{prefix}{name}": f"{last:%Y-%m-%d}"})
-        tags = tracker.client.get_experiment(tracker.experiment_id).tags
+        tags = counted_tags(tracker)
     return sum(key.startswith(prefix) and pd.Timestamp(value) >= first_test for key, value in tags.items())
 
 
@@ -447,7 +496,7 @@ def trial_tags(configurations: Sequence[str], first: int, label: str) -> dict[st
 def trials_of(tracker: Tracker, family: str) -> dict[str, tuple[int, str]]:
     """Number and label of every configuration of a family ever tried here."""
     prefix = f"trial.{family}."
-    tags = tracker.client.get_experiment(tracker.experiment_id).tags
+    tags = counted_tags(tracker)
     told = {key.removeprefix(prefix): value for key, value in tags.items() if key.startswith(prefix)}
     told = dict(sorted(told.items(), key=lambda tag: not tag[0].startswith(MANY)))  # one by one counts over together
     return {name: counted for key, value in told.items() for name, counted in read_trials(key, value)}
@@ -489,21 +538,108 @@ def log_training(
 
     A failure leaves the parent FAILED; versions that were made stay without an alias.
     """
-    made = {}
-    with running(tracker, training.name, training.tags, training.description) as parent:
-        log_values(tracker, parent, training.params, {})
+    target = next(iter(models.values())).card.target
+    lead, own, saved = leading_model(tracker, models), for_target(tracker, target), {}
+    number = next_number(own)
+    names = run_names(training, models, number)
+    told = {name: value for name, value in models[lead].tags.items() if name == "grade" or " skill vs " in name}
+    shown = {"standing": f"shows {lead}", **told, NUMBER: str(number)}
+    with running(own, names[TRAINING], {**training.tags, **shown}, training.description) as parent:
+        log_values(tracker, parent, training.params, headline_metrics(models[lead]))
         log_input(tracker, parent, training)
         log_files(tracker, parent, training.tables)
         tracker.client.log_dict(parent, [dict(row) for row in training.verification], VERIFICATION_FILE)
         with TemporaryDirectory() as folder:
             progress("drawing", 0, 0)
             pictures = draw_all(models, Path(folder))
+            log_forest(tracker, parent, names[TRAINING], training, Path(folder))
             for done, (name, record) in enumerate(models.items()):
                 progress(f"tracking: {name}", done, len(models))
-                made[name] = log_model_run(tracker, parent, name, training, record, pictures.get(name))
+                saved[name] = log_model_run(own, parent, names, training, record, pictures.get(name))
+        made = register_all(tracker, models, saved, lead)
         log_shadows(tracker, parent, models, made)
         seal(tracker, parent)
     return parent, made
+
+
+def leading_model(tracker: Tracker, models: Mapping[str, ModelRecord]) -> str:
+    """The model a training is told by: the champion's, else the default one, else the one of the lowest Brier score."""
+    target = next(iter(models.values())).card.target
+    current = champion(tracker, target)
+    for name in (current.tags.get("model", "") if current else "", default_model(target.outcome)):
+        if name in models:
+            return name
+    key = metric_name(judged_horizon(target.horizons), "brier")
+    return min(models, key=lambda name: np.inf if (brier := models[name].metrics.get(key)) is None else brier)
+
+
+def headline_metrics(record: ModelRecord) -> dict[str, float | None]:
+    """What a model scores at the horizon judged."""
+    beginning = metric_name(judged_horizon(record.card.horizons), "")
+    return {name: value for name, value in record.metrics.items() if name.startswith(beginning)}
+
+
+def run_names(training: TrainingRecord, models: Mapping[str, ModelRecord], number: int) -> dict[str, str]:
+    """Names of the runs of a training, by model and for itself: day, snapshot and a number that counts the target's trainings."""
+    about = f"{training.tags['trained_as_of']} {training.tags['snapshot'][:6]} #{number}"
+    return {name: f"{name} {about}" for name in (TRAINING, *models)}
+
+
+def next_number(tracker: Tracker) -> int:
+    """The number of the next training or sweep of an experiment; those deleted since keep theirs."""
+    from mlflow.entities import ViewType
+
+    numbered = tracker.client.search_runs([tracker.experiment_id], f"tags.`{NUMBER}` != ''", ViewType.ALL, max_results=1)
+    return int(numbered[0].data.tags[NUMBER]) + 1 if numbered else 1
+
+
+def log_forest(tracker: Tracker, run_id: str, name: str, training: TrainingRecord, folder: Path) -> None:
+    """Keep a picture of all models' skill with a training."""
+    path = folder / FOREST_FILE
+    draw_forest(training.verification, f"{name} · {training.tags['label']} · {training.tags['market']} market", path)
+    if path.exists():
+        tracker.client.log_artifact(run_id, str(path))
+
+
+def register_all(
+    tracker: Tracker, models: Mapping[str, ModelRecord], saved: Mapping[str, "SavedModel"], lead: str
+) -> dict[str, Registered]:
+    """Make every saved model a version, by model. The leading one comes last, so that MLflow lists it as the latest version."""
+    require_registered_model(tracker, models[lead].card.target)
+    order = sorted(models, key=lambda name: (name == lead, not MODELS[name].baseline))
+    made = {name: make_version(tracker, models[name], saved[name]) for name in order}
+    return {name: made[name] for name in models}
+
+
+def show_training(
+    tracker: Tracker,
+    run_id: str,
+    training: TrainingRecord,
+    made: Mapping[str, Registered],
+    target: Target,
+    decisions: Sequence[str],
+) -> None:
+    """Keep a page that compares the models of a training with its run, and prepare MLflow's run table for comparing them.
+
+    A failure costs nothing that is needed, so it is only told as a warning.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        versions = {name: version.version for name, version in made.items()}
+        roles = {name: tracker.client.get_run(version.run_id).data.tags["standing"] for name, version in made.items()}
+        name, tags = tracker.client.get_run(run_id).info.run_name, training.tags
+        about = {
+            "label": f"{target.name}: {tags['label']}" if target.is_default else tags["label"],
+            "market": tags["market"],
+            "snapshot": tags["snapshot"],
+        }
+        board = Leaderboard(name, **about, rows=training.verification, versions=versions, roles=roles, decisions=decisions)
+        tracker.client.log_text(run_id, leaderboard_html(board), LEADERBOARD_FILE)
+        describe_experiment(tracker, target, name)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        LOG.warning("The page that compares the models of %s couldn't be kept: %s", training.name, error)
 
 
 def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord], made: Mapping[str, Registered]) -> None:
@@ -518,7 +654,7 @@ def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord]
         sha = digest(file)
         tracker.client.log_artifact(parent, str(file))
     tracker.client.log_dict(parent, told, SHADOWS_FILE)
-    tracker.client.set_tag(parent, "shadows", sha)
+    tracker.client.set_tag(parent, f"{HIDDEN}shadows", sha)
 
 
 @contextmanager
@@ -535,7 +671,7 @@ def running(tracker: Tracker, name: str, tags: Mapping[str, str], description: s
 
 def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> str:
     """A RUNNING run that says whose it is; its id."""
-    process = {"pid": str(os.getpid()), "host": platform.node(), "room": tracker.room}
+    process = {f"{HIDDEN}pid": str(os.getpid()), f"{HIDDEN}host": platform.node(), f"{HIDDEN}room": tracker.room}
     told = {"mlflow.note.content": description, "mlflow.source.name": "altrally train"}
     family = {} if parent is None else {"mlflow.parentRunId": parent}
     all_tags = {**tags, **process, **told, **family}
@@ -553,18 +689,20 @@ def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]
 
 
 def log_model_run(
-    tracker: Tracker, parent: str, name: str, training: TrainingRecord, record: ModelRecord, pictures: Path | None
-) -> Registered:
-    """The child run of one model."""
-    with running(tracker, name, {**training.tags, **record.tags}, record.description, parent) as run_id:
+    tracker: Tracker, parent: str, names: Mapping[str, str], training: TrainingRecord, record: ModelRecord, pictures: Path | None
+) -> "SavedModel":
+    """The child run of one model, named as `names` says."""
+    model = record.card.model
+    tags = {**training.tags, **record.tags, "training": names[TRAINING], "standing": role_of(model)}
+    with running(tracker, names[model], tags, record.description, parent) as run_id:
         log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts}, record)
         if pictures is not None:
             tracker.client.log_artifacts(run_id, str(pictures))
-        registered = register(tracker, run_id, record)
+        saved = save_model(tracker, run_id, record)
         seal(tracker, run_id)
-    return registered
+    return saved
 
 
 def log_values(
@@ -608,17 +746,20 @@ def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame],
 
 def log_comparison(
     tracker: Tracker, run_id: str, *, against: str, metrics: Mapping[str, float | None], draw: Callable[[Path], None]
-) -> None:
-    """What a run gained over another: metrics, a tag that names the other, a picture drawn by `draw`.
+) -> str:
+    """What a run gained over another: metrics, a tag that names the other, a picture drawn by `draw`; where the picture lies.
 
     The picture takes longest and comes first: killed between its figures and their seal, a run doesn't say what was logged.
     """
     with TemporaryDirectory() as folder:
-        draw(Path(folder) / f"against {re.sub(r'[^0-9A-Za-z_.-]+', ' ', against)[:80]}.png")
+        picture = Path(folder) / f"against {re.sub(r'[^0-9A-Za-z_.-]+', ' ', against)[:80]}.png"
+        draw(picture)
         tracker.client.log_artifacts(run_id, folder, "comparisons")
     log_values(tracker, run_id, {}, metrics)
     tracker.client.set_tag(run_id, "compared_with", against)
     seal(tracker, run_id)
+    address, artifacts = f"comparisons/{picture.name}", tracker.place.artifacts
+    return f"{address} of run {run_id}" if artifacts is None else str(artifacts / run_id / "artifacts" / address)
 
 
 def seal(tracker: Tracker, run_id: str) -> None:
@@ -628,19 +769,23 @@ def seal(tracker: Tracker, run_id: str) -> None:
     database, artifacts = tracker.place.database, tracker.place.artifacts
     if database is None or artifacts is None:
         return
-    outputs = tracker.client.get_run(run_id).outputs.model_outputs
-    places = [run_id, *(f"models/{model.model_id}" for model in outputs)]
+    run = tracker.client.get_run(run_id)
+    places = [run_id, *(f"models/{model.model_id}" for model in run.outputs.model_outputs)]
     files = [file for place in places for file in sorted((artifacts / place).rglob("*")) if file.is_file()]
     sums = json.dumps({str(file.relative_to(artifacts)): digest(file) for file in files})
-    tags = {"figures": figures_of(database)[run_id], "files": sums, "files_sum": sha256(sums.encode()).hexdigest()}
+    prefix = "" if "figures" in run.data.tags else HIDDEN  # a run of an earlier version keeps its tags where they are
+    sealed = {"figures": figures_of(database)[run_id], "files": sums, "files_sum": sha256(sums.encode()).hexdigest()}
+    tags = {f"{prefix}{name}": value for name, value in sealed.items()}
     tracker.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])  # all of them or none
 
 
-def log_sweep(tracker: Tracker, found: Mapping[str, Any], tags: Mapping[str, str], trials: pd.DataFrame) -> str:
+def log_sweep(tracker: Tracker, target: Target, found: Mapping[str, Any], tags: Mapping[str, str], trials: pd.DataFrame) -> str:
     """One run for a whole sweep: the winner's parameters, what it scored, every trial in a table; its id."""
     about = f"{found['tried']} configurations searched before {found['first_test']}, the winner judged after it."
     numbers = {name: found[name] for name in ("search_skill", "search_p", "best_of_n_p")} | {"brier": found["test"]["brier"]}
-    with running(tracker, f"sweep {found['target']}", tags, about) as run_id:
+    own = for_target(tracker, target)
+    number = next_number(own)
+    with running(own, f"sweep {found['target']} {found['snapshot'][:6]} #{number}", {**tags, NUMBER: str(number)}, about) as run_id:
         log_values(tracker, run_id, {**found["winner"], "tried": found["tried"], "trials": found["trials"]}, numbers)
         log_files(tracker, run_id, {"trials.parquet": trials})
         tracker.client.log_dict(run_id, dict(found), "sweep.json")
@@ -676,8 +821,18 @@ def write_figures(record: ModelRecord, folder: Path) -> None:
         draw_nulls(record.rotations, record.independent, about, folder)
 
 
-def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
-    """Save the model, log its metrics, and make it a version whose SHA-256 is known.
+@dataclass(frozen=True)
+class SavedModel:
+    """A model that MLflow holds: its address and id there, the run it belongs to, and the SHA-256 of its file."""
+
+    uri: str
+    model_id: str
+    run_id: str
+    sha256: str
+
+
+def save_model(tracker: Tracker, run_id: str, record: ModelRecord) -> SavedModel:
+    """Save the model under its own name and log its metrics.
 
     Metrics come after the model: of those that stand there before, MLflow asks for each in a request of its own.
     """
@@ -686,7 +841,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
     with mlflow.start_run(run_id=run_id, nested=True, log_system_metrics=False):
         info = mlflow.sklearn.log_model(
             record.forecaster,
-            name="model",
+            name=record.card.model,
             serialization_format="skops",
             skops_trusted_types=TRUSTED_TYPES,
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
@@ -694,20 +849,24 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
             input_example=record.inputs.head(2),
         )
     log_values(tracker, run_id, {}, record.metrics, info.model_id)
+    with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
+        return SavedModel(info.model_uri, info.model_id, run_id, digest(file))
+
+
+def make_version(tracker: Tracker, record: ModelRecord, saved: SavedModel) -> Registered:
+    """Make a saved model a version of its target's registered model, whose SHA-256 is known."""
     card = record.card
     named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
-    with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
-        tags = {**record.tags, **named, "sha256": digest(file)}
-    require_registered_model(tracker, card.target)
+    tags = {**record.tags, **named, "standing": role_of(card.model), "sha256": saved.sha256}
     made = tracker.client.create_model_version(
         card.target.registered_model,
-        info.model_uri,
-        run_id=run_id,
+        saved.uri,
+        run_id=saved.run_id,
         tags=tags,
-        description=record.description,
-        model_id=info.model_id,
+        description=f"{card.model}, trained on what was known by {card.trained_as_of}.\n\n{record.description}",
+        model_id=saved.model_id,
     )
-    return Registered(str(made.version), run_id, tags, made.name)
+    return Registered(str(made.version), saved.run_id, tags, made.name)
 
 
 def signature_of(record: ModelRecord) -> Any:
@@ -765,8 +924,32 @@ def version_of(tracker: Tracker, run_id: str) -> Registered | None:
 
 
 def set_alias(tracker: Tracker, alias: str, version: Registered) -> None:
-    """Move an alias to a version."""
+    """Move an alias to a version, and say so where MLflow's pages show it: on versions, their runs, and the registered model."""
+    before = {name: str(number) for name, number in tracker.client.get_registered_model(version.name).aliases.items()}
     tracker.client.set_registered_model_alias(version.name, alias, version.version)
+    former = before.get(alias)
+    if former is not None and former not in [version.version, *(before[name] for name in before if name != alias)]:
+        mark(tracker, registered(tracker.client.get_model_version(version.name, former)), f"former {alias}")
+    mark(tracker, version, alias)
+    if alias == CHAMPION:
+        tell_champion(tracker, version)
+
+
+def mark(tracker: Tracker, version: Registered, standing: str) -> None:
+    """Tag a version and its run with what they are now; a run that was deleted stays as it is."""
+    tag_version(tracker, version, {"standing": standing})
+    run = unless_deleted(tracker.client.get_run, version.run_id)
+    if run is not None and run.info.lifecycle_stage == "active":
+        tracker.client.set_tag(version.run_id, "standing", standing)
+
+
+def tell_champion(tracker: Tracker, version: Registered) -> None:
+    """Write into the description of a registered model which version is champion."""
+    model, day = (version.tags.get(name, "unknown") for name in ("model", "trained_as_of"))
+    said = f"**Champion: version {version.version}, {model}**, trained on what was known by {day}."
+    about = tracker.client.get_registered_model(version.name).description or ""
+    rest = about.partition("\n\n")[2] if about.startswith("**Champion: ") else about
+    tracker.client.update_registered_model(version.name, f"{said}\n\n{rest}")
 
 
 def tag_version(tracker: Tracker, version: Registered, tags: Mapping[str, str]) -> None:
@@ -781,8 +964,8 @@ def forecasts_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
 
 
 def metrics_of(tracker: Tracker, run_id: str) -> dict[str, float]:
-    """Metrics of a run."""
-    return dict(tracker.client.get_run(run_id).data.metrics)
+    """Metrics of a run, by the names of today whichever version logged it."""
+    return {current_name(name): value for name, value in tracker.client.get_run(run_id).data.metrics.items()}
 
 
 def code_version() -> str:

@@ -19,6 +19,7 @@ from models.card import Card, FoldCard
 from models.catalog import COMPOSITES, MODELS, default_model
 from models.coefficients import hazard_table, slope_text
 from models.forecaster import assemble
+from models.metric_names import metric_name
 from models.passage import Passage
 from models.pool import Pool
 from sources.quality import freshness
@@ -26,6 +27,7 @@ from sources.reach import require_reachable
 from sources.series import COIN_PRICE
 from sources.store import Store
 from training.dataset import Dataset, prepare
+from training.mlflow_view import HEADLINE_BASELINES, skill_tag
 from training.null_results import NullResults, Walk, configuration_of, null_results
 from training.outbox import PendingTraining, forget, kept_until_logged, outbox_folder, pending_folders, read, reserved_disk
 from training.promotion import update_aliases
@@ -42,6 +44,7 @@ from training.tracking import (
     count_trials,
     database_lock,
     log_training,
+    show_training,
     tracking,
     trial_history,
 )
@@ -51,6 +54,9 @@ from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe
 MOST_MISSING = 0.5
 MOST_SLOW_DRAWS = 60
 """Refits behind an interval of a model whose refits take a tenth of a second each."""
+
+METRIC_DIGITS = 4
+"""MLflow's tables print every digit; all of them are in the table of the training."""
 
 START_OF_TIME = pd.Timestamp("1900-01-01")
 VERDICTS = {
@@ -165,8 +171,9 @@ def log_pending(tracker: Tracker, progress: Progress) -> list[str]:
     decisions = []
     for folder in pending_folders(tracker.place.home):
         work = read(folder)
-        _, _, settled = log_work(tracker, work, progress)
+        run_id, made, settled = log_work(tracker, work, progress)
         forget(folder)
+        show_training(tracker, run_id, work.training, made, work.target, settled)
         decisions += [f"{work.training.name}, kept since it couldn't be logged: {decision}" for decision in settled]
     return decisions
 
@@ -200,6 +207,7 @@ def keep(tracker: Tracker, job: Job, trained: Sequence[Trained], trials: Mapping
         clear_errors(tracker.place, "What was learnt is kept, and the next run logs it."),
     ):
         run_id, made, decisions = log_work(tracker, work, progress)
+    show_training(tracker, run_id, work.training, made, job.settings.target, decisions)
     told = records.get(default, next(iter(records.values())))
     return TrainReport(
         until=f"{job.data.until:%Y-%m-%d}",
@@ -261,12 +269,12 @@ def final_fit(name: str, data: Dataset, settings: TrainSettings, walk: WalkForwa
 
 def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecord:
     """Everything to keep of one model, the `trial`-th of `tried` configurations."""
-    card = make_card(job, model, tried)
+    card, row = make_card(job, model, tried), headline_row(model)
     tags = {
         "model": model.name,
         "configuration": model.configuration,
         "trial": str(trial),
-        f"skill_{headline_row(model)['horizon']}": skill_worth(headline_row(model)["skill_climatology"]),
+        **{skill_tag(row["horizon"], name): skill_worth(row[f"skill_{name}"]) for name in HEADLINE_BASELINES},
         "grade": card.skill["evidence"]["grade"],
         "unproven": str(card.skill["evidence"]["grade"] == Grade.NOT_SHOWN).lower(),
         "gates": "; ".join(closed_gates(job, model.columns)) or "pass",
@@ -279,7 +287,7 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         inputs=job.data.X[model.columns].tail(100),
         forecasts=model.forecasts,
         params={"model": model.name, "columns": ", ".join(model.columns), "draws": job.settings.draws, **model.final.get_params()},
-        metrics={name: value for row in model.rows for name, value in row_metrics(row).items()},
+        metrics=metrics_by_headline(model),
         tags=tags,
         texts=coefficients(job, model),
         description=description(job, model, card),
@@ -467,27 +475,27 @@ def skill_worth(interval: Mapping[str, float | None]) -> str:
     return f"{value:+.3f}" if low is None or high is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def row_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """A verification row as metrics: brier_60, skill_climatology_60 with _lo and _hi, and so on."""
-    days = row["horizon"]
-    plain = {f"{name}_{days}": row[name] for name in ("n", "n_effective", "base_rate", "brier", "log_score", "auc", "block")}
+def row_metrics(row: Mapping[str, Any], *, judged: bool) -> dict[str, float | None]:
+    """A verification row as the metrics people compare: 60d/skill_vs_volatility with _low and _high, 60d/brier, and so on.
+
+    All of the row is kept as a file of the training. Only the horizon judged has p-values: promotion reads them.
+    """
     limits = {
-        f"skill_{name}_{days}{ending}": row[f"skill_{name}"][key]
-        for name in BASELINE_WORDS
-        for ending, key in (("", "value"), ("_lo", "low"), ("_hi", "high"))
+        f"skill_vs_{name}{ending}": row[f"skill_{name}"][key]
+        for name in HEADLINE_BASELINES
+        for ending, key in (("", "value"), ("_low", "low"), ("_high", "high"))
     }
-    apart = {
-        f"skill_non_overlapping_{days}": row["non_overlapping"]["mean"],
-        f"skill_onset_{days}": row["onset"]["skill_climatology"],
-        f"skill_climatology_{days}_null_p": row["null_p"],
-        f"claim_{days}_null_p": row["claim_null_p"],
-        f"best_of_n_{days}_p": row["best_of_n_p"],
-        f"drift_{days}_p": None if row["drift"] is None else row["drift"]["p"],
-        f"miscalibration_{days}": row["reliability"]["miscalibration"],
-        f"discrimination_{days}": row["reliability"]["discrimination"],
-        f"uncertainty_{days}": row["reliability"]["uncertainty"],
-    }
-    return plain | limits | apart
+    scores = {name: row[name] for name in ("brier", "log_score", "auc")}
+    p_values = {name: row[name] for name in ("null_p", "claim_null_p", "best_of_n_p")} if judged else {}
+    short = {name: None if value is None else round(value, METRIC_DIGITS) for name, value in (limits | scores).items()}
+    return {metric_name(row["horizon"], name): value for name, value in (short | p_values).items()}
+
+
+def metrics_by_headline(model: Trained) -> dict[str, float | None]:
+    """Metrics of a model, those of the horizon judged first."""
+    judged = headline_row(model)
+    rows = [judged, *(row for row in model.rows if row is not judged)]
+    return {name: value for row in rows for name, value in row_metrics(row, judged=row is judged).items()}
 
 
 def stale_index(store: Store, until: pd.Timestamp) -> list[str]:

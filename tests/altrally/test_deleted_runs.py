@@ -20,7 +20,7 @@ from training_jobs import SETTINGS, job, place_in
 from altrally.repair import repair
 from core.errors import InUse, Lost
 from core.files import aside_of, copy_of
-from core.home import Home
+from core.home import HIDDEN, Home
 from core.progress import silent
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.champion import champion_place, list_runs
@@ -29,7 +29,7 @@ from training.compare import compare
 from training.outbox import PendingTraining, pending_folders, read, write
 from training.promotion import promote
 from training.settings import SEARCHED
-from training.tracking import TrackingPlace, count_sweeps, count_trials, tracking, trial_history
+from training.tracking import TrackingPlace, count_sweeps, count_trials, counted_tags, tracking, trial_history
 from training.train import TrainReport, train_on
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
@@ -55,8 +55,7 @@ def delete_for_good(uri: str, *runs: str) -> None:
 def tries(place: TrackingPlace) -> dict[str, str]:
     """Every tag of the experiment that counts a try."""
     with tracking(place) as tracker:
-        tags = tracker.client.get_experiment(tracker.experiment_id).tags
-    return {tag: value for tag, value in tags.items() if tag.startswith(("trial.", "sweep."))}
+        return counted_tags(tracker)
 
 
 def one_line(ran: Ran) -> str:
@@ -159,7 +158,7 @@ def test_the_other_runs_are_compared_and_promoted(two_models: tuple[TrackingPlac
     place, report = two_models
     other = report.models[1]["run_id"]
     assert {row["run_id"] for row in compare(place, [])} == {other}
-    assert "is champion" in promote(place, other, force=True, why="the former one was deleted")
+    assert "is champion" in promote(place, other, force=True, why="the former one was deleted").sentence
     assert champion_place(place.uri).run_id == other
 
 
@@ -180,7 +179,7 @@ def test_what_was_kept_without_the_default_model_makes_no_champion_and_is_logged
     assert default not in read(folder).models
     decisions = train_on(job(FEW), place, silent).decisions
     assert f"{default}, which would become it, wasn't trained this time" in decisions[0]
-    assert any("is champion: the run of the former v1 was deleted" in decision for decision in decisions)
+    assert any("is champion: the run of the former v2 was deleted" in decision for decision in decisions)
 
 
 def test_a_run_deleted_and_not_yet_collected_still_scores(world: World, tmp_path: Path) -> None:
@@ -265,9 +264,9 @@ def test_what_was_judged_stays_judged_when_an_older_copy_says_it_was_only_search
     place = place_in(tmp_path)
     with tracking(place) as tracker:
         count_trials(tracker, "family", f"30 %{SEARCHED}2018-01-01", ["a"])
-        searched = tracker.client.get_experiment(tracker.experiment_id).tags["trial.family.a"]
+        searched = counted_tags(tracker)["trial.family.a"]
         count_trials(tracker, "family", "30 %", ["a"])
-        tracker.client.set_experiment_tag(tracker.experiment_id, "trial.family.a", searched)
+        tracker.client.set_experiment_tag(tracker.experiment_id, f"{HIDDEN}trial.family.a", searched)
     with tracking(place) as tracker:
         assert trial_history(tracker, "family", "30 %").configurations == {"a"}
 

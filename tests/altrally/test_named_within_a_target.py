@@ -69,13 +69,13 @@ def test_a_promotion_by_name_moves_only_the_champion_of_its_target(
 ) -> None:
     place, altcoins, eth = both
     before = champion_place(place.uri).run_id
-    said = promote(place, "momentum", ETH, force=True, why="to see whose it is")
-    assert said.startswith("momentum v2 of 'ETH rally' is champion, by force")
+    said = promote(place, "momentum", ETH, force=True, why="to see whose it is").sentence
+    assert said.startswith("momentum v1 of 'ETH rally' is champion, by force")
     assert champion_place(place.uri, ETH.registered_model).run_id == run_of(eth, "momentum")
     assert champion_place(place.uri).run_id == before == altcoins.models[0]["run_id"]
-    with pytest.raises(Refused, match="momentum v2 of 'ETH rally' is champion already"):
+    with pytest.raises(Refused, match="momentum v1 of 'ETH rally' is champion already"):
         promote(place, run_of(eth, "momentum"))
-    with pytest.raises(Refused, match="momentum v2 isn't promoted"):
+    with pytest.raises(Refused, match="momentum v1 isn't promoted"):
         promote(place, "momentum")
 
 

@@ -69,8 +69,8 @@ class TestAddresses:
 
     def test_a_command_is_pasted_as_it_was_meant(self, tmp_path: Path, name: str) -> None:
         assert shlex.split(command(tmp_path / name, "score")) == ["altrally", "--home", str(tmp_path / name), "score"]
-        address = Home(tmp_path / name).tracking_uri
-        assert address in [word for line in next_steps(tmp_path / name, address).splitlines() for word in shlex.split(line)]
+        printed = [word for line in next_steps(tmp_path / name).splitlines() for word in shlex.split(line)]
+        assert str(tmp_path / name) in printed
 
     def test_no_address_is_masked_as_a_secret(self, tmp_path: Path, name: str) -> None:
         said = f"The runs at {Home(tmp_path / name).tracking_uri} can't be read."

@@ -5,6 +5,7 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -22,7 +23,9 @@ from places import ROOT
 from altrally.cli import app
 from altrally.terminal import GOES_ON, farewell
 from core.home import Home
+from sources.reach import is_healthy
 from sources.store import Store
+from training.tracking import TrackingPlace, tracking
 
 GONE_WITHIN = 2.0
 PROGRAM = "from altrally.cli import run; run()"
@@ -221,3 +224,56 @@ def test_a_process_that_was_told_to_ignore_it_goes_on() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+
+
+@pytest.fixture(scope="module")
+def with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which one run is tracked."""
+    home = tmp_path_factory.mktemp("tracked")
+    place = TrackingPlace(f"sqlite:///{home / 'mlruns' / 'mlflow.db'}", home / "mlruns" / "artifacts", home)
+    with tracking(place) as tracker:
+        run = tracker.client.create_run(tracker.experiment_id)
+        tracker.client.set_terminated(run.info.run_id)
+    return home
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_the_pages_of_mlflow_end_with_ctrl_c_and_leave_nothing_behind(with_a_run: Path) -> None:
+    port, before = free_port(), sorted(with_a_run.iterdir())
+    with typed("--home", with_a_run, "ui", "--port", port) as terminal:
+        terminal.until("Ctrl-C ends it.")
+        assert f"http://127.0.0.1:{port}/#/experiments/1/runs?" in terminal.shown
+        assert is_healthy(f"http://127.0.0.1:{port}")
+        seconds = terminal.interrupted()
+    assert seconds < GONE_WITHIN
+    assert "MLflow's pages are closed; the runs stay." in terminal.shown
+    assert "Traceback" not in terminal.shown
+    assert not is_healthy(f"http://127.0.0.1:{port}")
+    assert sorted(with_a_run.iterdir()) == before
+
+
+def test_a_port_in_use_is_one_line(with_a_run: Path, altrally: Invoke) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ran = altrally("--home", with_a_run, "ui", "--port", port)
+    assert (ran.code, ran.err.count("\n")) == (1, 1)
+    assert f"--port {port} isn't free on 127.0.0.1: another program uses it." in ran.err
+
+
+def test_a_home_without_runs_has_no_pages_and_a_server_that_is_down_is_one_line(
+    with_a_run: Path, tmp_path: Path, altrally: Invoke
+) -> None:
+    for words, said in (
+        (("--home", tmp_path / "none", "ui"), "Nothing has been trained in this home yet."),
+        (("--home", with_a_run, "--tracking-server", "http://127.0.0.1:9", "ui"), "No tracking server answers"),
+    ):
+        ran = altrally(*words)
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert said in ran.err

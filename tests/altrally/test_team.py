@@ -86,7 +86,7 @@ def as_ben(trained: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_the_first_training_on_a_server_makes_a_champion(trained: Trained) -> None:
-    assert trained.report.decisions[0] == "pool v1 is champion: the first model of this home, not shown."
+    assert trained.report.decisions[0] == "pool v2 is champion: the first model of this home, not shown."
     files = [file.name for file in trained.homes["ann"].home.rglob("*") if file.is_file()]
     assert files == ["tries.jsonl"], "what was tried is kept at home too; the rest is the server's"
 

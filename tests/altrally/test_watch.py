@@ -127,11 +127,11 @@ def test_every_day_has_one_live_line_and_the_chain_is_whole(lived: Lived) -> Non
 def test_it_trained_once_when_the_quarter_began(lived: Lived) -> None:
     decisions = [done.decisions for done in lived.rounds]
     assert [bool(decided) for decided in decisions] == [False, True, False, False]
-    assert "a refresh of v1" in decisions[1][0]
+    assert "a refresh of v2" in decisions[1][0]
     runs = list_runs(lived.world.home.tracking_uri)
     trainings = runs[runs["parent_id"].isna()]
     assert sorted(trainings["status"]) == ["FINISHED", "FINISHED"]
-    assert set(runs.loc[runs["parent_id"].notna(), "name"]) == {"hazard", "pool"}
+    assert set(runs.loc[runs["parent_id"].notna(), "model"]) == {"hazard", "pool"}
     assert len(set(runs["tags.trials"])) == 1
 
 
@@ -146,8 +146,8 @@ def test_the_page_of_a_day_tells_the_line_that_was_issued_though_a_training_foll
 
 def test_the_new_champion_speaks_from_the_next_day_on(lived: Lived) -> None:
     versions = [done.forecast["model"]["version"] for done in lived.rounds if done.forecast]
-    assert versions[:3] == ["1"] * 3
-    assert versions[3] != "1"
+    assert versions[:3] == ["2"] * 3
+    assert versions[3] != "2"
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from issued import made_score, put
 
 from altrally.ledger import Ledger
 from altrally.repair import repair
-from core.home import Home
+from core.home import HIDDEN, Home
 from core.progress import silent
 from models.champion import FORECASTS_FILE, champion_place, list_runs, rows_of, run_table
 from sources.fetch import fetch
@@ -91,7 +91,8 @@ def said(home: Home) -> Said:
         lines = [line.hash for line in ledger.lines()]
     champion = champion_place(home.tracking_uri).run_id
     assert champions(home) == 1
-    tries = dict(rows_of(home.database, "SELECT key, value FROM experiment_tags")) | trials.read(home.folder)
+    counted = "SELECT key, value FROM experiment_tags WHERE key LIKE '%.trial.%' OR key LIKE '%.sweep.%'"
+    tries = dict(rows_of(home.database, counted)) | trials.read(home.folder)
     return Said(content(home), spoken(home), runs, run_table(home.tracking_uri, home.folder, champion), lines, tries)
 
 
@@ -151,7 +152,7 @@ def test_damage_is_found_named_and_mended(world: World, sound: Home, tmp_path: P
 
 def test_the_sums_of_files_are_held_by_a_sum_of_their_own(sound: Home) -> None:
     with closing(sqlite3.connect(sound.database)) as database, database:
-        database.execute("UPDATE tags SET value = replace(value, 'a', 'b') WHERE key = 'files'")
+        database.execute("UPDATE tags SET value = replace(value, 'a', 'b') WHERE key = ?", (f"{HIDDEN}files",))
     (finding,) = repair(sound)
     assert finding.file == str(sound.database)
     assert "its copy was brought back" in finding.done
@@ -170,5 +171,5 @@ def train_again(world: World, home: Home, file: Path) -> None:
     child.join()
     assert child.exitcode == 0
     if file.name == FORECASTS_FILE:
-        newest = list_runs(home.tracking_uri).query("name == 'pool'")["run_id"].iloc[0]
+        newest = list_runs(home.tracking_uri).query("model == 'pool'")["run_id"].iloc[0]
         promote(place_of(home), newest, force=True, why="the champion's forecasts are damaged")

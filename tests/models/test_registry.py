@@ -363,7 +363,7 @@ class TestRegistry:
         runs = list_runs(uri_of(trained_home)).set_index("name")
         assert runs.loc["hazard", "parent_id"] == runs.loc["training", "run_id"]
         assert pd.isna(runs.loc["training", "parent_id"])
-        assert list(runs.loc["hazard", ["params.model", "metrics.brier_60", "tags.family", "status"]]) == [
+        assert list(runs.loc["hazard", ["params.model", "metrics.60d/brier", "tags.family", "status"]]) == [
             "hazard",
             0.21,
             "logit",

@@ -18,7 +18,7 @@ from studies.sweep_file import read_sweep
 from training.dataset import Dataset
 from training.null_results import configuration_of, content_of
 from training.settings import TrainSettings
-from training.tracking import TrackingPlace, count_trials, tracking, trials_of
+from training.tracking import TrackingPlace, count_trials, counted_tags, tracking, trials_of
 
 FIRST_TEST, UNTIL = pd.Timestamp("2018-01-01"), "2021-12-31"
 ASKED = Sweep((ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=60, first_test=FIRST_TEST, seed=3)
@@ -145,7 +145,7 @@ def test_many_trials_are_counted_at_once_and_once(tmp_path: Path) -> None:
         count_trials(tracker, "mine", "a label of words", many[:3])
         counted = count_trials(tracker, "mine", "searched before 2018-01-01", many)
         again = count_trials(tracker, "mine", "searched before 2018-01-01", many[::-1])
-        tags = tracker.client.get_experiment(tracker.experiment_id).tags
+        tags = counted_tags(tracker)
         told = trials_of(tracker, "mine")
     assert counted == again
     assert sorted(counted.values()) == list(range(PRIOR_TRIALS + 1, PRIOR_TRIALS + 451))

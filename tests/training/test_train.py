@@ -16,6 +16,7 @@ from places import ROOT
 from training_jobs import SETTINGS, job, place_in
 
 from core.errors import BadInput, MissingData, NoChampion, Refused, StoreUnusable, UnknownName
+from core.home import HIDDEN
 from core.progress import silent
 from core.target import ALTCOINS
 from evaluation.bootstrap import Interval
@@ -23,8 +24,10 @@ from evaluation.multiple_testing import PRIOR_TRIALS
 from evaluation.sample import EvaluationSample
 from models.catalog import COMPOSITES
 from models.champion import aliases, damaged_figures, list_runs, load_champion
+from models.metric_names import metric_name
 from training.compare import compare
 from training.figures import draw_history
+from training.mlflow_view import HEADLINE_BASELINES
 from training.panel_figures import draw_panel, draw_reliability
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
 from training.tracking import log_comparison, pointed_at, tracking
@@ -69,7 +72,7 @@ def test_the_first_training_makes_the_default_model_champion_and_unproven(first:
     tags = version_tags(home)
     assert (tags["model"], tags["unproven"]) == ("pool", "true")
     assert version_tags(home, "challenger")["model"] == "logit"
-    assert report.decisions[0].startswith("pool v1 is champion")
+    assert report.decisions[0].startswith("pool v3 is champion")
     assert not champion_card(home).skill["shown"]
 
 
@@ -160,8 +163,11 @@ def test_a_run_keeps_params_tags_metrics_inputs_and_artifacts(first: tuple[Path,
     assert parent.info.status == "FINISHED"
     assert all(child.data.tags["mlflow.parentRunId"] == report.run_id and child.info.status == "FINISHED" for child in children)
     pool = children[0].data
-    assert {"family", "trial", "label", "snapshot", "code_version", "configuration", "market", "unproven", "pid"} <= set(pool.tags)
-    assert {"brier_60", "skill_climatology_60", "skill_climatology_60_lo", "skill_momentum_90_hi", "auc_30"} <= set(pool.metrics)
+    assert {"family", "trial", "label", "snapshot", "code_version", "configuration", "market", "unproven"} <= set(pool.tags)
+    assert {"training", "standing", "60d skill vs volatility", f"{HIDDEN}pid", f"{HIDDEN}files"} <= set(pool.tags)
+    skills = {f"{days}d/skill_vs_{name}{end}" for days in (30, 60, 90) for name in HEADLINE_BASELINES for end in ("", "_low")}
+    assert skills | {"60d/brier", "30d/auc", "60d/best_of_n_p"} <= set(pool.metrics)
+    assert len(pool.metrics) < 32
     assert pool.params["prior_sd"] == "0.2"
     assert children[0].inputs.dataset_inputs[0].dataset.digest == job().data.snapshot
     kept = {file.path for file in client.list_artifacts(children[0].info.run_id)}
@@ -189,7 +195,7 @@ def test_a_training_that_breaks_off_leaves_no_champion_and_no_running_run(tmp_pa
 
 def test_the_same_training_again_is_a_refresh_and_no_trial(trained: Path) -> None:
     report = train_on(job(POOL), place_in(trained), silent)
-    assert report.decisions[0] == "pool v4 is champion: a refresh of v1, not shown."
+    assert report.decisions[0] == "pool v4 is champion: a refresh of v3, not shown."
     assert report.trials == PRIOR_TRIALS + 3
 
 
@@ -211,13 +217,13 @@ def test_later_data_refresh_the_champion(trained: Path) -> None:
 def test_a_refresh_that_may_not_be_says_why_and_leaves_the_champion(trained: Path, second: Job, reason: str) -> None:
     report = train_on(second, place_in(trained), silent)
     assert reason in report.decisions[0]
-    assert aliases(place_in(trained).uri) == {"champion": "1", "challenger": "2"}
+    assert aliases(place_in(trained).uri) == {"champion": "3", "challenger": "2"}
 
 
 def test_another_configuration_becomes_challenger_never_champion(trained: Path) -> None:
     report = train_on(job(replace(POOL, start=pd.Timestamp("2016-01-01"))), place_in(trained), silent)
     assert "stays: its configuration wasn't trained" in report.decisions[0]
-    assert aliases(place_in(trained).uri) == {"champion": "1", "challenger": "4"}
+    assert aliases(place_in(trained).uri) == {"champion": "3", "challenger": "4"}
     assert report.trials == PRIOR_TRIALS + 4
 
 
@@ -239,7 +245,7 @@ def test_a_comparison_that_broke_off_leaves_the_run_saying_what_was_logged(train
     place = place_in(trained)
     run = load_champion(place.uri, trained).run_id
     with pytest.raises(KeyboardInterrupt), tracking(place) as tracker:
-        log_comparison(tracker, run, against="another", metrics={"gain_60": 0.1}, draw=stopped)
+        log_comparison(tracker, run, against="another", metrics={"60d/gain": 0.1}, draw=stopped)
     assert place.database is not None
     assert damaged_figures(place.database) == []
 
@@ -256,7 +262,7 @@ def test_promotion_says_every_reason_against_it(first: tuple[Path, TrainReport])
         promote(place_in(first[0]), "logit")
     assert "doesn't exclude zero" in str(refused.value)
     assert all(what in str(refused.value) for what in NULLS.values())
-    assert aliases(place_in(first[0]).uri)["champion"] == "1"
+    assert aliases(place_in(first[0]).uri)["champion"] == "3"
 
 
 def test_what_cannot_be_promoted_is_named(first: tuple[Path, TrainReport], tmp_path: Path) -> None:
@@ -276,16 +282,16 @@ def test_promotion_needs_the_interval_above_zero_and_every_null_below_five_perce
     assert interval_refusals(Interval(0.02, 0.001, 0.04), 300) == []
     assert "[-0.0010, +0.0400]" in interval_refusals(Interval(0.02, -0.001, 0.04), 300)[0]
     assert "too few" in interval_refusals(Interval(0.02, np.nan, np.nan), 10)[0]
-    low, high = (dict.fromkeys([name.format(days=60) for name in NULLS], p) for p in (0.01, 0.049))
+    low, high = (dict.fromkeys([metric_name(60, name) for name in NULLS], p) for p in (0.01, 0.049))
     assert null_refusals(high) == []
-    assert len(null_refusals({**low, "best_of_n_60_p": 0.05})) == 1
+    assert len(null_refusals({**low, "60d/best_of_n_p": 0.05})) == 1
     assert len(null_refusals({})) == 3
 
 
 def test_a_promotion_that_is_earned_moves_the_alias(trained: Path) -> None:
     place = place_in(trained)
     better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, silent).models[0]["run_id"]
-    assert promote(place, better[:10]) == "logit v4 is champion."
+    assert promote(place, better[:10]).sentence == "logit v4 is champion."
     assert aliases(place.uri)["champion"] == "4"
 
 
@@ -294,7 +300,7 @@ def test_a_better_score_is_not_enough_where_a_null_is_missing_or_weak(trained: P
 
     place = place_in(trained)
     better = train_on(job(replace(SETTINGS, models=("logit",)), signal=2), place, silent).models[0]["run_id"]
-    MlflowClient(place.uri).log_metric(better, "best_of_n_60_p", 0.2)
+    MlflowClient(place.uri).log_metric(better, "60d/best_of_n_p", 0.2)
     with pytest.raises(Refused, match=r"its best-of-N p-value is 0\.200, not below 0\.05\.$"):
         promote(place, better)
 
@@ -306,8 +312,8 @@ def test_force_needs_a_reason_and_leaves_it(trained: Path) -> None:
     for typed in ({"force": True}, {"force": True, "why": " "}, {"why": "because"}):
         with pytest.raises(BadInput, match="--force needs --why"):
             promote(place, "logit", **typed)
-    assert aliases(place.uri)["champion"] == "1"
-    told = promote(place, "logit", force=True, why="a trial on paper")
+    assert aliases(place.uri)["champion"] == "3"
+    told = promote(place, "logit", force=True, why="a trial on paper").sentence
     assert "by force: a trial on paper. It lacked: " in told
     version = MlflowClient(place.uri, registry_uri=place.uri).get_model_version_by_alias("altrally", "champion")
     assert version.tags["forced"] == "a trial on paper"
@@ -376,11 +382,13 @@ def test_runs_of_other_days_are_compared_on_those_in_common_and_it_is_said_and_k
     assert rows[0]["left_out"] == 0 < rows[1]["left_out"]
     assert not rows[1]["same_snapshot"]
     run = client.get_run(later).data
-    assert run.metrics["gain_60"] == pytest.approx(rows[1]["brier_difference"]["value"])
-    assert run.metrics["gain_60_lo"] == pytest.approx(rows[1]["brier_difference"]["low"])
+    assert run.metrics["60d/gain"] == pytest.approx(rows[1]["brier_difference"]["value"])
+    assert run.metrics["60d/gain_low"] == pytest.approx(rows[1]["brier_difference"]["low"])
     assert run.tags["compared_with"].startswith("logit ")
     kept = [file.path for file in client.list_artifacts(later, "comparisons")]
     assert kept == [f"comparisons/against {run.tags['compared_with']}.png"]
+    assert rows[0]["picture"] is None
+    assert Path(rows[1]["picture"]).is_file()
 
 
 def test_nothing_to_compare_in_an_empty_home(tmp_path: Path) -> None:
