@@ -15,6 +15,7 @@ from core.progress import Progress
 from core.target import ALTCOINS, Leader, Target
 from sources.anomalies import late_arrivals, rewriting_lines, rewritten
 from sources.batches import Batch, Deliveries, Skipped, rows_left_out
+from sources.notebook_view import NotebookView
 from sources.quality import RECENT_COINS, beside_bars, coverage_by_month, refuse_earlier
 from sources.schemas import ADVICE, check_batch
 from sources.store import LAST_FETCH, Store, refuse_duplicates
@@ -75,7 +76,7 @@ class FetchLine(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FetchReport:
+class FetchReport(NotebookView):
     """Everything one fetch did; `warnings` tell what it could not do, in words for the user.
 
     `gone`: those of them that say that a whole service gave nothing. `coverage`: how much of the altcoin market has a price, in
@@ -86,6 +87,16 @@ class FetchReport:
     warnings: list[str]
     gone: list[str] = field(default_factory=list)
     coverage: str = ""
+
+    @property
+    def headline(self) -> str:
+        """How much is new, and what the user should know."""
+        return " ".join([f"{sum(line.new for line in self.lines):,} new rows.", *self.warnings, self.coverage]).strip()
+
+    def frame(self) -> pd.DataFrame:
+        """A row a label: rows that came, were left out, were kept and were new."""
+        rows = [(line.label, line.came, sum(line.left_out.values()), line.received, line.new) for line in self.lines]
+        return pd.DataFrame(rows, columns=["label", "came", "left_out", "kept", "new"])
 
 
 def fetch(
