@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from altrally.issue import Issued, day_of, issue
-from core.errors import AltrallyError
+from core.errors import AltrallyError, BadInput
 from core.home import Home, expanded, open_home, stored_elsewhere
 from core.progress import Progress, silent
 from core.target import ALTCOINS, Target
@@ -33,6 +33,9 @@ def now() -> pd.Timestamp:
 __all__ = ["Home", "TrainSettings", "engine", "fetch", "open_home", "report", "score", "train", "verify"]
 
 
+Moment = pd.Timestamp | str
+"""A UTC day or moment; as text YYYY-MM-DD."""
+
 DEFAULT = TrainSettings()
 
 
@@ -43,7 +46,7 @@ def fetch(
     path: str | Path | None = None,
     target: Target = ALTCOINS,
     progress: Progress = silent,
-    now: pd.Timestamp | None = None,
+    now: Moment | None = None,
 ) -> "FetchReport":
     """Bring what is new from `live`, `files` (a folder `path`) or `simulated` into the home, which is created if need be.
 
@@ -82,9 +85,9 @@ def train(
     home: Home,
     settings: TrainSettings = DEFAULT,
     *,
-    until: pd.Timestamp | None = None,
+    until: Moment | None = None,
     progress: Progress = silent,
-    now: pd.Timestamp | None = None,
+    now: Moment | None = None,
 ) -> "TrainReport":
     """Train the models of `settings` on what was known by the end of `until` (None: all), judge them and track them in MLflow.
 
@@ -93,18 +96,20 @@ def train(
     from training.train import train as learnt
 
     with opened(home) as store:
-        return learnt(store, settings, until=day_of(store, until, moment(now)), place=place_of(home), progress=progress)
+        return learnt(
+            store, settings, until=day_of(store, day(until, "until"), moment(now)), place=place_of(home), progress=progress
+        )
 
 
 def score(
     home: Home,
-    as_of: pd.Timestamp | None = None,
+    as_of: Moment | None = None,
     target: Target = ALTCOINS,
     *,
     rise: float | None = None,
     days: int | None = None,
     in_sample: bool = False,
-    now: pd.Timestamp | None = None,
+    now: Moment | None = None,
 ) -> Issued:
     """The forecast of a target's champion at the end of a UTC day (None: the last one known), and the line of the ledger it is in.
 
@@ -115,15 +120,15 @@ def score(
     from altrally.forecast import Question
 
     with opened(home) as store:
-        return issue(home, store, as_of, moment(now), target, in_sample=in_sample, question=Question(rise, days))
+        return issue(home, store, day(as_of, "as_of"), moment(now), target, in_sample=in_sample, question=Question(rise, days))
 
 
 def verify(
     home: Home,
     settings: TrainSettings = DEFAULT,
     *,
-    start: pd.Timestamp | None = None,
-    end: pd.Timestamp | None = None,
+    start: Moment | None = None,
+    end: Moment | None = None,
     full_nulls: bool = False,
     panel: bool = False,
     progress: Progress = silent,
@@ -139,8 +144,8 @@ def verify(
         return judged(
             store,
             settings,
-            start=start,
-            end=end,
+            start=day(start, "start"),
+            end=day(end, "end"),
             progress=progress,
             tried=counted(home, settings, store.market or ""),
             kept=home.cache if full_nulls else None,
@@ -148,7 +153,7 @@ def verify(
         )
 
 
-def report(home: Home, as_of: pd.Timestamp | None = None, target: Target = ALTCOINS, *, now: pd.Timestamp | None = None) -> "Page":
+def report(home: Home, as_of: Moment | None = None, target: Target = ALTCOINS, *, now: Moment | None = None) -> "Page":
     """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues.
 
     Raises what `score` raises.
@@ -156,7 +161,7 @@ def report(home: Home, as_of: pd.Timestamp | None = None, target: Target = ALTCO
     from altrally.report.page import page_of
 
     with opened(home) as store:
-        return page_of(home, place_of(home), store, issue(home, store, as_of, moment(now), target), target)
+        return page_of(home, place_of(home), store, issue(home, store, day(as_of, "as_of"), moment(now), target), target)
 
 
 @contextmanager
@@ -206,6 +211,16 @@ def counted(home: Home, settings: TrainSettings, market: str) -> "TrialHistory":
         return trial_history(tracker, own, settings.label)
 
 
-def moment(at: pd.Timestamp | None) -> pd.Timestamp:
+def moment(at: Moment | None) -> pd.Timestamp:
     """The moment a call stands at."""
-    return now() if at is None else at
+    return day(at, "now") or now()
+
+
+def day(value: Moment | None, name: str) -> pd.Timestamp | None:
+    """A day as given, or read from text written YYYY-MM-DD. Raises BadInput naming the argument."""
+    if value is None or isinstance(value, pd.Timestamp):
+        return value
+    try:
+        return pd.Timestamp(pd.to_datetime(value, format="%Y-%m-%d"))
+    except (ValueError, TypeError):
+        raise BadInput(f"{name} {value!r} is not a day; write it as YYYY-MM-DD.") from None

@@ -9,6 +9,7 @@ import errno
 import gc
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="altrally",
     help="The probability that altcoins rally in the next one to three months, with honest odds.",
-    add_completion=False,
     rich_markup_mode=None,  # rich help costs 0.2 s at every start
     pretty_exceptions_enable=False,
 )
@@ -31,6 +31,9 @@ app = typer.Typer(
 
 THE_DISK = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, errno.EDQUOT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 """What a full or protected disk answers, or a home that is no folder: for the user, not a fault of the program."""
+
+PLACES = ("--home", "--tracking-server")
+"""Options of every command."""
 
 INTERRUPTED = 130
 """What typer returns of a command that was interrupted."""
@@ -58,6 +61,7 @@ def named(text: str) -> Path:
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+EveryHorizon = Annotated[bool, typer.Option("--all", help="Print every horizon, baseline and p-value.")]
 Asked = Annotated[
     Path | None,
     typer.Option("--target", parser=named, metavar="FILE", help="A question of your own, as TOML.  [default: the altcoin rally]"),
@@ -70,6 +74,15 @@ Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", hel
 
 Engine = Annotated[EngineName, typer.Option(help="Where refits of trees, sweeps and simulated markets are spread: local or dask.")]
 Scheduler = Annotated[str | None, typer.Option(metavar="ADDRESS", help="The scheduler of a dask cluster, as tcp://host:8786.")]
+
+
+def print_version(typed: bool) -> None:
+    """Print the version, where it was asked for, and end."""
+    if typed:
+        from importlib.metadata import version
+
+        print(f"altrally {version('altrally')}")  # noqa: T201
+        raise typer.Exit
 
 
 @app.callback()
@@ -85,8 +98,11 @@ def main(
         str | None,
         typer.Option(envvar="MLFLOW_TRACKING_URI", help="An MLflow server to track in, instead of the home."),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version, help="Print the version and nothing else.")
+    ] = False,
 ) -> None:
-    """Remember where things live; nothing is created yet."""
+    """Remember where things live; nothing is created yet. --home and --tracking-server may stand after the command too."""
     from altrally.terminal import farewell, stoppable
     from core.home import DEFAULT_HOME, DEMO_HOME
 
@@ -111,13 +127,13 @@ def home_of(context: typer.Context) -> Home:
 
 
 @app.command()
-def demo(context: typer.Context) -> None:
+def demo(context: typer.Context, every_horizon: EveryHorizon = False) -> None:
     """Run the whole job on a simulated market, in a home of its own: what it trains goes to no tracking server."""
     from altrally import jobs
     from core.home import DEMO_HOME, open_home
 
     folder, _ = context.obj
-    jobs.demo(open_home(folder, fallback=DEMO_HOME))
+    jobs.demo(open_home(folder, fallback=DEMO_HOME), every_horizon=every_horizon)
 
 
 @app.command()
@@ -134,14 +150,29 @@ def fetch(
     ] = None,
     as_of: Annotated[str | None, typer.Option(metavar="DAY", help="When that list was true, where it doesn't say.")] = None,
     survivors: Annotated[bool, typer.Option("--survivors", help="Let the names of the first list count before it too.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Read and report, and store nothing; for --provider files.")] = False,
 ) -> None:
     """Bring what is new into the store.
 
-    May be repeated and interrupted without harm."""
+    May be repeated and interrupted without harm. From files it ends with what was recognised, and what that suffices for."""
     from altrally import jobs
 
+    if check and provider != "files":
+        raise typer.BadParameter(f"--check reads files; --provider {provider} has none. Add --provider files --path DIR.")
     jobs.add_constituents(home_of(context), constituents, as_of, provider, survivors=survivors)
-    jobs.fetch(home_of(context), provider, path, jobs.target_in(target))
+    jobs.fetch(home_of(context), provider, path, jobs.target_in(target), check=check)
+
+
+@app.command()
+def sample(
+    folder: Annotated[Path, typer.Argument(parser=named, metavar="DIR", help="A new or empty folder.")],
+) -> None:
+    """Write a small folder of simulated files.
+
+    They show the layout of your own data, and are read by fetch --provider files."""
+    from altrally import jobs
+
+    jobs.sample(folder)
 
 
 @app.command()
@@ -186,6 +217,7 @@ def train(
     threshold: Threshold = None,
     engine: Engine = EngineName.LOCAL,
     scheduler: Scheduler = None,
+    every_horizon: EveryHorizon = False,
     as_json: AsJson = False,
 ) -> None:
     """Train the models and judge them out of sample.
@@ -194,7 +226,8 @@ def train(
     from altrally import jobs
 
     with spread_by(engine, scheduler):
-        jobs.train(home_of(context), until, model, jobs.target_in(target, outcome, threshold), as_json=as_json)
+        about = jobs.target_in(target, outcome, threshold)
+        jobs.train(home_of(context), until, model, about, every_horizon=every_horizon, as_json=as_json)
 
 
 @app.command()
@@ -209,6 +242,7 @@ def score(
     in_sample: Annotated[
         bool, typer.Option("--in-sample", help="Answer for days the champion was trained on, and say so.")
     ] = False,
+    inputs: Annotated[bool, typer.Option("--inputs", help="Print what the model reads, ready to POST to a served model.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Issue the champion's forecast for a day.
@@ -216,7 +250,9 @@ def score(
     A champion with a law also answers any other rise and number of days, without training again."""
     from altrally import jobs
 
-    request = jobs.ScoreRequest(as_of, jobs.target_in(target), rise, days, in_sample)
+    if inputs and (rise is not None or days is not None):
+        raise typer.BadParameter("--inputs prints the inputs of the day; add rise and days to them as columns of the request.")
+    request = jobs.ScoreRequest(as_of, jobs.target_in(target), rise, days, in_sample, inputs)
     jobs.score(home_of(context), request, as_json=as_json)
 
 
@@ -249,6 +285,10 @@ def watch(
         int, typer.Option(metavar="N", help="Train when the last training is older, or a quarter begins.")
     ] = 90,
     webhook: Annotated[str | None, typer.Option(metavar="URL", help="POST what is worth a word there, as JSON.")] = None,
+    notify: Annotated[
+        str | None,
+        typer.Option(metavar="SERVICE:…", help="Send it to a chat: discord:URL, slack:URL or telegram:TOKEN@CHAT."),
+    ] = None,
     cross: Annotated[
         list[str] | None, typer.Option(metavar="P:DAYS", help="Tell when the probability of a horizon crosses P, as in 0.6:60.")
     ] = None,
@@ -261,7 +301,9 @@ def watch(
     be done."""
     from altrally import jobs
 
-    jobs.watch(home_of(context), provider, path, retrain_days, webhook, cross or [], jobs.target_in(target), as_json=as_json)
+    jobs.watch(
+        home_of(context), provider, path, retrain_days, webhook, notify, cross or [], jobs.target_in(target), as_json=as_json
+    )
 
 
 @app.command()
@@ -294,6 +336,7 @@ def verify(
     panel: Annotated[bool, typer.Option("--panel", help="Also leave each cycle out, and each block.")] = False,
     engine: Engine = EngineName.LOCAL,
     scheduler: Scheduler = None,
+    every_horizon: EveryHorizon = False,
     as_json: AsJson = False,
 ) -> None:
     """Judge out-of-sample forecasts of the store.
@@ -302,7 +345,9 @@ def verify(
     from altrally import jobs
 
     about = jobs.target_in(target, outcome, threshold)
-    asked = jobs.Verification(start, end, model, about, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel)
+    asked = jobs.Verification(
+        start, end, model, about, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel, every_horizon=every_horizon
+    )
     with spread_by(engine, scheduler):
         jobs.verify(home_of(context), asked, as_json=as_json)
 
@@ -396,6 +441,7 @@ def report(
         str | None, typer.Option(metavar="DATE", help="Stand at the end of this UTC day.  [default: the last one known]")
     ] = None,
     target: Asked = None,
+    in_browser: Annotated[bool, typer.Option("--open", help="Also open the page in the browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write one page for people.
@@ -403,7 +449,7 @@ def report(
     The forecast, what it is worth, why it moved, what followed similar moments and the record, in one HTML file under the home."""
     from altrally import jobs
 
-    jobs.report(home_of(context), as_of, jobs.target_in(target), as_json=as_json)
+    jobs.report(home_of(context), as_of, jobs.target_in(target), in_browser=in_browser, as_json=as_json)
 
 
 @app.command()
@@ -451,7 +497,7 @@ def run() -> None:
         fail(NO_DOCSTRINGS)
     gc.set_threshold(100_000)  # what is imported stays: looking through it for rubbish costs a score a fifth of a second
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(places_first(sys.argv[1:]) or ["--help"], standalone_mode=False)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except Exception as error:
@@ -462,6 +508,20 @@ def run() -> None:
     if code == INTERRUPTED:
         fail("Stopped. What was recorded before stays.")
     raise SystemExit(1 if code else 0)
+
+
+def places_first(words: Sequence[str]) -> list[str]:
+    """The words of a command line with --home and --tracking-server, wherever they were typed, before the command."""
+    first: list[str] = []
+    rest = list(words)
+    for place in range(len(rest) - 1, -1, -1):
+        if "--" in rest[:place]:
+            continue
+        if rest[place] in PLACES and place + 1 < len(rest):
+            first[:0] = [rest.pop(place), rest.pop(place)]
+        elif rest[place].startswith(tuple(f"{option}=" for option in PLACES)):
+            first.insert(0, rest.pop(place))
+    return first + rest
 
 
 def meant_for_the_user(error: Exception) -> str | None:

@@ -10,10 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from altrally.columns import PlainTable
 from altrally.forecast import HorizonForecast
 from altrally.ledger import Entry
-from altrally.render import interval, market_banner, number, outcome_text, probability_table
+from altrally.render import market_banner, outcome_text, probability_table
 from altrally.watch import Round
+from core.number_format import interval, number
 from core.target import target_of
 
 CHANGES = 5
@@ -55,7 +57,7 @@ def rewritten_part(found: Sequence[Mapping[str, Any]], remembered: pd.Timedelta)
     """The newest of what was rewritten, silent corrections and published revisions."""
     if not found:
         return Text(f"No source rewrote its past within {remembered.days} days.", style="dim")
-    table = Table("rewritten", "on", "by", "days", "from", "to", "largest change", box=None, pad_edge=False)
+    table = PlainTable("rewritten", "on", "by", "days", "from", "to", "largest change", least_needed=("from", "to", "by"))
     for one in found[:LINES]:
         by = f"{one['source']}{' (a published revision)' if one['revision'] else ''}"
         change = "–" if one["largest"] is None else f"{one['largest']:.2%}"
@@ -68,7 +70,7 @@ def late_part(found: Sequence[Mapping[str, Any]]) -> RenderableType:
     """The newest of what came late."""
     if not found:
         return Text("")
-    table = Table("came late", "on", "from", "days", "of", "to", "known from", box=None, pad_edge=False)
+    table = PlainTable("came late", "on", "from", "days", "of", "to", "known from", least_needed=("of", "to", "from"))
     for one in found[:LINES]:
         codes = ", ".join(one["codes"][:NAMED]) + (f" and {len(one['codes']) - NAMED} more" if len(one["codes"]) > NAMED else "")
         known = one["known"] if one["dated_late"] else "its own day (stored by an older version)"
@@ -107,10 +109,11 @@ def evidence_table(rows: Sequence[dict[str, Any]]) -> Table:
         "evidence against volatility",
         "against climatology",
     )
-    table = Table(*heads, title=title, title_justify="left", box=None, pad_edge=False)
+    least = ("weeks", "champion's", "n", "against climatology", "since")
+    table = PlainTable(*heads, title=title, least_needed=least)
     for row in rows:
-        against = (number(row["e_values"].get(name), ".2f") for name in ("volatility", "climatology"))
-        scores = (number(row["brier"], ".4f"), number(row["champion_brier"], ".4f"))
+        against = (number(row["e_values"].get(name), 2) for name in ("volatility", "climatology"))
+        scores = (number(row["brier"], 4), number(row["champion_brier"], 4))
         counts = (str(row["weeks"]), f"{row['e_value']:.2f}", str(row["n"]))
         table.add_row(row["model"], row["registered"], *counts, *scores, *against)
     return table
@@ -130,12 +133,13 @@ def chain_lines(facts: dict[str, Any]) -> Iterator[Text]:
 def record_table(records: Sequence[dict[str, Any]]) -> Table:
     """One row a record, event and horizon."""
     scores = ("Brier", "base rate's", "log", "skill against the base rate issued")
-    table = Table("record", "event", "days", "n", "pending", "windows", "came", "base rate", *scores, box=None, pad_edge=False)
+    heads = ("record", "event", "days", "n", "pending", "windows", "came", "base rate", *scores)
+    table = PlainTable(*heads, least_needed=("log", "pending", "base rate", "base rate's", "windows", "came", "Brier"))
     for row in records:
         event = event_of(row["outcome"])
         counts = (str(row["horizon"]), str(row["n"]), str(row["pending"]), str(row["windows"]))
-        shares = (number(row["event_rate"], ".2f"), number(row["base_rate"], ".2f"))
-        losses = (number(row["brier"], ".4f"), number(row["base_rate_brier"], ".4f"), number(row["log_score"], ".3f"))
+        shares = (number(row["event_rate"], 2), number(row["base_rate"], 2))
+        losses = (number(row["brier"], 4), number(row["base_rate_brier"], 4), number(row["log_score"], 3))
         table.add_row(row["record"], event, *counts, *shares, *losses, escape(row["note"] or interval(row["skill_base_rate"])))
     return table
 
@@ -158,7 +162,7 @@ def notes(records: Sequence[dict[str, Any]]) -> Iterator[RenderableType]:
 
 def reliability_table(records: Sequence[dict[str, Any]]) -> Table:
     """One row a tenth of the scale that was forecast: how often it was, and how often the event came."""
-    table = Table("record", "days", "forecast", "n", "mean", "came", box=None, pad_edge=False)
+    table = PlainTable("record", "days", "forecast", "n", "mean", "came")
     for row in records:
         for part in row["reliability"]:
             span = f"{part['low']:.1f} – {part['low'] + 0.1:.1f}"

@@ -10,6 +10,7 @@ from altrally.ledger import Entry, Ledger, is_live
 from altrally.live_evidence import Registration, evidence_by_configuration, record_weeks, register
 from core.errors import NoChampion, Refused, redacted
 from core.home import Home
+from core.notebook_view import NotebookView
 from core.target import ALTCOINS, Target
 from evaluation.evidence import Grade, LiveEvidence, evidence
 from sources.store import Store
@@ -21,13 +22,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Issued:
+class Issued(NotebookView):
     """A forecast, the line of the ledger that holds it, and what it was made from."""
 
     score: "Score"
     entry: Entry
     inputs: "Inputs"
     champion: "Champion"
+
+    @property
+    def headline(self) -> str:
+        """Of which day and market, by which model, and what stands behind it."""
+        score = self.score
+        simulated = "Simulated market. " if score.market == "simulated" else ""
+        about = f"{score.as_of}, {score.market} market, {score.model['name']} v{score.model['version']}"
+        return f"{simulated}{about}. {score.skill['evidence']['sentence']}"
+
+    def frame(self) -> pd.DataFrame:
+        """A row a horizon: days, probability, its interval and the base rate."""
+        return pd.DataFrame([vars(row) for row in self.score.horizons])
 
 
 def issue(

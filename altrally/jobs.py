@@ -1,19 +1,23 @@
 """What each command does, between the options a user typed and the page that is printed."""
 
 import json
+import shutil
+import webbrowser
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from altrally import api
-from altrally.api import now, opened, place_of
-from altrally.issue import champion_of, champion_or_none, day_of
-from core.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoChampion, StoreUnusable, redacted
+from altrally.api import day, now, opened, place_of
+from altrally.issue import Issued, champion_of, champion_or_none, day_of
+from core.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoChampion, Refused, StoreUnusable, redacted
 from core.home import Home
 from core.target import ALTCOINS, Target
 from evaluation.evidence import Grade
@@ -34,16 +38,6 @@ SLOW = "boosted"
 
 REMEMBERED = pd.Timedelta(days=365)
 """How long `status` lists what a source rewrote."""
-
-
-def day(text: str | None, option: str) -> pd.Timestamp | None:
-    """A day as typed, YYYY-MM-DD."""
-    if text is None:
-        return None
-    try:
-        return pd.Timestamp(pd.to_datetime(text, format="%Y-%m-%d"))
-    except ValueError:
-        raise BadInput(f"{option} {text!r} is not a day; write it as YYYY-MM-DD.") from None
 
 
 def to_json(value: Any) -> str:
@@ -78,18 +72,21 @@ def last_day(store: Store, typed: pd.Timestamp | None) -> pd.Timestamp:
     return day_of(store, typed, now())
 
 
-def demo(home: Home) -> None:
-    """The whole job on a simulated market: fetch, train, score, and what to do next."""
-    from altrally.render import fetch_table, market_banner, next_steps, score_page, show, training_page
+def demo(home: Home, *, every_horizon: bool) -> None:
+    """The whole job on a simulated market: fetch, train, score, the page, and what to do next."""
+    from altrally.render import market_banner, next_steps, score_page, show, training_page
     from training.verify import model_names
 
-    show(market_banner("simulated"), fetch_table(fetch_into(home, "simulated", None)))
+    show(market_banner("simulated"), "Simulates markets, trains, forecasts and writes the page: a minute or two.")
+    fetch_into(home, "simulated", None)
     settings = settings_of(ALTCOINS, None)
     quick = tuple(name for name in model_names(settings) if name != SLOW)
     report = train_home(home, replace(settings, models=quick, draws=DEMO_DRAWS, rotations=DEMO_ROTATIONS), None)
-    show(training_page(report))
-    show(score_page(api.score(home, now=now()).score))
+    show(" ", score_page(api.score(home, now=now()).score))
+    show(" ", training_page(report, every_horizon=every_horizon))
+    page = api.report(home, now=now())
     print(next_steps(home.folder))  # noqa: T201  (bare: a path must not be wrapped)
+    print(f"\nOpen this file in a browser: {page.path}")  # noqa: T201
 
 
 def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
@@ -101,11 +98,41 @@ def target_in(file: Path | None, outcome: str | None = None, threshold: float | 
     return read_target(file).asking(outcome, threshold)
 
 
-def fetch(home: Home, provider: str, path: Path | None, target: Target) -> None:
-    """Bring what is new into the store, and say line by line what came and what was dropped."""
+def fetch(home: Home, provider: str, path: Path | None, target: Target, *, check: bool = False) -> None:
+    """Bring what is new into the store, and say line by line what came, what was dropped and what it suffices for.
+
+    `check`: into a copy of the store that is thrown away.
+    """
+    from altrally.recognition import recognise
     from altrally.render import fetch_table, show
 
-    show(fetch_table(fetch_into(home, provider, path, target)))
+    with checked_copy(home) if check else nullcontext(home) as into:
+        show(fetch_table(fetch_into(into, provider, path, target)))
+        if provider == "files":
+            with opened(into) as store:
+                show(*recognise(store, target, now()).lines)
+    if check:
+        show("Nothing was stored: --check only reads.")
+
+
+@contextmanager
+def checked_copy(home: Home) -> Iterator[Home]:
+    """A home elsewhere with a copy of the store, gone afterwards."""
+    with TemporaryDirectory(prefix="altrally-check-") as folder:
+        copy = replace(home, folder=Path(folder))
+        if home.store.exists():
+            with opened(home):  # nobody writes into it meanwhile
+                shutil.copy(home.store, copy.store)
+        yield copy
+
+
+def sample(folder: Path) -> None:
+    """Write a small folder of simulated files, and say how to read it."""
+    from altrally.render import show
+    from altrally.sample import write_sample
+
+    show(f"{len(write_sample(folder))} files were written to {folder}. They are simulated, and show the layout.")
+    print(f"\nNext:\n  altrally --home HOME fetch --provider files --path {quote(str(folder))}")  # noqa: T201  (bare: to be pasted)
 
 
 def add_constituents(home: Home, file: Path | None, as_of: str | None, provider: str, *, survivors: bool) -> None:
@@ -172,7 +199,9 @@ def settings_of(target: Target, models: Sequence[str] | None) -> "TrainSettings"
     return settings
 
 
-def train(home: Home, until: str | None, models: Sequence[str] | None, target: Target, *, as_json: bool) -> None:
+def train(
+    home: Home, until: str | None, models: Sequence[str] | None, target: Target, *, every_horizon: bool, as_json: bool
+) -> None:
     """Train, judge and track."""
     report = train_home(home, settings_of(target, models), day(until, "--until"))
     if as_json:
@@ -180,7 +209,7 @@ def train(home: Home, until: str | None, models: Sequence[str] | None, target: T
         return
     from altrally.render import show, training_page
 
-    show(training_page(report))
+    show(training_page(report, every_horizon=every_horizon))
 
 
 def train_home(home: Home, settings: "TrainSettings", until: pd.Timestamp | None) -> "TrainReport":
@@ -198,6 +227,7 @@ class ScoreRequest:
     rise: float | None
     days: int | None
     in_sample: bool
+    inputs: bool = False
 
 
 def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
@@ -212,6 +242,9 @@ def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
         in_sample=request.in_sample,
         now=now(),
     )
+    if request.inputs:
+        print(json.dumps(served_request(issued)))  # noqa: T201  (bare, so that it can be piped)
+        return
     if as_json:
         emit(issued.score.to_json())
         return
@@ -220,6 +253,12 @@ def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
 
     old = age_note(issued.score.as_of, now()) if as_of is None else ""
     show(score_page(issued.score), old, entry_note(issued.entry))
+
+
+def served_request(issued: Issued) -> dict[str, Any]:
+    """What a served model is to be sent for this forecast: the model's inputs of the day, missing ones as null."""
+    read = issued.inputs.row.X[issued.champion.card.columns].iloc[0]
+    return {"dataframe_records": [{str(name): None if pd.isna(value) else float(value) for name, value in read.items()}]}
 
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
@@ -259,6 +298,7 @@ def watch(
     path: Path | None,
     retrain_days: int,
     webhook: str | None,
+    notify: str | None,
     cross: Sequence[str],
     target: Target,
     *,
@@ -267,9 +307,11 @@ def watch(
     """One round of the daily job; what went wrong is told last, as the error."""
     from altrally.notices import crossing
     from altrally.watch import Watch, one_round, round_lock
+    from sources.messenger import messenger_named
 
     crossings = tuple(crossing(text, target) for text in cross)
-    asked = Watch(home, provider, path, retrain_days, webhook, crossings, target, page=True)
+    messenger = None if notify is None else messenger_named(notify)
+    asked = Watch(home, provider, path, retrain_days, webhook, crossings, target, page=True, messenger=messenger)
     with round_lock(home), progress_bar() as report:
         api.move_in(home)
         done = one_round(asked, now=now(), place=place_of(home), progress=report)
@@ -310,6 +352,7 @@ class Verification:
     forecasts: Path | None
     full_nulls: bool
     panel: bool
+    every_horizon: bool = False
 
 
 def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
@@ -330,7 +373,7 @@ def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
         show(
             market_banner(verification.market),
             f"{settings.label} on the {verification.market} market",
-            verification_page(verification.rows),
+            verification_page(verification.rows, every_horizon=asked.every_horizon),
         )
     if asked.forecasts is not None:
         write(verification.forecasts, asked.forecasts)
@@ -460,8 +503,8 @@ def require_trained(home: Home) -> None:
         raise NoChampion("Nothing has been trained in this home yet. Run `altrally train` first.")
 
 
-def report(home: Home, as_of: str | None, target: Target, *, as_json: bool) -> None:
-    """Write the page of a day and say where it is."""
+def report(home: Home, as_of: str | None, target: Target, *, in_browser: bool = False, as_json: bool) -> None:
+    """Write the page of a day and say where it is, or show it."""
     page = api.report(home, day(as_of, "--as-of"), target, now=now())
     if as_json:
         emit(page.to_json())
@@ -470,6 +513,8 @@ def report(home: Home, as_of: str | None, target: Target, *, as_json: bool) -> N
 
     show(market_banner(page.market))
     print(page.path)  # noqa: T201  (bare: a path must not be wrapped)
+    if in_browser and not webbrowser.open(page.path.as_uri()):
+        raise Refused(f"--open found no browser to start. Open {page.path} in one.")
 
 
 def power(

@@ -1,26 +1,44 @@
 """What people see in a terminal. Numbers come in finished; nothing is computed here."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from altrally.columns import PlainTable, fitted, total_width
 from altrally.forecast import Curve, HorizonForecast, Score
-from altrally.wording import sentence
+from altrally.wording import article, sentence
 from core.home import command
+from core.number_format import interval, number, signed, signed_share
 from core.target import Target, judged_horizon
 from sources.fetch import FetchReport
 from training.train import BASELINE_WORDS, TrainReport
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
-SCALE_CELLS = 36
+SCALE_CELLS = 34
 WIDE = 200
 OLD_DAYS = 7
+LEAST_OF_VERIFICATION = (
+    "claim's p",
+    "base",
+    "n",
+    "log",
+    "against momentum",
+    "best of N p",
+    "n eff.",
+    "against random walk",
+    "AUC",
+    "null p",
+    "against climatology",
+)
+LEAST_OF_COMPARISON = ("log gain", "log", "n", "trained", "AUC", "version", "skill against climatology", "HAC p", "run")
 USES_THE_FUTURE = "Cycles left out (trained on what came before and after: robustness, never skill)"
 
 
@@ -35,7 +53,8 @@ def score_page(score: Score) -> Group:
     about = f"{score.market} market · snapshot {score.snapshot} · {model['name']} v{model['version']}{score.target.whose}"
     return Group(
         market_banner(score.market),
-        Text.assemble((score.as_of, "bold"), f" · {about}"),
+        Text(headline(score), style="bold"),
+        Text(f"{score.as_of} · {about}"),
         outcome_text(score.target),
         probability_table(score.horizons),
         *([] if score.curve is None else [highest_close_table(score.curve)]),
@@ -46,6 +65,14 @@ def score_page(score: Score) -> Group:
     )
 
 
+def headline(score: Score) -> str:
+    """The forecast of the horizon that is judged, beside what is usual, in one sentence."""
+    days = judged_horizon([row.days for row in score.horizons])
+    judged = next(row for row in score.horizons if row.days == days)
+    chance, usual = (f"{share:.0%}".replace("%", " %") for share in (judged.probability, judged.base_rate))
+    return f"A {chance} chance of {article(score.target)} within {days} days, where {usual} is usual."
+
+
 def outcome_text(target: Target) -> Text:
     """The event whose probability is told."""
     return Text(sentence(target), style="dim")
@@ -53,7 +80,8 @@ def outcome_text(target: Target) -> Text:
 
 def probability_table(horizons: Sequence[HorizonForecast]) -> Table:
     """One row a horizon on a scale from 0 to 1; the bar is the interval, ● the probability, │ the base rate."""
-    table = Table("days", "probability", "90 % interval", "base rate", f"0{'':{SCALE_CELLS - 2}}1", box=None, pad_edge=False)
+    scale_head = f"0{'':{SCALE_CELLS - 2}}1"
+    table = PlainTable("days", "probability", "90 % interval", "base rate", scale_head, least_needed=(scale_head,))
     for row in horizons:
         scale = scale_text(row.probability, row.low, row.high, row.base_rate)
         table.add_row(str(row.days), f"{row.probability:.2f}", f"{row.low:.2f} – {row.high:.2f}", f"{row.base_rate:.2f}", scale)
@@ -64,9 +92,9 @@ def highest_close_table(curve: Curve) -> Table:
     """How far above today's close the highest one may lie, a row a horizon."""
     levels = list(curve.horizons[0].quantiles)
     heads = [f"{float(level):.0%} of times at most" if place == 0 else f"{float(level):.0%}" for place, level in enumerate(levels)]
-    table = Table("days", "highest close:", *heads, box=None, pad_edge=False)
+    table = PlainTable("days", "highest close:", *heads)
     for row in curve.horizons:
-        table.add_row(str(row.days), "", *(f"{row.quantiles[level]:+.0%}" for level in levels))
+        table.add_row(str(row.days), "", *(signed_share(row.quantiles[level]) for level in levels))
     return table
 
 
@@ -87,10 +115,10 @@ def cell(share: float) -> int:
 
 def driver_table(score: Score) -> Table:
     """Blocks, largest effect first."""
-    table = Table("block", "log-odds against its training mean", box=None, pad_edge=False)
+    table = PlainTable("block", "log-odds against its training mean")
     for driver in sorted(score.drivers, key=lambda driver: -abs(driver.contribution)):
         missing = " (missing: neutral)" if driver.block in score.neutral_blocks else ""
-        table.add_row(driver.block, f"{driver.contribution:+.2f}{missing}")
+        table.add_row(driver.block, f"{signed(driver.contribution)}{missing}")
     return table
 
 
@@ -108,41 +136,56 @@ def notes(score: Score) -> Iterable[Text]:
     yield Text("The interval is parameter uncertainty only. Not investment advice.", style="dim")
 
 
-def interval(part: dict[str, Any], form: str = ".3f") -> str:
-    """A value with its 95 % interval."""
-    if part.get("value") is None:
-        return "–"
-    if part.get("low") is None:
-        return f"{part['value']:+{form}}"
-    return f"{part['value']:+{form}} [{part['low']:+{form}}, {part['high']:+{form}}]"
-
-
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row a model and horizon: scores, skill against the baselines with 95 % intervals, p-values and the grade."""
     skills = ("skill against volatility", "against climatology", "against random walk", "against momentum")
     heads = ("model", "days", "n", "n eff.", "base", "Brier", "log", "AUC", *skills, "null p", "claim's p", "best of N p", "grade")
-    table = Table(*heads, box=None, pad_edge=False)
+    table = PlainTable(*heads, least_needed=LEAST_OF_VERIFICATION)
     for row in rows:
-        counts = (str(row["horizon"]), str(row["n"]), number(row["n_effective"], ".0f"), number(row["base_rate"], ".2f"))
-        scores = (number(row["brier"], ".4f"), number(row["log_score"], ".3f"), number(row["auc"], ".2f"))
+        counts = (str(row["horizon"]), str(row["n"]), number(row["n_effective"], 0), number(row["base_rate"], 2))
+        scores = (number(row["brier"], 4), number(row["log_score"], 3), number(row["auc"], 2))
         table.add_row(
             row["model"],
             *counts,
             *scores,
             *(escape(interval(row[f"skill_{name}"])) for name in BASELINE_WORDS),
-            *(number(row[name], ".3f") for name in ("null_p", "claim_null_p", "best_of_n_p")),
+            *(number(row[name], 3) for name in ("null_p", "claim_null_p", "best_of_n_p")),
             row["grade"],
         )
     return table
 
 
-def verification_page(rows: Sequence[dict[str, Any]]) -> Group:
+def short_verification_table(rows: Sequence[dict[str, Any]]) -> PlainTable:
+    """One row a model at the horizon that is judged: its score, skill against the two main baselines, and the grade."""
+    days = judged_horizon([row["horizon"] for row in rows])
+    title = f"{days} days ahead, forecasts of days the models had not seen; skill with 95 % intervals"
+    heads = ("model", "Brier score", "skill against volatility", "against the base rate", "grade")
+    table = PlainTable(*heads, title=title, least_needed=("against the base rate",))
+    for row in rows:
+        if row["horizon"] == days:
+            skills = (escape(interval(row[f"skill_{name}"])) for name in ("volatility", "climatology"))
+            table.add_row(row["model"], number(row["brier"], 4), *skills, row["grade"])
+    return table
+
+
+def tables_of(rows: Sequence[dict[str, Any]], *, every_horizon: bool) -> Iterator[RenderableType]:
+    """The long verification table, or the short one and how to get the long one."""
+    if every_horizon:
+        yield verification_table(rows)
+    else:
+        yield short_verification_table(rows)
+        yield Text("--all shows every horizon, baseline and p-value.", style="dim")
+
+
+def verification_page(rows: Sequence[dict[str, Any]], *, every_horizon: bool) -> Group:
     """The table, and what its p-values are worth; then what was left of each model without a cycle, or without a block."""
     tries = rows[0]["trials"]
     note = (
         f"Null p: of every rotation of outcomes. Best of N p: as the best of what was judged here; {tries} tries were ever counted."
     )
-    parts: list[RenderableType] = [verification_table(rows), Text(drift_note(rows[0])), Text(note, style="dim")]
+    parts: list[RenderableType] = [*tables_of(rows, every_horizon=every_horizon), Text(drift_note(rows[0]))]
+    if every_horizon:
+        parts.append(Text(note, style="dim"))
     if "ablation" in rows[0]:
         parts += [left_out_table(rows), ablation_table(rows)]
     return Group(*parts)
@@ -161,9 +204,7 @@ def drift_note(row: dict[str, Any]) -> str:
 
 def left_out_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Each cycle left out of training, and forecast: it uses the future, so it is no skill."""
-    table = Table(
-        "model", "days", "cycle left out", "n", "Brier gain over climatology", title=USES_THE_FUTURE, box=None, pad_edge=False
-    )
+    table = PlainTable("model", "days", "cycle left out", "n", "Brier gain over climatology", title=USES_THE_FUTURE)
     for row in rows:
         for one in row["leave_one_cycle_out"]:
             table.add_row(row["model"], str(row["horizon"]), one["cycle"], str(one["n"]), escape(interval(one["gain"])))
@@ -172,23 +213,18 @@ def left_out_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 def ablation_table(rows: Sequence[dict[str, Any]]) -> Table:
     """What each block adds to the default model."""
-    table = Table("block", "days", "skill with it less that without", title="Blocks left out", box=None, pad_edge=False)
+    table = PlainTable("block", "days", "skill with it less that without", title="Blocks left out")
     for row in rows:
         for one in row["ablation"]:
             table.add_row(one["block"], str(row["horizon"]), escape(interval(one["incremental"])))
     return table
 
 
-def number(value: float | None, form: str) -> str:
-    """A number, or a dash where it can't be had."""
-    return "–" if value is None else format(value, form)
-
-
 def fetch_table(report: FetchReport) -> Group:
     """One line a label: rows that came, what was left out of them and why, what was kept and what of it was new; then what the user
     should know.
     """
-    table = Table("", "rows", "left out", "kept", "new", "made missing", box=None, pad_edge=False)
+    table = PlainTable("", "rows", "left out", "kept", "new", "made missing")
     for line in report.lines:
         counts = (f"{line.received:,}", f"{line.new:,}")
         table.add_row(escape(line.label), f"{line.came:,}", reasons(line.left_out), *counts, reasons(line.made_missing))
@@ -201,7 +237,7 @@ def reasons(counts: dict[str, int]) -> str:
     return escape(", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)) or "none"
 
 
-def training_page(report: TrainReport) -> Group:
+def training_page(report: TrainReport, *, every_horizon: bool) -> Group:
     """A training: scores of every model, the sentence on skill, and what became of the aliases."""
     header = (
         f" · {report.market} market · snapshot {report.snapshot} · {report.label} · {report.trials} configurations tried so far"
@@ -209,7 +245,7 @@ def training_page(report: TrainReport) -> Group:
     return Group(
         market_banner(report.market),
         Text.assemble((f"trained on what was known by {report.until}", "bold"), header),
-        verification_table(report.rows),
+        *tables_of(report.rows, every_horizon=every_horizon),
         Text(report.sentence),
         *(Text(decision) for decision in report.decisions),
     )
@@ -217,14 +253,14 @@ def training_page(report: TrainReport) -> Group:
 
 def comparison_page(rows: Sequence[dict[str, Any]]) -> Group:
     """Tracked runs at each horizon on the days all of them forecast, each paired with the first."""
-    table = Table("run", "model", "version", "trained", "days", "n", "Brier", "log", "AUC", box=None, pad_edge=False)
-    for name in ("skill against climatology", "Brier gain over the first", "log gain", "HAC p"):
-        table.add_column(name)
+    gains = ("Brier gain over the first", "log gain", "HAC p")
+    heads = ("run", "model", "version", "trained", "days", "n", "Brier", "log", "AUC", "skill against climatology", *gains)
+    table = PlainTable(*heads, least_needed=LEAST_OF_COMPARISON)
     for row in sorted(rows, key=lambda row: row["horizon"]):
         about = (row["run_id"][:8], row["model"], row["version"] or "–", row["trained_as_of"], str(row["horizon"]), str(row["n"]))
-        scores = (number(row["brier"], ".4f"), number(row["log_score"], ".3f"), number(row["auc"], ".2f"))
-        gains = [escape(interval(gain, ".4f")) if gain else "–" for gain in (row["brier_difference"], row["log_difference"])]
-        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), *gains, number(row["diebold_mariano_p"], ".3f"))
+        scores = (number(row["brier"], 4), number(row["log_score"], 3), number(row["auc"], 2))
+        paired = [escape(interval(row[name], 4)) for name in ("brier_difference", "log_difference")]
+        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), *paired, number(row["diebold_mariano_p"], 3))
     return Group(market_banner(rows[0]["market"]), table, *comparison_notes(rows))
 
 
@@ -255,7 +291,7 @@ def first_place(rows: Sequence[dict[str, Any]]) -> str:
         return f"{said} The others are paired with it."
     apart = gain["low"] is not None and gain["low"] > 0
     verdict = "an interval above zero" if apart else "which chance alone may explain"
-    return f"{said} It gains {interval(gain, '.4f')} on {here[0]['model']}, {verdict}."
+    return f"{said} It gains {interval(gain, 4)} on {here[0]['model']}, {verdict}."
 
 
 def pictures(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -266,7 +302,7 @@ def pictures(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def status_page(facts: dict[str, Any]) -> Group:
     """Store, freshness, champion."""
-    table = Table("series", "last observed", "age", "limit", "", box=None, pad_edge=False)
+    table = PlainTable("series", "last observed", "age", "limit", "")
     for line in facts["series"]:
         age = "–" if line["age_days"] is None else f"{line['age_days']} d"
         verdict = (
@@ -320,7 +356,8 @@ def feature_list(catalogue: pd.DataFrame) -> Group:
     """The catalogue by block: a table to scan, the rationale under each formula."""
     parts: list[RenderableType] = []
     for block, members in catalogue.groupby("block", sort=False):
-        table = Table("feature", "sign", "lag", "known", "formula, unit and why", title=str(block), title_justify="left", box=None)
+        heads = ("feature", "sign", "lag", "known", "formula, unit and why")
+        table = PlainTable(*heads, title=str(block), least_needed=("lag", "sign", "known"))
         for row in members.to_dict("records"):
             sign = {1: "+", -1: "−", 0: "·"}[row["sign"]]
             what = f"{row['formula']} [dim]({escape(row['unit'])}; {escape(row['sources'])})[/]\n[dim]{escape(row['rationale'])}[/]"
@@ -330,16 +367,33 @@ def feature_list(catalogue: pd.DataFrame) -> Group:
 
 
 def show(*parts: RenderableType) -> None:
-    """Print to the terminal; plainly, and as wide as it must be, where there is none."""
+    """Print to the terminal, fitted to its width; where there is none, as wide as COLUMNS says or the widest table needs."""
     console = Console()
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=WIDE)
-    wide = Console(width=max(console.width, WIDE))  # a terminal breaks long rows itself; a table cut to it would lose numbers
     for part in flat(parts):
-        shown = Text(part) if isinstance(part, str) else part
-        if isinstance(shown, Text) and not shown.plain:
+        if isinstance(part, Table):
+            show_table(console, part)
             continue
-        (wide if isinstance(part, Table) else console).print(shown)
+        text = Text(part) if isinstance(part, str) else part
+        if not isinstance(text, Text) or text.plain:
+            console.print(text, soft_wrap=isinstance(text, Text) and longest_word(text) > console.width)  # a path isn't broken
+
+
+def longest_word(text: Text) -> int:
+    """Cells of the longest word of a text."""
+    return max(map(cell_len, text.plain.split()), default=0)
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table under its title, and name the columns that didn't fit."""
+    if table.title:
+        console.print(Text(str(table.title), style="italic"))
+    narrow, left_out = fitted(table, console.width)
+    wide = console if total_width(narrow) <= console.width else Console(width=total_width(narrow))
+    wide.print(narrow)
+    if left_out:
+        console.print(Text(f"Left out in {console.width} columns: {', '.join(left_out)}.", style="dim"))
 
 
 def flat(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:

@@ -8,7 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from altrally.render import interval, market_banner, number
+from altrally.columns import PlainTable
+from altrally.render import market_banner
+from core.number_format import interval, number, signed, signed_share
 from studies.audit.breakouts import BREAKOUT_RULE, IN_WINDOW, RISE, WITHIN, Event, Followed, HitRate, window_name
 from studies.audit.claim import Audit
 from studies.audit.verdicts import NOT_SUPPORTED, SUPPORTED, Evidence
@@ -16,6 +18,7 @@ from studies.leakcheck import CLEAN, NO_VALUE, Finding, LeakReport
 from training.train import baseline_clause
 
 VERDICT_STYLES = {SUPPORTED: "green", NOT_SUPPORTED: "yellow"}
+CHANCE = "p (rotations, independent)"
 MARKS = {True: "hit", False: "miss", None: "unknown"}
 
 
@@ -44,11 +47,13 @@ def section(title: str, how: str, tables: Iterable[RenderableType]) -> Iterable[
 
 def verdict_table(found: Audit) -> Table:
     """One row a line of the claim."""
-    table = plain("claim", "effect, 95 %", "needed", "p", "placebo's p", "verdict")
+    table = PlainTable(
+        "claim", "effect, 95 %", "needed", "p", "placebo's p", "verdict", least_needed=("placebo's p", "p", "needed")
+    )
     for line in found.lines:
         e = line.evidence
         told = Text(line.verdict, style=VERDICT_STYLES.get(line.verdict, ""))
-        table.add_row(line.claim, effect(e), f"{e.needed:+.2f}", number(e.p, ".3f"), number(e.placebo_p, ".3f"), told)
+        table.add_row(line.claim, effect(e), signed(e.needed), number(e.p, 3), number(e.placebo_p, 3), told)
     return table
 
 
@@ -56,15 +61,15 @@ def effect(evidence: Evidence) -> str:
     """The effect with its interval, or why there is none."""
     if evidence.effect is None:
         return escape(evidence.missing)
-    if evidence.low is None or evidence.high is None:
-        return f"{evidence.effect:+.2f}"
-    return escape(f"{evidence.effect:+.2f} [{evidence.low:+.2f}, {evidence.high:+.2f}]")
+    return escape(interval({"value": evidence.effect, "low": evidence.low, "high": evidence.high}, 2))
 
 
 def event_table(found: Audit) -> Table:
     """Breakouts by the two rules of 252 quiet sessions, oldest first."""
     after = [f"altcoins {row} d" for row in (30, 60, 90, 180)]
-    table = plain("breakout", "rule", *after, "BTC 90 d", "IWM 90 d", "+30 % after", window_name(WITHIN), window_name(IN_WINDOW))
+    windows = (window_name(WITHIN), window_name(IN_WINDOW))
+    least = ("IWM 90 d", "BTC 90 d", after[3], after[0], "rule", after[1], after[2])
+    table = PlainTable("breakout", "rule", *after, "BTC 90 d", "IWM 90 d", "+30 % after", *windows, least_needed=least)
     for event in sorted((row for row in found.breakouts.events if row.quiet == BREAKOUT_RULE[1]), key=lambda row: row.day):
         moves = [*event.followed["altcoins"], event.followed["BTC"][2], event.followed["IWM"][2]]
         marks = [MARKS[event.hits[window_name(window)]] for window in (WITHIN, IN_WINDOW)]
@@ -76,7 +81,7 @@ def move(followed: Followed) -> str:
     """Return at the horizon, and the highest until then."""
     if followed.value is None or followed.highest is None:
         return "–"
-    return f"{followed.value:+.0%} (max {followed.highest:+.0%})"
+    return f"{signed_share(followed.value)} (max {signed_share(followed.highest)})"
 
 
 def passage(event: Event) -> str:
@@ -88,11 +93,11 @@ def passage(event: Event) -> str:
 
 def rate_table(found: Audit) -> Table:
     """Hit rates of the two rules beside base rates."""
-    table = plain("rule", "window", "hits", "rate, exact 95 %", "base rate, all days", "p (rotations, independent)")
+    table = PlainTable("rule", "window", "hits", "rate, exact 95 %", "base rate, all days", CHANCE, least_needed=(CHANCE,))
     for row in found.breakouts.grid:
         if row.quiet == BREAKOUT_RULE[1] and row.rise == RISE and (row.first_day, row.last_day) in (WITHIN, IN_WINDOW):
             window = window_name((row.first_day, row.last_day))
-            table.add_row(row.kind, window, f"{row.hits} of {row.n}", rate(row), number(row.base_rate, ".2f"), chance(row))
+            table.add_row(row.kind, window, f"{row.hits} of {row.n}", rate(row), number(row.base_rate, 2), chance(row))
     return table
 
 
@@ -108,7 +113,9 @@ def chance(row: HitRate) -> str:
 
 def article_table(found: Audit) -> Table:
     """The dates the article names, and what the rule says of them."""
-    table = plain("the article says", "record breakouts in it", "52-week breakouts in it", "last record breakout before its end")
+    table = PlainTable(
+        "the article says", "record breakouts in it", "52-week breakouts in it", "last record breakout before its end"
+    )
     for row in found.breakouts.article:
         if row.over:
             table.add_row(
@@ -121,53 +128,52 @@ def article_table(found: Audit) -> Table:
 
 def test_table(found: Audit) -> Table:
     """Every lag test: as claimed, then turned around."""
-    table = plain("driver → target", "", "span", "weeks", "effect, 95 %", "of weeks 1-4, 5-8, 9-13", "p", "p, Holm")
+    heads = ("driver → target", "direction", "span", "weeks", "effect, 95 %", "of weeks 1-4, 5-8, 9-13", "p", "p, Holm")
+    table = PlainTable(*heads, least_needed=(heads[5], "span", "p", "weeks"))
     for link in found.cascade.tests:
         names = (f"{link.driver} → {link.target}", link.direction, link.span)
         test = link.test
         if test is None:
             table.add_row(*names, "too few", *"––––")
             continue
-        size = escape(f"{test.effect:+.2f} [{test.low:+.2f}, {test.high:+.2f}]")
-        parts = ", ".join(f"{part:+.2f}" for part in test.parts)
-        table.add_row(*names, str(test.weeks), size, parts, f"{test.p:.3f}", number(link.p_holm, ".3f"))
+        size = escape(interval({"value": test.effect, "low": test.low, "high": test.high}, 2))
+        parts = ", ".join(map(signed, test.parts))
+        table.add_row(*names, str(test.weeks), size, parts, f"{test.p:.3f}", number(link.p_holm, 3))
     return table
 
 
 def amplifier_table(found: Audit) -> Table:
     """Four cells a state."""
-    table = plain("state", "positive", "after capitulation", "weeks", "spells", "mean 60-day log return", "+30 % within 60 days")
+    table = PlainTable(
+        "state", "positive", "after capitulation", "weeks", "spells", "mean 60-day log return", "+30 % within 60 days"
+    )
     for difference in found.amplifier.differences:
         for cell in difference.cells:
             marks = ["yes" if mark else "no" for mark in (cell.positive, cell.capitulation)]
             counts = (str(cell.weeks), str(cell.spells))
-            table.add_row(difference.state, *marks, *counts, number(cell.response, "+.2f"), number(cell.rally, ".2f"))
+            table.add_row(difference.state, *marks, *counts, signed(cell.response), number(cell.rally))
     return table
 
 
 def measure_table(found: Audit) -> Table:
     """Where the latest value stands in its past."""
-    table = plain("measure", "latest, of", "value", "percentile on the claim's side, 95 %", "past values (worth)", "p")
+    heads = ("measure", "latest, of", "value", "percentile on the claim's side, 95 %", "past values (worth)", "p")
+    table = PlainTable(*heads, least_needed=("past values (worth)", "latest, of"))
     for row in found.supercycle.measures:
         share = "–" if row.percentile is None else escape(f"{row.percentile:.2f} [{row.low:.2f}, {row.high:.2f}]")
         past = f"{row.n} ({row.n_effective:.0f})"
-        table.add_row(row.name, row.day or "–", number(row.value, ".2f"), share, past, number(row.p, ".2f"))
+        table.add_row(row.name, row.day or "–", number(row.value, 2), share, past, number(row.p, 2))
     return table
 
 
 def rally_table(found: Audit) -> Table:
     """Every rally."""
-    table = plain("rally from", "highest", "over", "days", "rise", "pullback", "rising coins")
+    table = PlainTable("rally from", "highest", "over", "days", "rise", "pullback", "rising coins")
     for row in found.supercycle.rallies:
         over = row.end or "goes on"
         rising = "–" if row.rising_coins is None else f"{row.rising_coins:.0%} of {row.coins}"
-        table.add_row(row.low, row.high, over, str(row.days), f"{row.rise:+.0%}", f"{row.pullback:.0%}", rising)
+        table.add_row(row.low, row.high, over, str(row.days), signed_share(row.rise), f"{row.pullback:.0%}", rising)
     return table
-
-
-def plain(*columns: str) -> Table:
-    """A table without lines."""
-    return Table(*columns, box=None, pad_edge=False)
 
 
 LEAK_STYLES = {CLEAN: "green", NO_VALUE: "dim"}
@@ -175,7 +181,8 @@ LEAK_STYLES = {CLEAN: "green", NO_VALUE: "dim"}
 
 def leakcheck_page(found: LeakReport) -> Group:
     """What was done, a row a feature, and what it comes to."""
-    table = Table("feature", "block", "verdict", "first day that differs", "by", "cut after", box=None, pad_edge=False)
+    heads = ("feature", "block", "verdict", "first day that differs", "by", "cut after")
+    table = PlainTable(*heads, least_needed=("block", "by", "cut after"))
     for one in found.findings:
         verdict = Text(one.verdict, style=LEAK_STYLES.get(one.verdict, "bold red"))
         table.add_row(escape(one.name), one.block, verdict, one.first_day or "–", gap(one), where(one))
@@ -238,26 +245,17 @@ def power_page(report: Mapping[str, Any]) -> Group:
     )
 
 
-def share_table(report: Mapping[str, Any], tests: Mapping[str, str], title: str) -> Table:
+def share_table(report: Mapping[str, Any], tests: Mapping[str, str], title: str) -> PlainTable:
     """One row a length, strength and kind of inputs."""
-    table = Table(
-        "years",
-        "strength",
-        "inputs",
-        "markets",
-        "skill against volatility",
-        *tests.values(),
-        title=title,
-        title_justify="left",
-        box=None,
-    )
+    heads = ("years", "strength", "inputs", "markets", "skill against volatility", *tests.values())
+    table = PlainTable(*heads, title=title, least_needed=("markets", "inputs", "skill against volatility"))
     for row in report["cells"]:
         about = (
             str(row["years"]),
             f"{row['strength']:g}",
             row["inputs"],
             str(row["markets"]),
-            f"{row['skill']['volatility']['value']:+.3f}",
+            signed(row["skill"]["volatility"]["value"], 3),
         )
         table.add_row(*about, *(share_text(row[name]) for name in tests))
     return table
@@ -293,16 +291,17 @@ def lines(found: dict[str, Any]) -> list[str]:
     """One after the other."""
     winner, test, null = found["winner"], found["test"], found["search_null"]
     skills = ", ".join(f"{interval(test[f'skill_{name}'])} against {words}" for name, words in baseline_clause(test).items())
+    mean, low, high = (signed(null[name], 3) for name in ("mean", "low", "high"))
     return [
         f"{found['tried']} of {found['of']} configurations tried on {found['searched_weeks']} weeks before {found['first_test']} "
         f"({found['cut_short']} cut short); {found['trials']} tries counted so far.",
         f"Winner: {winner['model']} on {', '.join(winner['columns'])}, prior sd {winner['prior_sd']:g}, move {winner['move']:g}; "
-        f"skill in the search {found['search_skill']:+.3f}.",
-        f"After it, {found['horizon']} days ahead, {test['n']} weeks (about {number(test['n_effective'], '.0f')} independent): "
+        f"skill in the search {signed(found['search_skill'], 3)}.",
+        f"After it, {found['horizon']} days ahead, {test['n']} weeks (about {number(test['n_effective'], 0)} independent): "
         f"Brier skill {skills}.",
         f"The same search on {null['shifts']} rotations of outcomes, about {null['independent']} of them independent, finds "
-        f"{null['mean']:+.3f} on average (5 to 95 %: {null['low']:+.3f} to {null['high']:+.3f}): p {found['search_p']:.3f}. "
-        f"Best of N p {number(found['best_of_n_p'], '.3f')}{several(found['sweeps'])}.",
+        f"{mean} on average (5 to 95 %: {low} to {high}): p {found['search_p']:.3f}. "
+        f"Best of N p {number(found['best_of_n_p'], 3)}{several(found['sweeps'])}.",
         verdict(found),
     ]
 

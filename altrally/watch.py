@@ -28,6 +28,7 @@ from models.card import Card
 from models.catalog import MODELS
 from models.champion import champion_place, list_runs
 from sources.fetch import fetch, provider_named
+from sources.messenger import Messenger, send
 from sources.quality import Freshness, freshness
 from sources.series import COIN_PRICE
 from sources.store import Store
@@ -44,7 +45,8 @@ DEFAULT_PROVIDER = "live"
 class Watch:
     """What a round is asked to do. Raises BadInput on what can't be asked.
 
-    `provider` None: the one the home was filled by; `page`: whether the page of the day is written too.
+    `provider` None: the one the home was filled by; `page`: whether the page of the day is written too; `webhook` gets notices as
+    JSON, or `messenger` as a message of a chat service.
     """
 
     home: Home
@@ -55,6 +57,7 @@ class Watch:
     crossings: tuple[Crossing, ...] = ()
     target: Target = ALTCOINS
     page: bool = False
+    messenger: Messenger | None = None
 
     def __post_init__(self) -> None:
         """Refuse before anything is done."""
@@ -64,6 +67,20 @@ class Watch:
             raise BadInput(f"--retrain-days {self.retrain_days} is not a number of days of at least 1.")
         if self.webhook is not None:
             require_address(self.webhook)
+        if self.webhook is not None and self.messenger is not None:
+            raise BadInput("--webhook and --notify name two places to tell; give one of them.")
+
+    @property
+    def tells(self) -> bool:
+        """Whether anybody is told of notices."""
+        return self.webhook is not None or self.messenger is not None
+
+    def send(self, notice: Mapping[str, Any]) -> None:
+        """Send a notice to whoever is told. Raises FetchFailed where it isn't taken."""
+        if self.messenger is not None:
+            send(self.messenger, notice)
+        elif self.webhook is not None:
+            post(self.webhook, notice)
 
 
 @dataclass(frozen=True)
@@ -317,19 +334,19 @@ def notify(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[di
     notices = crossed(at.ledger.lines(), examined, at.watch.crossings, at.target) if at.watch.crossings else []
     if stale and state.stale != " ".join(stale):
         notices.append(stale_notice(at.store.market, list(stale.values())))
-    pending = [*state.pending, *(notices if at.watch.webhook else [])]
+    pending = [*state.pending, *(notices if at.watch.tells else [])]
     state = replace(state, examined=last, stale=" ".join(stale), pending=pending)
     write_state(at.home, at.target, state)
-    if at.watch.webhook:
-        attempt(at.troubles, None, deliver, at, at.watch.webhook, state)
+    if at.watch.tells:
+        attempt(at.troubles, None, deliver, at, state)
     return notices
 
 
-def deliver(at: Standing, webhook: str, state: State) -> None:
+def deliver(at: Standing, state: State) -> None:
     """Send what is pending, oldest first, until something isn't taken. Raises FetchFailed."""
     for notice in state.pending:
         at.progress("telling the webhook", 0, 0)
-        post(webhook, notice)
+        at.watch.send(notice)
         state = replace(state, pending=state.pending[1:])
         write_state(at.home, at.target, state)
 

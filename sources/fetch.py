@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import pandas as pd
 
 from core.errors import BadInput, FetchFailed, UnknownName
+from core.notebook_view import NotebookView
 from core.progress import Progress
 from core.target import ALTCOINS, Leader, Target
 from sources.anomalies import late_arrivals, rewriting_lines, rewritten
@@ -76,7 +77,7 @@ class FetchLine(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FetchReport:
+class FetchReport(NotebookView):
     """Everything one fetch did; `warnings` tell what it could not do, in words for the user.
 
     `gone`: those of them that say that a whole service gave nothing. `coverage`: how much of the altcoin market has a price, in
@@ -88,6 +89,16 @@ class FetchReport:
     gone: list[str] = field(default_factory=list)
     coverage: str = ""
     constituents: str = ""
+
+    @property
+    def headline(self) -> str:
+        """How much is new, and what the user should know."""
+        return " ".join([f"{sum(line.new for line in self.lines):,} new rows.", *self.warnings, self.coverage]).strip()
+
+    def frame(self) -> pd.DataFrame:
+        """A row a label: rows that came, were left out, were kept and were new."""
+        rows = [(line.label, line.came, sum(line.left_out.values()), line.received, line.new) for line in self.lines]
+        return pd.DataFrame(rows, columns=["label", "came", "left_out", "kept", "new"])
 
 
 def fetch(

@@ -1,7 +1,7 @@
 """Provider of a folder of CSV or Parquet files in the drop-in layout; any part of it may be absent."""
 
 from calendar import day_name
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence, Set
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -14,12 +14,15 @@ from sources import layout
 from sources.batches import Deliveries, Skipped
 from sources.membership import doubts
 from sources.redenomination import FILE, NAME, read_stated, units_of
-from sources.schemas import ADVICE, READ_TICKERS, SHEETS, Checked
+from sources.schemas import ADVICE, READ_SERIES, READ_TICKERS, SHEETS, Checked
 from sources.store import Store
 from sources.tables import read_table
 
 SUFFIXES = (".parquet", ".csv")
+ABOUT_SAMPLE = "README.txt"
 OTHER_SUFFIXES = (".tsv", ".txt", ".xlsx", ".xls", ".gz", ".zip", ".json", ".feather", ".pq", ".parq")
+ALIKE = 0.8
+A_SLIP = 0.85  # likeness of a name with one letter more, less or other than the right one
 SESSIONS = ("prices", "constituents")
 CLOSED_BY = 22  # o'clock UTC: US exchanges have closed, summer and winter
 FEW = 5  # rows on weekends that may be a slip
@@ -29,6 +32,7 @@ MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
 def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Batches of the known files in the folder `path`. Raises `BadInput` before the first batch if any of them can't be trusted."""
     folder, found = known_files(path)
+    yield from (Skipped(file.name, f"read as {stem}.") for stem, file in found.items() if file.stem.lower() != stem)
     yield from near_misses(folder, found)
     stated = read_stated(found.pop(NAME)) if NAME in found else []
     if not found:
@@ -41,6 +45,9 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: P
     progress("checking", len(found), len(found))
     judged = layout.all_checked(frames, {stem: str(file) for stem, file in found.items()}, today.normalize())
     frames.clear()
+    for stem, (column, read) in {"prices": ("ticker", READ_TICKERS), "fred": ("series", READ_SERIES)}.items():
+        if stem in judged:
+            yield from misspelt(found[stem].name, judged[stem].frame[column], read)
     if "membership" in judged:
         yield from doubts(judged["membership"].frame, store.stays(today))
     for stem, file in found.items():
@@ -66,10 +73,25 @@ def known_files(folder: Path | None) -> tuple[Path, dict[str, Path]]:
             if stem in found:
                 raise BadInput(f"{folder} holds {file.name} and {found[stem].name}; keep one of them.")
             found[stem] = file
+    found |= understood(files, found)
     if not found:
         near = " ".join(f"{one.label}: {one.reason}" for one in near_misses(folder, found))
         raise BadInput(f"{folder} holds none of the drop-in files {layout_names}, each as .parquet or .csv. {near}".rstrip())
     return folder, {stem: found[stem] for stem in SHEETS if stem in found}
+
+
+def understood(files: Sequence[Path], found: Mapping[str, Path]) -> dict[str, Path]:
+    """Files, by the stem they are read as, whose name differs by a letter or two from that of one that is absent: price.csv.
+
+    A name with a digit or a further word is no slip (crypto2, crypto_old), nor are two files that could be the same one.
+    """
+    meant: dict[str, list[Path]] = {}
+    for file in files:
+        name = file.stem.lower()
+        if file.suffix.lower() in SUFFIXES and name.replace("_", "").isalpha() and file not in found.values():
+            for stem in get_close_matches(name, SHEETS, n=1, cutoff=A_SLIP):
+                meant.setdefault(stem, []).append(file)
+    return {stem: slips[0] for stem, slips in meant.items() if len(slips) == 1 and stem not in found}
 
 
 def near_misses(folder: Path, found: dict[str, Path]) -> Iterator[Skipped]:
@@ -89,9 +111,19 @@ def near_misses(folder: Path, found: dict[str, Path]) -> Iterator[Skipped]:
 
 def meant_by(name: str) -> str:
     """The stem of the drop-in file a name may be meant for: it is much alike, or begins so; empty if there is none."""
-    near = get_close_matches(name, SHEETS, n=1, cutoff=0.8)
+    near = get_close_matches(name, SHEETS, n=1, cutoff=ALIKE)
     begins = [stem for stem in SHEETS if name.startswith(stem) and not name[len(stem) : len(stem) + 1].isalpha()]
     return near[0] if near else max(begins, key=len, default="")
+
+
+def misspelt(file: str, names: pd.Series, read: Set[str]) -> Iterator[Skipped]:
+    """A line on each name that no feature reads and that is much like one that is absent."""
+    written = [str(name) for name in names.cat.categories]
+    absent = sorted(read - set(written))
+    for name in written:
+        near = get_close_matches(name.upper(), absent, n=1, cutoff=ALIKE) if name not in read else []
+        if near:
+            yield Skipped(file, f"{name!r} is stored, but no feature reads it; did you mean {near[0]!r}?")
 
 
 def without_open_days(stem: str, judged: Checked, file: Path, today: pd.Timestamp) -> Checked:
@@ -99,7 +131,7 @@ def without_open_days(stem: str, judged: Checked, file: Path, today: pd.Timestam
     frame = judged.frame
     if "date" not in frame:
         return judged
-    weekend = on_weekends(frame, file) if stem in SESSIONS else np.zeros(len(frame), dtype=bool)
+    weekend = on_weekends(frame, stem, file) if stem in SESSIONS else np.zeros(len(frame), dtype=bool)
     running = (frame["date"] >= first_open_day(stem, frame["date"].max(), file, today)).to_numpy()
     counts = {"weekend": int((weekend & ~running).sum()), "running day": int(running.sum())}
     counts = {reason: count for reason, count in counts.items() if count}
@@ -115,7 +147,7 @@ def first_open_day(stem: str, last: pd.Timestamp, file: Path, today: pd.Timestam
     return min(written.normalize(), today.normalize()) if last == written.normalize() and not closed else today.normalize()
 
 
-def on_weekends(frame: pd.DataFrame, file: Path) -> np.ndarray:
+def on_weekends(frame: pd.DataFrame, stem: str, file: Path) -> np.ndarray:
     """Which rows of shares and funds traded in the US fall on a Saturday or Sunday.
 
     Raises `BadInput` where they take the place of Mondays or Fridays: then all days are shifted.
@@ -124,7 +156,7 @@ def on_weekends(frame: pd.DataFrame, file: Path) -> np.ndarray:
     weekend = weekday >= 5
     if not weekend.any():
         return weekend
-    shares = frame["ticker"].isin(READ_TICKERS).to_numpy() if file.stem.lower() == "prices" else np.ones(len(frame), dtype=bool)
+    shares = frame["ticker"].isin(READ_TICKERS).to_numpy() if stem == "prices" else np.ones(len(frame), dtype=bool)
     rows = [int((shares & (weekday == day)).sum()) for day in range(7)]
     for day, instead_of in ((SATURDAY, MONDAY), (SUNDAY, FRIDAY)):
         if rows[day] > max(rows[instead_of], FEW):

@@ -57,8 +57,16 @@ def last_known(store: Store) -> pd.Timestamp:
     """The last day on which the store learnt anything of the coins. Raises `MissingData` where it never did."""
     last = store.last_known(COIN_PRICE)
     if last is None:
-        raise MissingData("The store holds no coin prices. Run `altrally fetch` first.")
+        raise MissingData(f"{no_altcoins(store)}. Run `altrally fetch` first.")
     return last
+
+
+def no_altcoins(store: Store) -> str:
+    """What a store without prices of altcoins holds of coins, in a sentence without its full stop."""
+    classes = store.asset_classes("coin")
+    if classes:
+        return f"The store holds no altcoin, only {', '.join(list(classes)[:3])}: their asset_class is not 'coin'"
+    return "The store holds no coin prices"
 
 
 def require(verdicts: Iterable[Freshness], names: Iterable[str]) -> None:

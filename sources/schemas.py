@@ -68,7 +68,17 @@ class Sheet:
 
 READ_TICKERS = {series.code for series in SERIES.values() if series.provider == "yahoo"} | set(SMALL_CAP_FUNDS)
 READ_SERIES = {series.code for series in SERIES.values() if series.provider == "fred"}
-ASSET = spelt_as(("bitcoin", "ethereum"), btc="bitcoin", xbt="bitcoin", eth="ethereum", ether="ethereum")
+ASSET = spelt_as(
+    ("bitcoin", "ethereum"),
+    **dict.fromkeys(("btc", "xbt", "btc-usd", "btcusd", "btcusdt", "btc/usd"), "bitcoin"),
+    **dict.fromkeys(("eth", "ether", "eth-usd", "ethusd", "ethusdt", "eth/usd"), "ethereum"),
+)
+TICKER = spelt_as(
+    READ_TICKERS,
+    **dict.fromkeys(("rut", ".rut", "rut.indx", "russell2000"), "^RUT"),
+    **dict.fromkeys(("vix", ".vix", "vix.indx"), "^VIX"),
+    **dict.fromkeys(("dxy", "dx-y", "dx-y.nyb"), "DX-Y.NYB"),
+)
 DATE, NAME, NUMBER = Column("day"), Column("name"), Column("number")
 STOCK = Column("name", spelling=str.upper)
 POSITIVE = Column("number", low=0)
@@ -77,7 +87,7 @@ PERHAPS, FLAG = Column("number", required=False, low=0), Column("flag", required
 SHEETS: dict[str, Sheet] = {
     "prices": Sheet(
         ("ticker", "date"),
-        {"date": DATE, "ticker": Column("name", spelling=spelt_as(READ_TICKERS)), "close": POSITIVE, "adj_close": POSITIVE}
+        {"date": DATE, "ticker": Column("name", spelling=TICKER), "close": POSITIVE, "adj_close": POSITIVE}
         | {"open": PERHAPS, "high": PERHAPS, "low": PERHAPS, "volume": PERHAPS, "derived": FLAG},
     ),
     "fred": Sheet(("series", "date"), {"date": DATE, "series": Column("name", spelling=spelt_as(READ_SERIES)), "value": NUMBER}),

@@ -19,6 +19,20 @@ DELIMITERS = (",", ";", "\t", "|")
 LINE_ENDS = (b"\n", b"\r")
 THOUSANDS = r"[-+]?[1-9]\d{0,2}(?:,\d{3})+"
 CLOSE_TO = 0.8
+SYNONYMS = {
+    "date": ("day", "time", "timestamp", "datetime"),
+    "ticker": ("symbol",),
+    "asset": ("coin", "symbol"),
+    "asset_class": ("class", "type"),
+    "price": ("close", "priceusd", "closeusd"),
+    "adj_close": ("adjustedclose", "closeadjusted", "closeadj"),
+    "market_cap": ("cap", "mcap", "marketcapusd", "marketcapitalization", "marketcapitalisation"),
+    "volume": ("volumeusd", "dollarvolume", "volume24h"),
+    "series": ("seriesid", "code"),
+    "total_usd_best": ("totalusd", "supply", "supplyusd", "totalsupply"),
+}
+"""Other usual names of a column, without case, spaces and signs between words."""
+
 SHOWN = 60
 ADVICE = "Nothing was stored: replace it and fetch again."
 
@@ -59,6 +73,8 @@ def _read_csv(file: Path, columns: Mapping[str, Column]) -> Table:
     delimiter = max(DELIMITERS, key=first.count)
     written = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
     names, notes = _declared(written, columns, file)
+    if len(written) == 1 and not names:
+        raise ValueError(f"its first line, {first[:SHOWN]!r}, isn't parted by a comma, a semicolon, a tab or |")
     frame = _rows(content, delimiter, len(written), {written.index(old): columns[new].kind for old, new in names.items()})
     frame.columns = pd.Index(list(names.values()))
     if delimiter == ",":
@@ -143,14 +159,26 @@ def _declared(written: Sequence[str], columns: Mapping[str, Column], file: Path)
     plain = {_plain(column): column for column in columns}
     names = {name: plain[_plain(name)] for name in written if _plain(name) in plain}
     _require_once(list(names.values()), file)
+    names |= _synonyms(written, columns, names)
     absent = [column for column in columns if column not in names.values()]
     for name in written:
         near = get_close_matches(_plain(name), map(_plain, absent), n=1, cutoff=CLOSE_TO) if name not in names else []
         if near:
             raise BadInput(
-                f"{file} has a column {name!r}, which isn't read. Rename it to {plain[near[0]]!r}, or take it away. {ADVICE}"
+                f"{file} has a column {name!r}, which isn't read. Did you mean {plain[near[0]]!r}? "
+                f"Rename it to {plain[near[0]]!r}, or take it away. {ADVICE}"
             )
     return names, [f"column {old!r} is read as {new!r}." for old, new in names.items() if old != new]
+
+
+def _synonyms(written: Sequence[str], columns: Mapping[str, Column], names: Mapping[str, str]) -> dict[str, str]:
+    """Columns under another usual name, where the declared one is absent and only one such stands in its place."""
+    found = {
+        column: [name for name in written if name not in names and _plain(name) in others]
+        for column, others in SYNONYMS.items()
+        if column in columns and column not in names.values()
+    }
+    return {others[0]: column for column, others in found.items() if len(others) == 1}
 
 
 def _plain(name: str) -> str:

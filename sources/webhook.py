@@ -13,7 +13,7 @@ from sources.http import BUSY, RetryPolicy, TransientError, retries, retry_after
 PATIENCE = RetryPolicy(attempts=3, first_wait=1.0, longest_wait=10.0, timeout=10.0, pause=0.0)
 
 
-def require_address(address: str) -> str:
+def require_address(address: str, option: str = "--webhook") -> str:
     """The host of a webhook, which is all of its address that may be shown. Raises BadInput where it isn't one."""
     try:
         parts = urlsplit(address)
@@ -21,7 +21,7 @@ def require_address(address: str) -> str:
     except ValueError:
         usable = None
     if not usable:
-        raise BadInput("--webhook must be an address that begins with https:// or http:// and names a host.")
+        raise BadInput(f"{option} must be an address that begins with https:// or http:// and names a host.")
     return str(parts.hostname)
 
 

@@ -114,7 +114,7 @@ def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Data
     Raises MissingData where the level asked about is absent or too short.
     """
     level = load_target_index(store, until, settings.target).level.dropna()
-    require_index(level, settings.target.subject)
+    require_index(level, settings.target, store, until)
     rows = pd.date_range(settings.start, until, freq="W-SUN")
     inputs = matrix(build(store, until, start=settings.start - COMPOSITE_LOOKBACK, target=settings.target), rows)
     return Dataset(
@@ -128,13 +128,24 @@ def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Data
     )
 
 
-def require_index(level: pd.Series, subject: str) -> None:
+def require_index(level: pd.Series, target: Target, store: Reader, until: pd.Timestamp) -> None:
     """Refuse an index too short to learn from."""
+    subject = target.subject
     if level.empty:
-        raise MissingData(f"train needs at least 3 years of the {subject}, and the store has no coin prices. Run `altrally fetch`.")
+        raise MissingData(
+            f"train needs at least 3 years of the {subject}, and the store has {coins_held(store, until)}. Run `altrally fetch`."
+        )
     first, last = level.index[0], level.index[-1]
     if last - first < LEAST_INDEX:
         raise MissingData(f"train needs at least 3 years of the {subject}; the store has {first:%Y-%m-%d} to {last:%Y-%m-%d}.")
+
+
+def coins_held(store: Reader, until: pd.Timestamp) -> str:
+    """Why there is no index of altcoins: the coins that are there, and what they lack."""
+    altcoins = store.read_panel(COIN_PRICE, until).shape[1]
+    if altcoins:
+        return f"{altcoins} altcoins with neither market caps nor dollar volumes to choose the largest by"
+    return "no coin prices" if bitcoin(store, until).empty else "bitcoin and no altcoin"
 
 
 def index_outcomes(store: Reader, level: pd.Series, rows: pd.DatetimeIndex, target: Target, until: pd.Timestamp) -> Outcomes:

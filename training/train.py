@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.notebook_view import NotebookView
+from core.number_format import interval
 from core.progress import Progress
 from core.target import judged_horizon
 from evaluation.bootstrap import WIDENING
@@ -48,7 +50,7 @@ from training.tracking import (
     tracking,
     trial_history,
 )
-from training.verify import add_null_tests, model_names, table, walk_all
+from training.verify import add_null_tests, model_names, table, verification_frame, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 
 MOST_MISSING = 0.5
@@ -73,7 +75,7 @@ BASELINE_WORDS = {
 
 
 @dataclass(frozen=True)
-class TrainReport:
+class TrainReport(NotebookView):
     """What a training did: verification rows, its folds, the versions made, and what was decided about the champion."""
 
     until: str
@@ -87,6 +89,15 @@ class TrainReport:
     sentence: str
     rows: list[dict[str, Any]]
     folds: pd.DataFrame
+
+    @property
+    def headline(self) -> str:
+        """Skill in one sentence, and what became of the champion."""
+        return " ".join([self.sentence, *self.decisions])
+
+    def frame(self) -> pd.DataFrame:
+        """A row a model and horizon: scores, skill with its interval, grade."""
+        return verification_frame(self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts, days as text."""
@@ -274,7 +285,7 @@ def model_record(job: Job, model: Trained, trial: int, tried: int) -> ModelRecor
         "model": model.name,
         "configuration": model.configuration,
         "trial": str(trial),
-        **{skill_tag(row["horizon"], name): skill_worth(row[f"skill_{name}"]) for name in HEADLINE_BASELINES},
+        **{skill_tag(row["horizon"], name): interval(row[f"skill_{name}"]) for name in HEADLINE_BASELINES},
         "grade": card.skill["evidence"]["grade"],
         "unproven": str(card.skill["evidence"]["grade"] == Grade.NOT_SHOWN).lower(),
         "gates": "; ".join(closed_gates(job, model.columns)) or "pass",
@@ -440,7 +451,7 @@ def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, g
     """Skill in one sentence, the same wherever it is printed: the grade, over which span, against whom."""
     if row["n"] == 0 or start is None or end is None:
         return "Skill has not been shown: no forecast has been judged yet."
-    against = ", ".join(f"{skill_worth(row[f'skill_{name}'])} against {words}" for name, words in baseline_clause(row).items())
+    against = ", ".join(f"{interval(row[f'skill_{name}'])} against {words}" for name, words in baseline_clause(row).items())
     windows = f"about {row['n_effective']:.0f} independent windows{null_clause(row['null'])}"
     return (
         f"{VERDICTS[grade]}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
@@ -465,14 +476,6 @@ def null_clause(null: Mapping[str, Any] | None) -> str:
     return (
         "" if null is None else f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
     )
-
-
-def skill_worth(interval: Mapping[str, float | None]) -> str:
-    """A value with its interval."""
-    value, low, high = (interval[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "unknown"
-    return f"{value:+.3f}" if low is None or high is None else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def row_metrics(row: Mapping[str, Any], *, judged: bool) -> dict[str, float | None]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.errors import BadInput, UnknownName
 from core.json import plain
+from core.notebook_view import NotebookView
 from core.progress import Progress
 from core.target import judged_horizon
 from evaluation.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
@@ -32,13 +33,40 @@ NOTHING_TRIED = TrialHistory()
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(NotebookView):
     """One row a model and horizon; the forecasts (as_of, horizon, model, probability, climatology, outcome); the folds."""
 
     market: str
     rows: list[dict[str, Any]]
     forecasts: pd.DataFrame
     folds: pd.DataFrame
+
+    @property
+    def headline(self) -> str:
+        """What was judged, on which market."""
+        return (
+            f"Out-of-sample forecasts on the {self.market} market; skill is 1 − Brier score / that of the baseline, 95 % intervals."
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row a model and horizon: scores, skill with its interval, grade."""
+        return verification_frame(self.rows)
+
+
+def verification_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Verification rows as a table: model, days, n, Brier score, skill against volatility and climatology with limits, grade."""
+    return pd.DataFrame(
+        [
+            {"model": row["model"], "days": row["horizon"], "n": row["n"], "brier": row["brier"]}
+            | {
+                f"skill_{name}{ending}": row[f"skill_{name}"][key]
+                for name in ("volatility", "climatology")
+                for ending, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+            }
+            | {"grade": row["grade"]}
+            for row in rows
+        ]
+    )
 
 
 def verify(

@@ -16,14 +16,15 @@ from altrally.report.contributions import Part, Sensitivity
 from altrally.report.past_forecasts import Bin, History
 from altrally.report.rungs import Rung
 from altrally.report.svg import across, axis, bar, dot, element, grid, label, line, path, picture, place, stretched
-from altrally.report.words import block_name, long_date, percent, signed, signed_percent
+from altrally.report.words import block_name, long_date, percent, signed_percent
+from core.number_format import signed
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PROBABILITIES = (0.01, *(twentieth / 20 for twentieth in range(1, 20)), 0.99)
 MOST_TICKS = 5
 LEAST_SPAN = 0.8  # log-odds: a picture of small moves must not make them look large
 ROW, RUNG = 26, 64
-HISTORY_HEIGHT, PATHS_HEIGHT, SQUARE = 280, 300, 320
+HISTORY_HEIGHT, PATHS_HEIGHT, SQUARE, RECENT_HEIGHT = 280, 300, 320, 110
 PATH_LOW, PATH_HIGH = 0.5, 3.0
 PATH_TICKS = (0.5, 0.75, 1.0, 1.3, 2.0, 3.0)
 MOST_YEARS_ON_A_PHONE = 5
@@ -205,6 +206,30 @@ def day_axis(moments: Sequence[Analogue]) -> Markup:
     """Days since a moment."""
     last = max((len(moment.path) - 1 for moment in moments), default=90)
     return axis([(day, f"day {day}") for day in range(0, last + 1, 30)], 0, last)
+
+
+def recent(weeks: Sequence[tuple[str, float]], base_rate: float) -> Markup:
+    """The probability week by week, beside the base rate."""
+    points = [(place / (len(weeks) - 1), 1 - probability) for place, (_, probability) in enumerate(weeks)]
+    marks = [level_line(tick, "grid") for tick in (0.0, 0.5, 1.0)]
+    words = [label("-8", RECENT_HEIGHT * (1 - tick) + 4, percent(tick), anchor="end") for tick in (0.0, 0.5, 1.0)]
+    said = "; ".join(f"{day} {percent(probability)}" for day, probability in weeks)
+    return picture(
+        RECENT_HEIGHT, *marks, level_line(base_rate, "usual-level"), stretched(path(points, "recent", said)), *words, says=said
+    )
+
+
+def ends_axis(weeks: Sequence[tuple[str, float]]) -> Markup:
+    """The first and the last day."""
+    return axis([(0.0, weeks[0][0]), (1.0, weeks[-1][0])], 0, 1)
+
+
+def agreement(others: Sequence[tuple[str, float]], champion: HorizonForecast) -> Markup:
+    """Every other model's probability as a ring, the champion's filled."""
+    rings = [dot(across(share, 0, 1), 23, 6, "hollow", f"{name}: {percent(share)}") for name, share in others]
+    said = ", ".join(f"{name} {percent(share)}" for name, share in others)
+    now = dot(across(champion.probability, 0, 1), 23, 8, "now", f"champion: {percent(champion.probability)}")
+    return picture(46, grid(QUARTERS, 0, 1, 46), line("0", 23, "100%", 23, "rail"), *rings, now, says=said)
 
 
 def history(record: History, event: str) -> Markup:

@@ -10,9 +10,10 @@ from altrally.forecast import Score
 from altrally.ledger import Ledger, canonical
 from altrally.live_evidence import LiveRow, live_rows
 from altrally.report.content import Facts, Previous
-from altrally.report.words import champion_row, count, number, percent, signed, signed_percent
+from altrally.report.words import champion_row, count, percent, signed_percent
 from core.errors import MissingData
 from core.home import Home
+from core.number_format import number, signed
 from core.target import Target, judged_horizon
 from features.altcoin_index import load_index
 from models.card import Card

@@ -1,6 +1,7 @@
 """Everything the page says, gathered before a word of it is written."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,7 @@ from training.dataset import Outcomes, index_outcomes
 from training.settings import TrainSettings
 
 BEFORE = pd.Timedelta(days=7)
+RECENT_WEEKS = 13
 YEAR = pd.Timedelta(days=365)
 LARGEST_HELD = 10
 EXACT = 1e-12
@@ -119,7 +121,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Facts:
-    """The page in numbers. `audit` and `followed` are plain dicts of other parts of altrally, None where they weren't made."""
+    """The page in numbers.
+
+    `audit` and `followed` are plain dicts of other parts of altrally, None where they weren't made. `recent`: day and probability
+    at the judged horizon, week by week; `others`: the same day's probability by each other model; `run_link`: where a tracking
+    server shows the run, empty without one.
+    """
 
     score: Score
     label: str
@@ -137,6 +144,9 @@ class Facts:
     live: Sequence[LiveRow]
     audit: Mapping[str, Any] | None
     followed: Mapping[str, Any] | None
+    recent: Sequence[tuple[str, float]] = ()
+    others: Sequence[tuple[str, float]] = ()
+    run_link: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,6 +157,8 @@ class Beside:
     live: Sequence[LiveRow] = ()
     audit: Mapping[str, Any] | None = None
     followed: Mapping[str, Any] | None = None
+    others: Sequence[tuple[str, float]] = ()
+    run_link: str = ""
 
 
 NOTHING_BESIDE = Beside()
@@ -224,7 +236,28 @@ def gather(
         live=beside.live,
         audit=beside.audit,
         followed=beside.followed,
+        recent=[*recent_weeks(champion, market, inputs, horizon), (score.as_of, judged_probability(score))],
+        others=beside.others,
+        run_link=beside.run_link,
     )
+
+
+def recent_weeks(champion: Champion, market: Market, inputs: Inputs, horizon: int) -> list[tuple[str, float]]:
+    """Day and probability of each of the weeks before the day that a model which hadn't seen what followed may answer for."""
+    days = pd.date_range(end=inputs.as_of, periods=RECENT_WEEKS + 1, freq="7D")[:-1]
+    found = list[tuple[str, float]]()
+    for day in (day for day in days if day in market.inputs.index):
+        with suppress(Refused):
+            model, _ = answering(champion, day)
+            row = market.inputs.loc[market.inputs.index == day, list(champion.card.columns)]
+            found.append((f"{day:%Y-%m-%d}", float(model.predict(row)[0][horizon])))
+    return found
+
+
+def judged_probability(score: Score) -> float:
+    """The probability of the horizon that is judged."""
+    days = judged_horizon([row.days for row in score.horizons])
+    return next(row.probability for row in score.horizons if row.days == days)
 
 
 def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market:

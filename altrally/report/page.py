@@ -7,29 +7,46 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from scipy.special import expit
 
 from altrally import wording
 from altrally.issue import Issued
+from altrally.live_evidence import forecast_of
 from altrally.report import charts, claims, words
 from altrally.report.claims import audited, backtest_of, live_record, previous_of
 from altrally.report.content import Beside, Facts, gather, read_kept
 from altrally.report.contributions import Part
 from altrally.report.past_forecasts import History
-from core.errors import BadInput
+from core.errors import BadInput, Refused, StoreUnusable, redacted
 from core.home import Home
-from core.target import Target
+from core.number_format import interval, number, signed
+from core.target import Target, judged_horizon
+from models.champion import load_shadows
+from sources.quality import last_known
 from sources.store import Store
 from training.tracking import TrackingPlace, log_page, tracking
 
 LATEST = "latest.html"
 SHOWN_MOVES = 8
+CONTENTS = {
+    "highest": "How high",
+    "why": "Why",
+    "moved": "Why it moved",
+    "cascade": "The cascade",
+    "moments": "Similar moments",
+    "record": "The record",
+    "audit": "Is the claim true?",
+    "followed": "What following it meant",
+    "data": "The data",
+    "reading": "How to read it",
+}
 PACKAGE = "altrally.report"
 
 
@@ -42,6 +59,9 @@ class Page:
     market: str
     snapshot: str
     html: str
+
+    def _repr_html_(self) -> str:
+        return f'<p><a href="{escape(self.path.as_uri())}">{escape(str(self.path))}</a></p>'
 
     def to_json(self) -> dict[str, str]:
         """Plain text, without the page itself."""
@@ -129,12 +149,28 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader(PACKAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    helpers: Iterable[Callable[..., Any]] = (largest_first, by_block, top_moves, largest_size, chance, held, rows_at)
+    helpers: Iterable[Callable[..., Any]] = (
+        largest_first,
+        by_block,
+        top_moves,
+        largest_size,
+        chance,
+        contents,
+        held,
+        rows_at,
+        interval,
+        signed,
+    )
     made.globals |= {"words": words, "charts": charts, "claims": claims, "wording": wording} | {
         helper.__name__: helper for helper in helpers
     }
-    made.filters |= {"percent": words.percent, "signed": words.signed, "number": words.number, "long_date": words.long_date}
+    made.filters |= {"percent": words.percent, "signed": signed, "number": number, "long_date": words.long_date}
     return made
+
+
+def contents(facts: Facts) -> list[tuple[str, str]]:
+    """The sections of a page: their anchor and their name."""
+    return [(anchor, name) for anchor, name in CONTENTS.items() if anchor != "highest" or facts.score.curve is not None]
 
 
 def largest_first(parts: Sequence[Part]) -> list[Part]:
@@ -176,6 +212,9 @@ def rows_at(rows: Sequence[dict[str, Any]], days: int) -> list[dict[str, Any]]:
     return sorted(chosen, key=lambda row: (row["brier"] is None, row["brier"]))
 
 
+LATELY = pd.Timedelta(days=7)
+
+
 def page_of(home: Home, place: TrackingPlace, store: Store, made: Issued, target: Target) -> Page:
     """The page of a forecast as issued, written under the home and kept with the run of the model that made it."""
     day = pd.Timestamp(made.score.as_of)
@@ -191,9 +230,35 @@ def page_of(home: Home, place: TrackingPlace, store: Store, made: Issued, target
             live=live_record(home, made.score),
             audit=audited(store, day, target),
             followed=backtest_of(store, made.champion.card, kept.forecasts, day),
+            others=other_models(home, store, made),
+            run_link=run_link(home, place, made.champion.run_id),
         ),
     )
     page = write_report(home.reports(target), facts)
     with tracking(place) as tracker:
         log_page(tracker, made.champion.run_id, page.as_of, page.html)
     return page
+
+
+def other_models(home: Home, store: Store, made: Issued) -> list[tuple[str, float]]:
+    """What each other model of the newest training says of the day; nothing for a past day, whose outcome they may have seen."""
+    card, day = made.champion.card, pd.Timestamp(made.score.as_of)
+    if made.score.refit is not None or day + LATELY < last_known(store):
+        return []
+    horizon = card.horizons.index(judged_horizon(card.horizons))
+    try:
+        models = load_shadows(home.tracking_uri, home.folder, card.family, card.label)
+    except (Refused, StoreUnusable):
+        return []
+    forecasts = [forecast_of(model, made.inputs) for model in models if model.name != card.model]
+    return sorted(((one["name"].replace("_", " "), one["probabilities"][horizon]) for one in forecasts), key=itemgetter(1))
+
+
+def run_link(home: Home, place: TrackingPlace, run_id: str) -> str:
+    """Where a tracking server shows a run; empty for runs in the home's own database."""
+    address = redacted(home.tracking_uri)
+    if not address.startswith(("http://", "https://")):
+        return ""
+    with tracking(place) as tracker:
+        experiment = tracker.client.get_run(run_id).info.experiment_id
+    return f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"

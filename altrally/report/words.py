@@ -15,6 +15,7 @@ from altrally.report.contributions import Part, Sensitivity
 from altrally.report.past_forecasts import Bin, History, beats_every_baseline
 from altrally.report.rungs import Rung
 from altrally.wording import an_event, capitalised, condition
+from core.number_format import number, signed
 from core.target import Target, judged_horizon
 from evaluation.evidence import Grade
 from training.train import BASELINE_WORDS
@@ -50,27 +51,9 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f}{NARROW}%"
 
 
-def signed(value: float | None, digits: int = 2) -> str:
-    """A number with its sign, and a minus that is one."""
-    return "–" if value is None else f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
-
-
 def signed_percent(share: float | None, digits: int = 0) -> str:
     """A change, in percent."""
     return "–" if share is None else f"{signed(100 * share, digits)}{NARROW}%"
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A number, or a dash where it can't be had."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def interval(part: dict[str, Any] | None, digits: int = 3) -> str:
-    """A value with its interval."""
-    if not part or part.get("value") is None:
-        return "–"
-    value = signed(part["value"], digits)
-    return value if part.get("low") is None else f"{value} [{signed(part['low'], digits)}, {signed(part['high'], digits)}]"
 
 
 def amount(value: float | None, unit: str) -> str:
@@ -191,6 +174,20 @@ def against_usual(one: HorizonForecast) -> str:
 
 HARDLY = 0.005
 """Log-odds that are shown as zero."""
+
+
+def recent_finding(weeks: Sequence[tuple[str, float]]) -> str:
+    """From where to where the probability went, and between which bounds it stayed."""
+    shares = [share for _, share in weeks]
+    moved = f"from {percent(shares[0])} to {percent(shares[-1])}"
+    bounds = f"never below {percent(min(shares))} or above {percent(max(shares))}"
+    return f"Since {long_date(weeks[0][0])} the chance went {moved}, {bounds}"
+
+
+def agreement_finding(others: Sequence[tuple[str, float]], champion: HorizonForecast) -> str:
+    """How far apart the models are."""
+    shares = [*(share for _, share in others), champion.probability]
+    return f"Today’s {len(shares)} models say {percent(min(shares))} to {percent(max(shares))}"
 
 
 def drivers_finding(blocks: Sequence[Part]) -> str:

@@ -55,6 +55,20 @@ def test_a_market_is_not_scored_by_a_model_of_another(home: Home, trained_home: 
     assert "on the simulated market, so it doesn't score this one" in " ".join(capsys.readouterr().out.split())
 
 
+def test_days_may_be_text_and_results_show_themselves(home: Home) -> None:
+    issued = api.score(home, "2023-06-14", now="2023-07-01")
+    assert issued.score.as_of == "2023-06-14"
+    assert issued.frame()["days"].tolist() == [30, 60, 90]
+    shown = issued._repr_html_()
+    assert "Simulated market" in shown
+    assert "<table" in shown
+    with pytest.raises(BadInput, match="as_of '14/06/2023' is not a day; write it as YYYY-MM-DD"):
+        api.score(home, "14/06/2023")
+    judged = api.verify(home, api.TrainSettings(models=("pool",)), start="2023-01-01", end="2023-12-31")
+    assert judged.frame()["days"].tolist() == [30, 60, 90]
+    assert "Out-of-sample" in judged._repr_html_()
+
+
 def test_the_clock_may_be_passed_in(home: Home) -> None:
     with pytest.raises(BadInput, match="isn't over yet"):
         api.score(home, pd.Timestamp("2023-06-14"), now=pd.Timestamp("2023-06-14 12:00"))

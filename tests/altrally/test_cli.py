@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from invoking import Invoke, Ran
 from places import ROOT
 
-from altrally.cli import app
+from altrally.cli import app, places_first
 
 
 @pytest.fixture
@@ -198,6 +199,48 @@ def test_a_mistyped_command_line_is_told_in_one_line(altrally: Invoke) -> None:
     fails_in_one_line(altrally("score", "--asof", "2020-01-01"), "--asof", "--as-of")
     fails_in_one_line(altrally("sweep"), "CONFIG")
     fails_in_one_line(altrally("verify", "--nulls", "many"), "many", "quick")
+
+
+@pytest.mark.parametrize("words", [("status", "--home"), ("--home", "status"), ("status", "--json", "--home")])
+def test_the_home_may_stand_before_and_after_the_command(altrally: Invoke, trained_home: Path, words: tuple[str, ...]) -> None:
+    place = words.index("--home") + 1
+    ran = altrally(*words[:place], trained_home, *words[place:])
+    assert ran.code == 0, ran.err
+    assert str(trained_home) in ran.out
+
+
+def test_places_move_and_nothing_else() -> None:
+    assert places_first(["score", "--home=A", "--as-of", "2021-01-01", "--tracking-server", "u"]) == [
+        "--home=A",
+        "--tracking-server",
+        "u",
+        "score",
+        "--as-of",
+        "2021-01-01",
+    ]
+    assert places_first(["score", "--", "--home", "A"]) == ["score", "--", "--home", "A"]
+    assert places_first(["score", "--home"]) == ["score", "--home"]
+
+
+def test_the_version_is_one_line(altrally: Invoke) -> None:
+    assert altrally("--version").out == f"altrally {version('altrally')}\n"
+
+
+def test_verify_prints_the_judged_horizon_and_all_of_them_when_asked(altrally: Invoke, trained_home: Path) -> None:
+    words = ("--home", trained_home, "verify", "--model", "pool", "--from", "2023-01-01")
+    short, long = altrally(*words).out, altrally(*words, "--all").out
+    assert "60 days ahead" in short
+    assert "random walk" not in short
+    assert len(long.splitlines()) > len(short.splitlines())
+
+
+def test_inputs_are_a_request_that_a_served_model_takes(altrally: Invoke, trained_home: Path) -> None:
+    ran = altrally("--home", trained_home, "score", "--inputs")
+    assert ran.code == 0, ran.err
+    (record,) = json.loads(ran.out)["dataframe_records"]
+    assert {"breadth", "volume", "liquidity"} <= record.keys()
+    assert all(isinstance(value, float) for value in record.values())
+    fails_in_one_line(altrally("--home", trained_home, "score", "--inputs", "--rise", "0.5"), "--inputs")
 
 
 def test_nothing_typed_is_a_call_for_help(altrally: Invoke) -> None:

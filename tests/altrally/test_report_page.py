@@ -118,6 +118,37 @@ def test_headings_descend_one_by_one(browser: Browser, file: Path) -> None:
     assert all(after - before <= 1 for before, after in pairwise(levels))
 
 
+def unfold_record(page: Page) -> None:
+    """Open the section of past forecasts, as a reader does."""
+    page.locator("#record details.whole > summary").click()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_at_most_half_of_it_is_unfolded(browser: Browser, file: Path, width: int) -> None:
+    with opened(browser, file, width) as (page, _):
+        folded = page.evaluate("document.documentElement.scrollHeight")
+        page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+        assert folded <= page.evaluate("document.documentElement.scrollHeight") / 2
+
+
+def test_the_verdict_stands_directly_under_the_headline_on_a_phone(browser: Browser, file: Path) -> None:
+    with opened(browser, file, 390) as (page, _):
+        places = [page.locator(name).first.bounding_box() for name in (".event", ".verdict", ".gauge")]
+    tops = [box["y"] for box in places if box]
+    assert tops == sorted(tops)
+    assert tops[1] < 900
+
+
+def test_the_contents_lead_to_every_section_and_unfold_it(browser: Browser, file: Path) -> None:
+    with opened(browser, file, 1440) as (page, complaints):
+        anchors = page.evaluate("[...document.querySelectorAll('.contents a')].map(link => link.getAttribute('href').slice(1))")
+        sections = page.evaluate("[...document.querySelectorAll('main > section[id]')].map(part => part.id)")
+        assert anchors == [name for name in sections if name != "forecast"]
+        page.locator(".contents a[href='#record']").click()
+        assert page.locator("#record details.whole").get_attribute("open") is not None
+        assert [line for line in complaints if "#" not in line] == []
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pointing_at_a_picture_tells_its_numbers(browser: Browser, file: Path, width: int) -> None:
     with opened(browser, file, width) as (page, complaints):
@@ -125,6 +156,7 @@ def test_pointing_at_a_picture_tells_its_numbers(browser: Browser, file: Path, w
         assert tip.is_hidden()
         page.locator(".gauge .now").nth(1).hover()
         assert "within 60 days" in tip.inner_text()
+        unfold_record(page)
         page.locator(".panel:visible .history svg").first.hover()
         assert "forecast" in tip.inner_text()
         box = tip.bounding_box()
@@ -138,6 +170,7 @@ def test_pointing_at_a_picture_tells_its_numbers(browser: Browser, file: Path, w
 
 def test_the_history_is_read_by_keyboard_too(browser: Browser, file: Path) -> None:
     with opened(browser, file, 1440) as (page, _):
+        unfold_record(page)
         plot = page.locator(".panel:visible .history")
         plot.focus()
         page.keyboard.press("Home")
@@ -149,6 +182,7 @@ def test_the_history_is_read_by_keyboard_too(browser: Browser, file: Path) -> No
 
 def test_a_horizon_is_chosen_without_a_mouse(browser: Browser, file: Path) -> None:
     with opened(browser, file, 1440) as (page, _):
+        unfold_record(page)
         assert page.locator(".panel:visible").count() == 1
         page.locator("#within-60").focus()
         page.keyboard.press("ArrowRight")
@@ -173,6 +207,7 @@ def test_it_is_readable_without_scripts(browser: Browser, file: Path) -> None:
     with opened(browser, file, 390, java_script_enabled=False) as (page, _):
         assert page.locator(".word").inner_text() in {"Not shown", "History supports it"}
         assert page.locator("#theme").is_hidden()
+        unfold_record(page)
         assert page.locator(".panel:visible").count() == 1
 
 

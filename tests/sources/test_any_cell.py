@@ -165,12 +165,12 @@ def test_the_case_of_a_files_name_does_not_matter(store: Store, drop: Path, name
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("price.csv", "did you mean prices.csv?"),
+        ("price2.csv", "did you mean prices.csv?"),
         ("Prices 2020.csv", "did you mean prices.csv?"),
         ("prices.xlsx", "save it as prices.csv"),
         ("prices.csv.gz", "save it as prices.csv"),
         ("crypto (1).csv", "not read, as crypto.csv is"),
-        ("redenomination.csv", "did you mean redenominations.csv?"),
+        ("redenomination2.csv", "did you mean redenominations.csv?"),
     ],
 )
 def test_a_file_that_is_not_read_is_pointed_out_if_it_looks_meant(store: Store, drop: Path, name: str, words: str) -> None:
@@ -182,8 +182,8 @@ def test_a_file_that_is_not_read_is_pointed_out_if_it_looks_meant(store: Store, 
 
 
 def test_a_folder_of_near_misses_says_which(store: Store, drop: Path) -> None:
-    with pytest.raises(BadInput, match=r"holds none of the drop-in files .* price.csv: not read, .* did you mean prices.csv\?"):
-        fetched(store, drop, price=WHOLE["prices"])
+    with pytest.raises(BadInput, match=r"holds none of the drop-in files .* price2.csv: not read, .* did you mean prices.csv\?"):
+        fetched(store, drop, price2=WHOLE["prices"])
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -207,9 +207,15 @@ def write(frame: pd.DataFrame, file: Path) -> None:
     [
         ("date,ticker,close,close,adj_close", "2 columns 'close'; keep one"),
         ("date,ticker,close,Close,adj_close", "2 columns 'close'; keep one"),
-        ("date,ticker,close,adj_close,volumes", "a column 'volumes', which isn't read. Rename it to 'volume'"),
-        ("date,ticker,close,adj_close,derivd", "a column 'derivd', which isn't read. Rename it to 'derived'"),
-        ("date,ticker,closed,adj_close,other", "a column 'closed', which isn't read. Rename it to 'close'"),
+        (
+            "date,ticker,close,adj_close,volumes",
+            "a column 'volumes', which isn't read. Did you mean 'volume'",
+        ),
+        (
+            "date,ticker,close,adj_close,derivd",
+            "a column 'derivd', which isn't read. Did you mean 'derived'",
+        ),
+        ("date,ticker,closed,adj_close,other", "a column 'closed', which isn't read. Did you mean 'close'"),
     ],
 )
 def test_repeated_and_misspelt_columns_are_refused(store: Store, drop: Path, header: str, words: str) -> None:

@@ -1,5 +1,6 @@
 """A folder of files is read as documented, or refused in one clear line that leaves the store as it was."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,8 +115,48 @@ def test_a_misspelt_file_is_pointed_out_and_the_rest_is_read(store: Store, folde
     (folder / "fred.csv").rename(folder / "freds.csv")
     (folder / "notes.csv").write_text("a\n1\n")
     report = fetched(store, folder)
+    assert [line.label for line in report.lines] == ["prices", "fred", "crypto"]
+    assert report.warnings == ["freds.csv: read as fred."]
+
+
+@pytest.mark.parametrize("names", [("fred2", "crypto_old"), ("freds", "fredd")], ids=" ".join)
+def test_a_file_whose_name_may_mean_something_else_is_not_read(store: Store, folder: Path, names: tuple[str, str]) -> None:
+    shutil.copy(folder / "fred.csv", folder / f"{names[0]}.csv")
+    (folder / "fred.csv").rename(folder / f"{names[1]}.csv")
+    report = fetched(store, folder)
     assert [line.label for line in report.lines] == ["prices", "crypto"]
-    assert report.warnings == ["freds.csv: not read, as no drop-in file has that name; did you mean fred.csv?"]
+    assert all("not read" in warning for warning in report.warnings)
+    assert len(report.warnings) == 2
+
+
+def test_usual_names_of_tickers_coins_and_columns_are_understood_and_said(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "prices.csv").write_text("Date;Symbol;Close;Adj Close\n2020-01-02;rut;1,5;1,5\n2020-01-02;DXY;97,1;97,1\n")
+    (tmp_path / "crypto.csv").write_text(
+        "day,coin,asset_class,close\n2020-01-01,BTC-USD,btc,7000\n2020-01-01,ETH,coin,130\n2020-01-01,aave,coin,1\n"
+    )
+    report = fetched(store, tmp_path)
+    assert store.read_panel(COIN_PRICE, FAR).columns.tolist() == ["aave", "ethereum"]
+    assert {"^RUT", "DX-Y.NYB"} <= set(store.extent(FAR)["code"])
+    said = " ".join(report.warnings)
+    for words in ("'Symbol' is read as 'ticker'", "'rut' as '^RUT'", "decimal comma", "'coin' is read as 'asset'", "'bitcoin'"):
+        assert words in said
+
+
+def test_a_ticker_that_looks_misspelt_is_stored_and_said(store: Store, folder: Path) -> None:
+    (folder / "prices.csv").write_text(GOOD_PRICES.replace(",IWM,", ",IWMM,"))
+    assert "prices.csv: 'IWMM' is stored, but no feature reads it; did you mean 'IWM'?" in fetched(store, folder).warnings
+
+
+def test_two_names_of_one_column_are_not_chosen_between(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "crypto.csv").write_text("date,coin,symbol,asset_class,price\n2020-01-01,aave,AAVE,coin,1\n")
+    with pytest.raises(BadInput, match="has no column 'asset'"):
+        fetched(store, tmp_path)
+
+
+def test_a_file_that_nothing_parts_says_what_it_looks_like(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "fred.csv").write_text("date series value\n2020-01-01 WALCL 4000000\n")
+    with pytest.raises(BadInput, match="'date series value', isn't parted by a comma, a semicolon"):
+        fetched(store, tmp_path)
 
 
 BROKEN: dict[str, tuple[str, str | bytes, str]] = {

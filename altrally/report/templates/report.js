@@ -17,6 +17,20 @@
   show(themes.includes(remembered()) ? remembered() : "system");
   button.addEventListener("click", () => show(themes[(themes.indexOf(root.dataset.theme) + 1) % themes.length]));
 
+  const unfold = () => {
+    const part = document.getElementById(location.hash.slice(1));
+    const whole = part && part.querySelector("details.whole");
+    if (whole) whole.open = true;
+  };
+  window.addEventListener("hashchange", unfold);
+  unfold();
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const part of closed) part.open = true;
+  });
+  window.addEventListener("afterprint", () => { for (const part of closed) part.open = false; });
+
   const tip = document.getElementById("tip");
   const say = (text, x, y) => {
     tip.textContent = text;
