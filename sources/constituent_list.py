@@ -189,8 +189,8 @@ def add_list(store: Store, constituents: ConstituentList, *, survivors: bool, to
     sentences = [f"{constituents.fund or 'Constituents'}: {len(constituents.tickers)} names, list of {constituents.day:%Y-%m-%d}."]
     if constituents.left_out:
         sentences.append(f"{constituents.left_out} rows that are no listed shares are left out.")
-    if lists:
-        sentences.append(f"{len(joined)} names join, {len(left)} leave.")
+    if lists and lists[-1].day < constituents.day:
+        sentences.append(f"Since the list before {len(joined)} joined and {len(left)} left.")
     if lacking:
         time = estimate(lacking, RetryPolicy())
         sentences.append(

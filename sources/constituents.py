@@ -22,7 +22,7 @@ from sources.http import RetryPolicy, Site
 from sources.layout import LAGS
 from sources.series import PAST_MIDNIGHT
 from sources.tables import require_whole
-from sources.yahoo import FAR_OFF, FIRST_DAY, OVERLAP, Shelf, as_split, closed_bars
+from sources.yahoo import FAR_OFF, FIRST_DAY, LATELY, OVERLAP, Overlap, Shelf, as_split, closed_bars
 from sources.yahoo_client import NoSuchTicker, history, quiet, session_of
 
 LABEL, LIST = "constituents", "constituents.txt"
@@ -82,9 +82,9 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Asking:
-    """One round: where bars are stored, who is asked, the last stored day by name, and what is remembered."""
+    """One round: what is stored, the last stored day by name, who is asked, and what is remembered."""
 
-    shelf: Shelf
+    overlap: Overlap
     site: Site
     session: Any
     last: dict[str, pd.Timestamp]
@@ -117,24 +117,24 @@ class Asking:
         """Bars of a name that aren't stored, at the stored level."""
         name, last = wanted.name, self.last.get(wanted.name)
         since = wanted.since if last is None else last - OVERLAP
-        bars, _ = closed_bars(self._history(name, since), self.shelf.today)
+        bars, _ = closed_bars(self._history(name, since), self.overlap.shelf.today)
         fetched = bars[["adj_close", "volume"]].set_axis(["close", "volume"], axis=1).dropna(subset="close")
-        stored = None if last is None else self.shelf.bars(name, since)[["close", "volume"]]
+        stored = None if last is None else self.overlap.bars(name, last)[["close", "volume"]]
         fresh = fetched if stored is None else continued(fetched, stored, name)
         frame = fresh.rename_axis("observed").reset_index()
-        return frame.assign(symbol=name, known=frame["observed"] + LAGS[self.shelf.universe], asset_class="survivor")
+        return frame.assign(symbol=name, known=frame["observed"] + LAGS[self.overlap.shelf.universe], asset_class="survivor")
 
     def _history(self, name: str, since: pd.Timestamp) -> pd.DataFrame:
         """As listed; where Yahoo doesn't know that, as it spells a class of shares, which issuers write without a hyphen."""
         spelt, class_share = self.notebook.spelling.get(name, name), CLASS_SHARE.fullmatch(name)
         try:
-            return history(spelt, since, self.shelf.today, self.site, self.session)
+            return history(spelt, since, self.overlap.shelf.today, self.site, self.session)
         except NoSuchTicker:
             if spelt != name or class_share is None:
                 raise
         self.site.patience.sleep(self.site.patience.pause)
         spelt = "-".join(class_share.groups())
-        bars = history(spelt, since, self.shelf.today, self.site, self.session)
+        bars = history(spelt, since, self.overlap.shelf.today, self.site, self.session)
         self.notebook.spelling[name] = spelt
         return bars
 
@@ -166,9 +166,11 @@ def estimate(names: int, patience: RetryPolicy) -> str:
 
 def deliveries(shelf: Shelf, wanted: Sequence[Wanted], site: Site, progress: Progress) -> Deliveries:
     """Batches of bars, the names longest without one first; at last what could not be had, in a line or two."""
-    asking = Asking(shelf, site, session_of(site), shelf.last_days(), Notebook.of(shelf), Tally())
+    overlap = Overlap(shelf, shelf.stored(shelf.today - LATELY), {})
+    asking = Asking(overlap, site, session_of(site), shelf.last_days(), Notebook.of(shelf), Tally())
     waiting = _waiting(asking, wanted)
     label = f"{shelf.label}: {len(waiting)} names, {estimate(len(waiting), site.patience)}"
+    yahoo_answers = False
     for first in range(0, len(waiting), A_BATCH):
         if first:
             site.patience.sleep(REST * site.patience.pause)
@@ -176,9 +178,11 @@ def deliveries(shelf: Shelf, wanted: Sequence[Wanted], site: Site, progress: Pro
         with quiet():
             frames, refusal = asking.bars_of(names, partial(_report, progress, label, first, len(waiting)))
         with_news = {str(frame["symbol"].iloc[0]) for frame in frames if len(frame)}
-        if with_news:
+        yahoo_answers = yahoo_answers or bool(with_news)
+        if yahoo_answers and not refusal:
             tried = [share.name for share in names if share.name not in asking.tally.failed]
             asking.notebook.write([name for name in tried if name not in with_news])
+        if with_news:
             yield Batch(shelf.label, "bars", pd.concat(frames, ignore_index=True), "yahoo", shelf.universe, daily=True)
         if refusal:
             yield Skipped(shelf.label, f"{refusal} The rest of {len(waiting)} names is asked for at the next fetch.")
@@ -192,7 +196,7 @@ def _report(progress: Progress, label: str, before: int, total: int, done: int) 
 
 def _waiting(asking: Asking, wanted: Sequence[Wanted]) -> list[Wanted]:
     """Names that lack a session which is over, the longest without one first; without those that rest."""
-    newest = _newest(asking.shelf)
+    newest = _newest(asking.overlap.shelf)
     ages = {share.name: asking.last.get(share.name, FIRST_DAY) for share in wanted}
     lacking = [share for share in wanted if ages[share.name] < min(newest, share.until)]
     ready = [share for share in lacking if not asking.notebook.rests(share.name, ages[share.name])]

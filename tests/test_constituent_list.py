@@ -202,7 +202,7 @@ def test_a_later_list_changes_members_from_the_day_after_it_only(store: Store, s
     fetched(store, today=before)
     old = store.read_panel(STOCK_PRICE, pd.Timestamp("2024-11-29"))
     words = added(store, issuers_csv(tmp_path / "second.csv", later, "Nov 29, 2024"))
-    assert "2 names join, 2 leave." in words
+    assert "Since the list before 2 joined and 2 left." in words
     fetched(store)
     price = store.read_panel(STOCK_PRICE, LAST_DAY)
     pd.testing.assert_frame_equal(price.loc[:"2024-11-29", FEW], old)
@@ -239,7 +239,9 @@ def test_a_stopped_fetch_goes_on_with_the_same_list(store: Store, server: Replay
         fetched(store, progress=stop)
     assert [(done, total) for _, done, total in bar] == [(place, 12) for place in range(8)]
     assert len(store.asset_classes("stock")) == 5
-    assert "Bars of 7 names take" in added(store, file)
+    again = added(store, file)
+    assert "Bars of 7 names take" in again
+    assert "joined" not in again
     requested(server)
     fetched(store)
     assert sorted(requested(server)) == FEW[5:]
