@@ -194,7 +194,7 @@ def train(home: Home, learnt: Path | None = None) -> None:
 
     cheapen()
     if learnt is not None:
-        training.train.learn = partial(learn_and_keep, learnt, training.train.learn)
+        training.train.fit_and_judge = partial(learn_and_keep, learnt, training.train.fit_and_judge)
     train_home(home, SETTINGS, None)
 
 
@@ -220,7 +220,7 @@ def log(home: Home, learnt: Path, step: str = "settle", reached: Any = None) -> 
 
     cheapen()
     job, trained = pickle.loads(learnt.read_bytes())
-    training.train.learn = lambda *words: trained
+    training.train.fit_and_judge = lambda *words: trained
     setattr(training.train, step, partial(tell_and_do, reached, getattr(training.train, step)))
     training.train.train_on(job, place_of(home), silent)
 
@@ -243,7 +243,7 @@ def typed(out: Path, learnt: Path, *words: object, filled: tuple[Path, int] | No
 
     cheapen()
     altrally.jobs.settings_of = lambda *words: SETTINGS
-    training.train.learn = lambda *words: pickle.loads(learnt.read_bytes())[1]
+    training.train.fit_and_judge = lambda *words: pickle.loads(learnt.read_bytes())[1]
     if filled is not None:
         training.train.log_training = partial(fill_and_do, *filled, training.train.log_training)
     command(out, *words)
