@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from faulting import one_picture
-from test_train import SETTINGS, job, place_in
+from training_jobs import SETTINGS, job, place_in
 
 from core.errors import Refused
 from core.home import HIDDEN
