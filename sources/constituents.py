@@ -14,7 +14,8 @@ import pandas as pd
 
 from core.errors import BadInput, FetchFailed, SourceUnreachable
 from core.progress import Progress
-from sources.batches import Batch, Deliveries, Skipped
+from sources.batches import Batch, Deliveries, Skipped, nothing_new
+from sources.due import last_session
 from sources.http import Site
 from sources.layout import LAGS
 from sources.tables import require_whole
@@ -58,7 +59,9 @@ def deliveries(shelf: Shelf, tickers: Sequence[str], site: Site, progress: Progr
     """Batches of bars, the names longest without one first; at last what could not be had, in a line or two."""
     last, session = shelf.last_days(), session_of(site)
     ages = {name: last.get(name, FIRST_DAY) for name in tickers}
-    waiting = sorted((name for name, day in ages.items() if day < _newest(shelf.today)), key=lambda name: ages[name])
+    due = (name for name, day in ages.items() if day < last_session(name, shelf.today))
+    waiting = sorted(due, key=lambda name: ages[name])
+    yield from nothing_new(shelf.label, len(ages) - len(waiting))
     tally = Tally([], [])
     for first in range(0, len(waiting), A_BATCH):
         progress(shelf.label, first, len(waiting))
@@ -128,11 +131,6 @@ def continued(fetched: pd.DataFrame, stored: pd.DataFrame, name: str) -> pd.Data
         volume=fetched["volume"] * (1.0 if pd.isna(traded) else float(as_split(float(traded)))),
     )
     return level.drop(index=stored.index, errors="ignore")
-
-
-def _newest(today: pd.Timestamp) -> pd.Timestamp:
-    """The last weekday that is over."""
-    return pd.Timestamp(np.busday_offset(today.normalize().to_numpy().astype("datetime64[D]"), -1, roll="forward"))
 
 
 def _told(label: str, tally: Tally) -> Iterator[Skipped]:

@@ -37,6 +37,7 @@ from features.registry import BLOCKS, Feature
 from features.targets import features_of, load_target_index
 from models.champion import Champion, run_table, verification_beside
 from sources.membership import sentence
+from sources.quality import MonthCoverage, coverage_by_month
 from sources.series import COIN_PRICE, STOCK_PRICE
 from sources.store import Store
 from training.dataset import Outcomes, index_outcomes
@@ -48,6 +49,8 @@ LARGEST_HELD = 10
 EXACT = 1e-12
 UNKNOWN_SKILLS = {f"skill_{name}": {"value": None, "low": None, "high": None} for name in BASELINES}
 """Of a training of an earlier version, which knew fewer baselines."""
+
+COVERED = pd.Timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Facts:
-    """The page in numbers. `audit` and `followed` are plain dicts of other parts of altrally, None where they weren't made."""
+    """The page in numbers. `audit` and `followed` are plain dicts of other parts of altrally, None where they weren't made.
+
+    `coverage`: month-ends of the past year, the newest first.
+    """
 
     score: Score
     label: str
@@ -137,6 +143,7 @@ class Facts:
     live: Sequence[LiveRow]
     audit: Mapping[str, Any] | None
     followed: Mapping[str, Any] | None
+    coverage: Sequence[MonthCoverage] = ()
 
 
 @dataclass(frozen=True)
@@ -224,6 +231,7 @@ def gather(
         live=beside.live,
         audit=beside.audit,
         followed=beside.followed,
+        coverage=coverage_by_month(store, inputs.as_of, inputs.as_of - COVERED)[::-1],
     )
 
 
