@@ -95,6 +95,7 @@ class Score:
     question: bool = False
     configuration: str = ""
     coverage_warning: str | None = None
+    coverage: str = ""
 
     @property
     def neutral_blocks(self) -> list[str]:
@@ -139,6 +140,7 @@ class Inputs:
     snapshot: str
     freshness: list[dict[str, Any]]
     thin: str | None = None
+    covered: str = ""
 
 
 def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Inputs:
@@ -147,12 +149,13 @@ def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -
     row = matrix(table, pd.DatetimeIndex([as_of]))
     verdicts = freshness(store, as_of)
     require(verdicts, [COIN_PRICE.name])
-    thin = require_coverage(coverage_by_month(store, as_of, as_of - RECENT_COINS))
+    months = coverage_by_month(store, as_of, as_of - RECENT_COINS)
+    thin, covered = require_coverage(months), "".join(month.words for month in months[-1:])
     if row.X["altcoin_volatility"].isna().all():
         raise GateClosed(
             f"The {target.subject} is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
         )
-    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts], thin)
+    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts], thin, covered)
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
         question=target != card.target,
         configuration=card.configuration,
         coverage_warning=inputs.thin,
+        coverage=inputs.covered,
     )
 
 

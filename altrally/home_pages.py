@@ -17,8 +17,9 @@ from altrally.render import market_banner, outcome_text, probability_table
 from altrally.watch import Round
 from core.number_format import interval, number
 from core.target import target_of
+from sources.quality import REFUSE_BELOW, WARN_BELOW
 
-CHANGES = 5
+CHANGES, MONTHS = 5, 12
 
 
 def coverage_part(facts: Mapping[str, Any]) -> RenderableType:
@@ -35,6 +36,11 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
         of = "of the market cap of the 50 largest known coins"
         said.append(f"Prices for {last['share']:.0%} {of} on {last['month_end']}{missing}.")
         said.append(f"The least was {worst['share']:.0%} on {worst['month_end']}.")
+        year = ", ".join(f"{month['month_end'][:7]} {month['share']:.0%}" for month in facts["coverage"][-MONTHS:])
+        said.append(f"By month: {year}.")
+        if last["share"] < WARN_BELOW:
+            what = "no forecast is given" if last["share"] < REFUSE_BELOW else "a forecast carries a warning"
+            said.append(f"Under {REFUSE_BELOW if last['share'] < REFUSE_BELOW else WARN_BELOW:.0%} {what}.")
     else:
         said.append("How much of the market has a price can't be told: no market caps are known of coins without one.")
     by_coin = Counter(row["symbol"] for row in facts["coin_sources"])

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.cells import cell_len
@@ -13,13 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from altrally.columns import PlainTable, fitted, total_width
-from altrally.forecast import Curve, HorizonForecast, Score
 from altrally.wording import article, sentence
 from core.home import command
 from core.number_format import interval, number, signed, signed_share
 from core.target import Target, judged_horizon
 from sources.fetch import FetchReport
-from training.train import BASELINE_WORDS, TrainReport
+
+if TYPE_CHECKING:  # what is printed is made elsewhere: a fetch needn't load models and trainings to print its table
+    from altrally.forecast import Curve, HorizonForecast, Score
+    from training.train import TrainReport
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
 SCALE_CELLS = 34
@@ -47,7 +49,7 @@ def market_banner(market: str | None) -> RenderableType:
     return Text.from_markup(SIMULATED) if market == "simulated" else Text("")
 
 
-def score_page(score: Score) -> Group:
+def score_page(score: "Score") -> Group:
     """A forecast: probabilities beside base rates, what they are worth, what moved them."""
     model = score.model
     about = f"{score.market} market · snapshot {score.snapshot} · {model['name']} v{model['version']}{score.target.whose}"
@@ -78,7 +80,7 @@ def outcome_text(target: Target) -> Text:
     return Text(sentence(target), style="dim")
 
 
-def probability_table(horizons: Sequence[HorizonForecast]) -> Table:
+def probability_table(horizons: "Sequence[HorizonForecast]") -> Table:
     """One row a horizon on a scale from 0 to 1; the bar is the interval, ● the probability, │ the base rate."""
     scale_head = f"0{'':{SCALE_CELLS - 2}}1"
     table = PlainTable("days", "probability", "90 % interval", "base rate", scale_head, least_needed=(scale_head,))
@@ -88,7 +90,7 @@ def probability_table(horizons: Sequence[HorizonForecast]) -> Table:
     return table
 
 
-def highest_close_table(curve: Curve) -> Table:
+def highest_close_table(curve: "Curve") -> Table:
     """How far above today's close the highest one may lie, a row a horizon."""
     levels = list(curve.horizons[0].quantiles)
     heads = [f"{float(level):.0%} of times at most" if place == 0 else f"{float(level):.0%}" for place, level in enumerate(levels)]
@@ -113,7 +115,7 @@ def cell(share: float) -> int:
     return min(int(share * SCALE_CELLS), SCALE_CELLS - 1)
 
 
-def driver_table(score: Score) -> Table:
+def driver_table(score: "Score") -> Table:
     """Blocks, largest effect first."""
     table = PlainTable("block", "log-odds against its training mean")
     for driver in sorted(score.drivers, key=lambda driver: -abs(driver.contribution)):
@@ -122,7 +124,7 @@ def driver_table(score: Score) -> Table:
     return table
 
 
-def notes(score: Score) -> Iterable[Text]:
+def notes(score: "Score") -> Iterable[Text]:
     """What a reader must know before using the number."""
     if score.in_sample:
         yield Text("In sample: the model has seen what followed this day. This is not a forecast.", style="bold red")
@@ -130,6 +132,8 @@ def notes(score: Score) -> Iterable[Text]:
         yield Text(f"Answered by the refit of {score.refit}, which had learnt from no outcome that was known later.", style="dim")
     if score.coverage_warning:
         yield Text(score.coverage_warning, style="bold yellow")
+    elif score.coverage:
+        yield Text(score.coverage, style="dim")
     stale = [line["series"] for line in score.freshness if not line["fresh"]]
     if stale:
         yield Text(f"Missing or out of date on that day ({len(stale)} of {len(score.freshness)}): {', '.join(stale)}", style="dim")
@@ -138,6 +142,8 @@ def notes(score: Score) -> Iterable[Text]:
 
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row a model and horizon: scores, skill against the baselines with 95 % intervals, p-values and the grade."""
+    from training.train import BASELINE_WORDS
+
     skills = ("skill against volatility", "against climatology", "against random walk", "against momentum")
     heads = ("model", "days", "n", "n eff.", "base", "Brier", "log", "AUC", *skills, "null p", "claim's p", "best of N p", "grade")
     table = PlainTable(*heads, least_needed=LEAST_OF_VERIFICATION)
@@ -237,7 +243,7 @@ def reasons(counts: dict[str, int]) -> str:
     return escape(", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)) or "none"
 
 
-def training_page(report: TrainReport, *, every_horizon: bool) -> Group:
+def training_page(report: "TrainReport", *, every_horizon: bool) -> Group:
     """A training: scores of every model, the sentence on skill, and what became of the aliases."""
     header = (
         f" · {report.market} market · snapshot {report.snapshot} · {report.label} · {report.trials} configurations tried so far"

@@ -10,12 +10,17 @@ from importlib.resources import files
 COIN, BTC, PART = "coin", "btc", "part"
 TOKENISED = "tokenised_asset"
 STOCK_ENDINGS = ("xstock", "bstock", "onstock")
-"""How issuers of tokenised stocks end their codes, as `tslaxstock`."""
+"""How tokenised stocks end where their code says so, as `tslaxstock`."""
+
+ISSUERS = ("x", "on")
+"""How two issuers of tokenised stocks end their codes at Coin Metrics: `aaplx` and `aaplon` are one share."""
+
+SHORTEST_SHARE = 3  # letters: a shorter stem is shared by coins too
 
 
 @dataclass(frozen=True)
 class AssetLine:
-    """One line of the table: the coin that a code stands for, what it is, since when, and who says so.
+    """One line of the table: the coin that a code stands for, what it is, since when, who says so, and where that was checked.
 
     A `part` is one of several chains that hold the supply of one coin between them.
     """
@@ -25,6 +30,7 @@ class AssetLine:
     asset_class: str
     since: date
     source: str
+    checked: str = ""
 
 
 @cache
@@ -32,7 +38,10 @@ def table() -> dict[str, AssetLine]:
     """The lines of `assets.csv` by code."""
     text = files("sources").joinpath("assets.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    lines = [AssetLine(row["code"], row["coin"], row["class"], date.fromisoformat(row["since"]), row["source"]) for row in rows]
+    lines = [
+        AssetLine(row["code"], row["coin"], row["class"], date.fromisoformat(row["since"]), row["source"], row["checked"])
+        for row in rows
+    ]
     return {line.code: line for line in lines}
 
 
@@ -64,10 +73,18 @@ def by_coin(codes: Iterable[str]) -> dict[str, list[str]]:
 
     A coin is there once, whatever it is called: its own code comes first, then what the table names, then by the alphabet.
     """
+    listed = set(codes)
     forms: dict[str, list[str]] = {}
-    for code in codes:
+    for code in sorted(listed - stocks_among(listed)):
         forms.setdefault(coin_of(code), []).append(code)
     return {coin: _chosen(coin, sorted(found)) for coin, found in forms.items()}
+
+
+def stocks_among(codes: set[str]) -> set[str]:
+    """Those of `codes` that are shares of companies: both issuers have one of it. What the table knows is none."""
+    stems = {code.removesuffix(ISSUERS[0]) for code in codes if code.endswith(ISSUERS[0])}
+    both = {stem for stem in stems if stem + ISSUERS[1] in codes and len(stem) >= SHORTEST_SHARE}
+    return {stem + issuer for stem in both for issuer in ISSUERS} - set(table())
 
 
 def _chosen(coin: str, found: list[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """What a provider hands over: rows of one table to be stored together, or one series it had to skip."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pandas as pd
@@ -24,6 +25,7 @@ class Batch:
     `known` is when a first version was known; only rows from source 'alfred' carry one row for each vintage.
     `dropped` counts what the provider left out and why: rows, and by the reasons of `MADE_MISSING` cells. `of` is the number of
     batches that share the label, 0 if unknown. `notes` are what the user should know about these rows.
+    `current` counts the series or symbols that weren't asked for, because nothing of them can be new.
     `daily`: the provider is asked day by day, so a row that comes later than its release lag says was not known before it came.
     """
 
@@ -36,11 +38,25 @@ class Batch:
     of: int = 0
     daily: bool = False
     notes: Sequence[str] = ()
+    current: int = 0
 
 
 def rows_left_out(dropped: Mapping[str, int]) -> dict[str, int]:
     """The part of `dropped` that counts rows: as many came as were kept and left out."""
     return {reason: count for reason, count in dropped.items() if reason not in MADE_MISSING}
+
+
+def nothing_new(label: str, count: int) -> Iterator[Batch]:
+    """An empty batch that says how many series or symbols weren't asked for; none where all were."""
+    if count:
+        yield Batch(label, "bars", pd.DataFrame(), "", current=count)
+
+
+def together(batches: Sequence[Batch]) -> Iterator[Batch]:
+    """The few rows of many series as one batch, stored and checked at once; all are of one label, source and universe."""
+    if batches:
+        dropped = sum((Counter(batch.dropped) for batch in batches), Counter[str]())
+        yield replace(batches[0], frame=pd.concat([batch.frame for batch in batches], ignore_index=True), dropped=dropped)
 
 
 @dataclass(frozen=True)

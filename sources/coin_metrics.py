@@ -21,6 +21,7 @@ FIRST_DAY = pd.Timestamp("2010-07-01")
 ROWS_A_PAGE = "10000"
 MOST_PAGES = 1_000
 AGREEING = 0.02
+LONGEST_CELL = 30
 
 Row = dict[str, Any]
 
@@ -100,7 +101,11 @@ def _as_one(rows: pd.DataFrame, one: Coverage) -> pd.DataFrame:
 def asset_metrics(
     client: httpx.Client, site: Site, codes: list[str], metrics: list[str], since: pd.Timestamp, until: pd.Timestamp | None = None
 ) -> pd.DataFrame:
-    """Daily metrics: asset, observed, one column a metric, NaN where Coin Metrics has none. `FetchFailed` without the first."""
+    """Daily metrics: asset, observed, one column a metric, NaN where Coin Metrics has none, and unreadable.
+
+    `unreadable` holds what a row says that is no day or no number, empty where all can be read; nothing else of such a row is kept.
+    Raises `FetchFailed` where nothing came of the first metric.
+    """
     params = {
         "assets": ",".join(codes),
         "metrics": ",".join(metrics),
@@ -114,15 +119,36 @@ def asset_metrics(
     }
     what = f"{metrics[0]} of {codes[0]}" + (f" and {len(codes) - 1} others" if len(codes) > 1 else "")
     rows = [row for page in pages(client, site, "timeseries/asset-metrics", params, what) for row in page]
-    table = pd.DataFrame(rows, columns=["asset", "time", *metrics])
     try:
-        observed = pd.to_datetime(table["time"].str.slice(stop=10), format="%Y-%m-%d").astype("datetime64[us]")
-        numbers = {metric: pd.to_numeric(table[metric]).astype("float64") for metric in metrics}
-    except (ValueError, AttributeError) as error:
+        table = _read(pd.DataFrame(rows, columns=["asset", "time", *metrics]), metrics)
+    except (ValueError, TypeError, AttributeError) as error:
         raise FetchFailed(f"{site.name} sent no table of {what}: {site.hidden(str(error))}.") from None
-    if rows and numbers[metrics[0]].isna().all():
+    if rows and table[metrics[0]].isna().all():
         raise FetchFailed(f"{site.name} sent no {what}. Try again later.")
-    return pd.DataFrame({"asset": table["asset"], "observed": observed, **numbers})
+    return table
+
+
+def _read(table: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """The cells of an answer as days and numbers; a row with a cell that is neither says so and nothing else."""
+    days = pd.to_datetime(table["time"].str.slice(stop=10), format="%Y-%m-%d", errors="coerce").astype("datetime64[us]")
+    read = {name: pd.to_numeric(table[name], errors="coerce").astype("float64") for name in metrics}
+    words = pd.Series("", index=table.index, dtype="str")
+    for name, empty in {"time": days.isna(), **{name: read[name].isna() & table[name].notna() for name in metrics}}.items():
+        words = words.mask(empty, name + " " + table[name].astype("str").str.slice(stop=LONGEST_CELL).map(repr))
+    numbers = {name: read[name].where(words == "") for name in metrics}
+    return pd.DataFrame({"asset": table["asset"], "observed": days, **numbers, "unreadable": words})
+
+
+def unreadable_rows(rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Each coin with rows of `asset_metrics` that can't be read, and words for the user."""
+    for code, odd in rows[rows["unreadable"] != ""].groupby("asset"):
+        first = odd.iloc[0]
+        of = "" if pd.isna(first["observed"]) else f" of {first['observed']:%Y-%m-%d}"
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        yield (
+            str(code),
+            f"Coin Metrics sent {first['unreadable']}{of}{more}, which can't be read. Left out, and asked for again for ten days.",
+        )
 
 
 def pages(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> Iterator[list[Row]]:
@@ -142,7 +168,6 @@ def pages(client: httpx.Client, site: Site, path: str, params: dict[str, str], w
                 f"{site.name} sends {what} page after page without an end. Nothing of it was stored; try again later."
             )
         yield page
-        site.patience.sleep(site.patience.pause)
         tokens, before = tokens | {str(token)}, page
 
 
@@ -153,6 +178,7 @@ FIRST_SAMPLE = "2013-12-31"
 ASSETS_A_SAMPLE = 600
 ASSETS_A_REQUEST = 100
 BILLION = 1e9
+A_WEEK = pd.Timedelta(days=7)
 SEEN = "coins ever large by estimated market cap"
 
 
@@ -184,7 +210,7 @@ def caps(client: httpx.Client, site: Site, wanted: list[Coverage], today: pd.Tim
 
 
 def ever_large(store: Store, client: httpx.Client, site: Site, known: dict[str, Coverage], today: pd.Timestamp) -> list[Coverage]:
-    """The coins of `known` that were among the `LARGE` largest at the end of some half year, or are now; what is found is noted.
+    """The coins of `known` that were among the `LARGE` largest at the end of some half year, or were this week; it is noted.
 
     Asking by half years finds dead coins too: those that are large today alone would be survivors.
     """
@@ -194,7 +220,8 @@ def ever_large(store: Store, client: httpx.Client, site: Site, known: dict[str, 
     sampled = pd.Timestamp(store.noted(SAMPLED) or FIRST_SAMPLE)
     newest = min(max(one.last for one in known.values()), today.normalize() - pd.Timedelta(days=1))
     half_years = pd.date_range(FIRST_SAMPLE, newest, freq="6ME", inclusive="left")
-    for day in [day for day in (*half_years, newest) if day > sampled]:
+    days = (*half_years, newest) if newest - sampled >= A_WEEK else half_years
+    for day in [day for day in days if day > sampled]:
         try:
             seen |= set(_ranked(client, site, known, day))
         except FetchFailed:

@@ -6,8 +6,10 @@ following keeps its past. Another source goes on only where both agree on days t
 elsewhere it is missing.
 """
 
+import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import httpx
 import numpy as np
@@ -20,10 +22,10 @@ from sources import coin_metrics, stablecoins
 from sources.anomalies import NO_VALUES, Far, gone_message, held_back, held_back_message, is_beyond
 from sources.assets import class_of, coin_of
 from sources.batches import Batch, Deliveries, Skipped
-from sources.coin_metrics import FIRST_DAY, MARKET_CAP, PRICE, Coverage, asset_metrics, catalogue, merged
+from sources.coin_metrics import FIRST_DAY, MARKET_CAP, PRICE, Coverage, asset_metrics, catalogue, merged, unreadable_rows
 from sources.http import Site, client_of
 from sources.layout import LAGS
-from sources.redenomination import FILE, Units, in_one_unit, stated_in, units_of
+from sources.redenomination import FILE, Stated, Units, in_one_unit, stated_in, units_of
 from sources.series import COIN_CLOSE, COIN_HIGH, COIN_PRICE
 from sources.store import Store
 from sources.yahoo import A_MONTH, FAR_AHEAD, Shelf, TickerRequest
@@ -31,8 +33,10 @@ from sources.yahoo import deliveries as yahoo_deliveries
 
 LABEL, RANGES_LABEL = "coins", "coin ranges"
 METRICS, YAHOO = "coinmetrics", "yahoo"
+PRICED_ELSEWHERE = "coins priced by Coin Metrics or Yahoo"
+CHANGES_FOUND = "changes of unit that prices of coins showed"
 OVERLAP = pd.Timedelta(days=10)
-ASSETS_A_REQUEST = 20
+ASSETS_A_REQUEST, ASSETS_A_LATER_REQUEST = 20, 100
 AGREEING = 0.02
 BAR_VOLUME = replace(COIN_HIGH, name="coin bar volume", field="volume", unit="USD a day")
 EVERY_CLOSE = replace(COIN_PRICE, name="close of every asset", asset_class=None)
@@ -91,6 +95,26 @@ class Stored:
         """From when to ask for an asset: `first`, or a little before its last stored day."""
         return self.last[asset] - OVERLAP if asset in self.last else first
 
+    def rest(self, held: pd.Series) -> None:
+        """Coins whose price has been in another unit for a month are asked for once a month, or when the user states a change."""
+        for asset in held.index[held > A_MONTH.days]:
+            self.store.note(_another_unit(asset), f"{self.today:%Y-%m-%d} {self.stated}")
+
+    def is_resting(self, asset: str) -> bool:
+        """Whether a coin was asked for within a month and came in another unit, which nobody has explained since."""
+        day, _, stated = (self.store.noted(_another_unit(asset)) or "").partition(" ")
+        return stated == self.stated and bool(day) and self.today - pd.Timestamp(day) < A_MONTH
+
+    @property
+    def yesterday(self) -> pd.Timestamp:
+        """The last day that is over."""
+        return self.today.normalize() - pd.Timedelta(days=1)
+
+    @property
+    def stated(self) -> str:
+        """A short name for all changes of unit that are stated."""
+        return sha256(repr(self.units.stated).encode()).hexdigest()[:12]
+
     def closes(self, since: pd.Timestamp) -> pd.DataFrame:
         """Stored closes: observed days × assets."""
         return self.store.read_panel(EVERY_CLOSE, self.today + FAR_AHEAD, since)
@@ -110,13 +134,15 @@ def deliveries(
     The volumes are read back from the ranges, which whoever takes these batches has stored by then. `llama`: DefiLlama's list of
     stablecoins, None where it isn't asked.
     """
-    shelf = Shelf(store, "coin_ohlc", RANGES_LABEL, today)
+    shelf = Shelf(store, "coin_ohlc", RANGES_LABEL, today, range_units(store, today))
     again = yield from yahoo_deliveries(shelf, [TickerRequest(coin.ticker, coin.symbol) for coin in LARGE_COINS], yahoo, progress)
     with client_of(metrics) as client:
         try:
             progress(LABEL, 0, 0)
             stored = Stored.of(store, today)
             known = [_as_stored(one, stored) for one in catalogue(client, metrics, PRICE, today)]
+            elsewhere = {coin_of(one.code) for one in known} | {coin.code for coin in LARGE_COINS}
+            store.note(PRICED_ELSEWHERE, json.dumps(sorted(elsewhere)))
             yield from _doubles(stored)
             wanted = [one for one in known if _outdated(one, stored)]
             waiting = {coin.code for coin in LARGE_COINS if coin.ticker in again and coin.asset not in stored.last}
@@ -126,6 +152,23 @@ def deliveries(
             yield from stablecoins.supply(store, client, metrics, llama, today)
         except FetchFailed as error:
             yield Skipped(LABEL, str(error), gone=isinstance(error, SourceUnreachable) and not metrics.health.sound)
+
+
+def range_units(store: Store, today: pd.Timestamp) -> Units:
+    """The units of ranges: what is stated of coins, by their symbols too, and what price and market cap said at earlier fetches."""
+    home = store.path.parent
+    symbols = {name: coin.symbol for coin in LARGE_COINS for name in (coin.asset, coin.code)}
+    stated = [replace(one, names=(*one.names, symbols.get(one.names[0].casefold(), one.names[0]))) for one in stated_in(home)]
+    found = [Stated((), pd.Timestamp(day), ratio) for day, ratio in json.loads(store.noted(CHANGES_FOUND) or "[]")]
+    return units_of(store, [*stated, *found], home / FILE, today)
+
+
+def remember_changes(store: Store, changes: list[Stated]) -> None:
+    """Note the changes of unit that prices of coins showed, for the ranges of the next fetch."""
+    known = json.loads(store.noted(CHANGES_FOUND) or "[]")
+    new = [[f"{one.day:%Y-%m-%d}", one.ratio] for one in changes]
+    if [one for one in new if one not in known]:
+        store.note(CHANGES_FOUND, json.dumps([*known, *(one for one in new if one not in known)]))
 
 
 def asset_of(code: str) -> str:
@@ -144,7 +187,11 @@ def _outdated(one: Coverage, stored: Stored) -> bool:
     last = stored.last.get(asset_of(one.code))
     looked = stored.store.noted(_no_price(one.code)) if last is None else None
     resting = looked is not None and stored.today - pd.Timestamp(looked) < A_MONTH
-    return not resting if last is None else last < one.last
+    return not resting if last is None else last < min(one.last, stored.yesterday) and not stored.is_resting(asset_of(one.code))
+
+
+def _another_unit(asset: str) -> str:
+    return f"{asset} came in another unit"
 
 
 def _no_price(code: str) -> str:
@@ -165,14 +212,14 @@ def _doubles(stored: Stored) -> Iterator[Skipped]:
         if class_of(asset) == "coin":
             forms.setdefault(asset_of(coin_of(asset)), []).append(asset)
     for coin, assets in forms.items():
-        if len(assets) > 1 and _is_news(stored, f"doubles of {coin}"):
+        if len(assets) > 1 and is_news(stored, f"doubles of {coin}"):
             what = (
                 f"{', '.join(sorted(assets))} are one coin and stand in this home {len(assets)} times, stored by an older version"
             )
             yield Skipped(LABEL, f"{what}; that past stays, only {sorted(assets)[0]} goes on. A new home (--home) holds it once.")
 
 
-def _is_news(stored: Stored, key: str) -> bool:
+def is_news(stored: Stored, key: str) -> bool:
     """Whether something wasn't told within a month; it is noted as told."""
     told = stored.store.noted(key)
     if told is not None and stored.today - pd.Timestamp(told) < A_MONTH:
@@ -184,23 +231,38 @@ def _is_news(stored: Stored, key: str) -> bool:
 def coin_bars(client: httpx.Client, site: Site, wanted: list[Coverage], stored: Stored, progress: Progress) -> Deliveries:
     """Batches of some coins each: close, market cap and, for large coins, dollar volume."""
     volumes = stored.store.read_panel(BAR_VOLUME, stored.today + FAR_AHEAD)
-    new_first = sorted(wanted, key=lambda one: (stored.last.get(asset_of(one.code), FIRST_DAY), one.code))
-    groups = [new_first[first : first + ASSETS_A_REQUEST] for first in range(0, len(new_first), ASSETS_A_REQUEST)]
+    groups = asked_together(wanted, stored)
     for number, group in enumerate(groups):
         progress(LABEL, number, len(groups))
         since = {one.code: stored.since(asset_of(one.code), one.first) for one in group}
         try:
             codes = [code for one in group for code in one.asked]
-            rows = merged(asset_metrics(client, site, codes, [PRICE, MARKET_CAP], min(since.values())), group)
+            came = asset_metrics(client, site, codes, [PRICE, MARKET_CAP], min(since.values()))
+            yield from (Skipped(code, words) for code, words in unreadable_rows(came))
+            rows = merged(came[came["unreadable"] == ""], group)
             for code in set(since) - set(rows["asset"]):
                 stored.store.note(_no_price(code), f"{stored.today:%Y-%m-%d}")
             frame, dropped = as_bars(rows, since, volumes, stored.today)
+            dropped |= _counted(unreadable=len(came) - int((came["unreadable"] == "").sum()))
             begun = {asset_of(code): first for code, first in since.items()}
             yield from judged(stored, frame, METRICS, begun, dropped, len(groups))
         except SourceUnreachable:
             raise
         except FetchFailed as error:
             yield Skipped(LABEL, str(error))
+
+
+def asked_together(wanted: list[Coverage], stored: Stored) -> list[list[Coverage]]:
+    """Coins by request: new ones first, some at a time; of the others, many whose stored days end within a month of each other."""
+    ends = {one: stored.last.get(asset_of(one.code), FIRST_DAY) for one in wanted}
+    groups: list[list[Coverage]] = []
+    for one in sorted(wanted, key=lambda one: (ends[one], one.code)):
+        begun = ends[groups[-1][0]] if groups else FIRST_DAY
+        most = ASSETS_A_REQUEST if begun == FIRST_DAY else ASSETS_A_LATER_REQUEST
+        if not groups or len(groups[-1]) == most or ends[one] - begun > A_MONTH:
+            groups.append([])
+        groups[-1].append(one)
+    return groups
 
 
 def judged(
@@ -212,6 +274,8 @@ def judged(
     if source != coin_metrics.SOURCE:  # an estimated market cap knows no unit
         unit = in_one_unit(frame, stored.units)
         yield from (Skipped(*note) for note in unit.notes)
+        stored.rest(frame.loc[unit.held, "symbol"].value_counts())
+        remember_changes(stored.store, unit.changes)
         frame, not_believed = unit.frame[~unit.held], int(unit.held.sum())
     fitting = yield from bridged(stored, frame, source, lately)
     if source == coin_metrics.SOURCE:  # a step of an estimate is no news about the coin: counted, not told one by one
@@ -261,22 +325,24 @@ def unpriced(client: httpx.Client, site: Site, known: list[Coverage], stored: St
         listed = coin_metrics.listed(client, site, stored.today)
     except FetchFailed as error:
         listed = {}
-        if _is_news(stored, "no list of estimated market caps"):
+        if is_news(stored, "no list of estimated market caps"):
             words = "only coins with a free price are known, and the coverage of the index can't be told"
             yield Skipped(LABEL, f"no list of estimated market caps came ({str(error).rstrip('.')}). Without it {words}.")
-    sized = [coin for coin in of_yahoo if coin.code in listed]
+    behind = [coin for coin in of_yahoo if stored.last.get(coin.asset, FIRST_DAY) < stored.yesterday]
+    sized = [coin for coin in behind if coin.code in listed]
     since = min((stored.since(coin.asset, listed[coin.code].first) for coin in sized), default=FIRST_DAY)
     caps = coin_metrics.caps(client, site, [listed[coin.code] for coin in sized], stored.today, since)
     progress(LABEL, 0, 0)
-    yield from yahoo_closes(of_yahoo, caps, stored)
-    priced = living | {coin.code for coin in of_yahoo if coin.asset in Stored.of(stored.store, stored.today).last}
+    yield from yahoo_closes(behind, caps, stored)
+    now_stored = Stored.of(stored.store, stored.today).last
+    priced = living | {coin.code for coin in of_yahoo if coin.asset in now_stored}
     others = coin_metrics.ever_large(stored.store, client, site, listed, stored.today)
     priced |= {coin_of(one.code) for one in known}
     chosen = [one for one in others if one.code not in priced]
     yield from estimated_bars(client, site, chosen, stored, progress)
     priced |= {one.code for one in chosen}
     without = sorted(coin.code for coin in of_yahoo if coin.code not in priced)
-    if without and _is_news(stored, "large coins without a price"):
+    if without and is_news(stored, "large coins without a price"):
         yield Skipped(LABEL, f"no free source has a price of {', '.join(without)}; they aren't in the index. Told once a month.")
 
 
@@ -349,8 +415,11 @@ def as_bars(
             "asset_class": kept["asset"].map({code: class_of(code) for code in since}),
         }
     )
-    counts = {"running day": int(running.sum()), "no price": int((unpriced & ~running & ~early).sum())}
-    return frame, {reason: count for reason, count in counts.items() if count}
+    return frame, _counted(**{"running day": int(running.sum()), "no price": int((unpriced & ~running & ~early).sum())})
+
+
+def _counted(**reasons: int) -> dict[str, int]:
+    return {reason: count for reason, count in reasons.items() if count}
 
 
 def _looked_up(volumes: pd.DataFrame, rows: pd.DataFrame) -> np.ndarray:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from core.errors import BadInput, FetchFailed, SourceUnreachable
 from core.progress import Progress
-from sources.batches import Batch, Deliveries, Skipped
+from sources.batches import Batch, Deliveries, Skipped, nothing_new
 from sources.http import RetryPolicy, Site
 from sources.layout import LAGS
 from sources.series import PAST_MIDNIGHT
@@ -171,6 +171,7 @@ def deliveries(shelf: Shelf, wanted: Sequence[Wanted], site: Site, progress: Pro
     waiting = _waiting(asking, wanted)
     label = f"{shelf.label}: {len(waiting)} names, {estimate(len(waiting), site.patience)}"
     yahoo_answers = False
+    yield from nothing_new(shelf.label, len(wanted) - len(waiting))
     for first in range(0, len(waiting), A_BATCH):
         if first:
             site.patience.sleep(REST * site.patience.pause)

@@ -53,12 +53,16 @@ def provider_named(name: str) -> Provider:
 
 
 class FetchLine(NamedTuple):
-    """What came under one label: rows that were kept (received), those of them that were new, and what was left out, by reason."""
+    """What came under one label: rows that were kept (received), those of them that were new, and what was left out, by reason.
+
+    `current`: series or symbols that weren't asked for, because nothing of them can be new.
+    """
 
     label: str
     received: int
     new: int
     dropped: dict[str, int]
+    current: int = 0
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -127,7 +131,7 @@ def fetch(
     finally:
         if provider == "live" and store.market is not None:
             store.note(LAST_FETCH, str(today))
-    if not any(line.received for line in report.lines):
+    if not any(line.received or line.current for line in report.lines):
         raise FetchFailed(
             f"{provider!r} delivered nothing. " + (" ".join(report.warnings[:3]) or "Check the network and try again.")
         )
@@ -151,6 +155,11 @@ def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Times
             warnings.append(f"{delivery.label}: {delivery.reason}")
             gone += warnings[-1:] if delivery.gone else []
             continue
+        if delivery.current:
+            lines[delivery.label] = _added(lines.get(delivery.label), FetchLine(delivery.label, 0, 0, {}, delivery.current))
+            continue
+        if not delivery.daily:
+            check_batch(delivery)
         for batch in _storable(delivery, warnings) if delivery.daily else (delivery,):
             line, reclassified = _store(store, provider, batch, today)
             lines[delivery.label] = _added(lines.get(delivery.label), line)
@@ -195,7 +204,6 @@ def leader_bars(store: Store, provider: str, target: Target, today: pd.Timestamp
 
 
 def _store(store: Store, provider: str, batch: Batch, today: pd.Timestamp) -> tuple[FetchLine, list[str]]:
-    check_batch(batch)
     if not batch.frame.empty:
         store.claim_market(provider)
     moved = [f"{batch.label}: {note}" for note in batch.notes] + _reclassified(store, batch)
@@ -206,7 +214,7 @@ def _added(so_far: FetchLine | None, line: FetchLine) -> FetchLine:
     if so_far is None:
         return line
     dropped = dict(Counter(so_far.dropped) + Counter(line.dropped))
-    return FetchLine(line.label, so_far.received + line.received, so_far.new + line.new, dropped)
+    return FetchLine(line.label, so_far.received + line.received, so_far.new + line.new, dropped, so_far.current + line.current)
 
 
 def _reclassified(store: Store, batch: Batch) -> list[str]:

@@ -5,8 +5,9 @@ fredgraph.csv times out for many cloud addresses while the API answers, so with 
 
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from itertools import chain
+from contextlib import ExitStack, closing
+from itertools import chain, takewhile
+from threading import Lock
 from typing import Any
 
 import httpx
@@ -15,8 +16,9 @@ import pandas as pd
 from core.errors import FetchFailed, SourceUnreachable
 from core.progress import Progress
 from sources.anomalies import another_unit, gone_message, held_back, held_back_message
-from sources.batches import Batch, Deliveries, Skipped
-from sources.http import Site, TransientError, as_json, ask, client_of
+from sources.batches import Batch, Deliveries, Skipped, nothing_new, together
+from sources.due import is_due
+from sources.http import Site, TransientError, answers, as_json, ask, client_of
 from sources.reader import observed
 from sources.series import SERIES, Series
 from sources.store import VINTAGES, Store
@@ -42,7 +44,9 @@ def deliveries(store: Store, *, graph: Site, vintages: Site, today: pd.Timestamp
     """Every declared FRED series. Revised ones come with their vintages if `vintages` holds a key, else they are refused."""
     declared = [series for series in SERIES.values() if series.provider == "fred"]
     steady = [series for series in declared if not series.revised]
-    yield from latest_values(store, steady, graph, today, progress, api=vintages if vintages.secret else None)
+    due = [series for series in steady if is_due(series, observed(store, series, today + FAR_AHEAD), today)]
+    yield from nothing_new(LABEL, len(steady) - len(due))
+    yield from latest_values(store, due, graph, today, progress, api=vintages if vintages.secret else None)
     revised = [series for series in declared if series.revised]
     if vintages.secret:
         yield from all_vintages(store, revised, vintages, today, progress)
@@ -64,32 +68,52 @@ def latest_values(
     store: Store, wanted: list[Series], site: Site, today: pd.Timestamp, progress: Progress, *, api: Site | None = None
 ) -> Deliveries:
     """Batches of series that are never revised, each from a little before its last stored day; from `api` first if it is given."""
+    stored = {series: observed(store, series, today + FAR_AHEAD) for series in wanted}
+    since = {series: values.index.max() - OVERLAP if len(values) else None for series, values in stored.items()}
+    left, unreached, later = dict.fromkeys(wanted), "", list[Batch]()
     with ExitStack() as clients:
-        doors = [(clients.enter_context(client_of(door)), door) for door in (api, site) if door is not None]
-        for number, series in enumerate(wanted):
-            progress(LABEL, number, len(wanted))
-            stored = observed(store, series, today + FAR_AHEAD)
+        doors = Doors([(clients.enter_context(client_of(door)), door) for door in (api, site) if door is not None])
+        asked = takewhile(lambda series: not (unreached or site.health.given_up), wanted)
+        with closing(answers(lambda series: doors.values(series, since[series]), asked, site.patience)) as coming:
+            for series, rows in coming:
+                progress(LABEL, len(wanted) - len(left), len(wanted))
+                if isinstance(rows, SourceUnreachable):
+                    unreached = str(rows)
+                    continue
+                del left[series]
+                try:
+                    for found in _latest(rows, series, stored[series], since[series], today, len(wanted)):
+                        if isinstance(found, Batch) and since[series] is not None:
+                            later.append(found)
+                        else:
+                            yield found
+                except FetchFailed as error:
+                    yield Skipped(series.code, str(error))
+    yield from together(later)
+    if left:
+        why = f"{site.health.given_up or unreached} {len(left)} series were not asked for."
+        yield Skipped(LABEL, why, gone=not site.health.sound)
+
+
+class Doors:
+    """The ways to FRED in their order, used by several threads; one that doesn't open is not tried again in this fetch."""
+
+    def __init__(self, doors: list[tuple[httpx.Client, Site]]) -> None:
+        self.doors, self.lock = doors, Lock()
+
+    def values(self, series: Series, since: pd.Timestamp | None) -> pd.DataFrame:
+        """Observed, value since a day through the first door that opens."""
+        while True:
+            door = self.doors[0]
+            client, site = door
             try:
-                yield from _latest(doors, series, stored, today, len(wanted))
-            except SourceUnreachable as error:
-                why = f"{error} {len(wanted) - number} series were not asked for."
-                yield Skipped(LABEL, why, gone=not site.health.sound)
-                return
-            except FetchFailed as error:
-                yield Skipped(series.code, str(error))
-            site.patience.sleep(site.patience.pause)
-
-
-def _values(doors: list[tuple[httpx.Client, Site]], series: Series, since: pd.Timestamp | None) -> pd.DataFrame:
-    """Observed, value since a day through the first door that opens; one that doesn't is not tried again in this fetch."""
-    while True:
-        client, site = doors[0]
-        try:
-            return _of_api(client, site, series, since) if site.secret else _of_graph(client, site, series, since)
-        except FetchFailed:
-            if len(doors) == 1:
-                raise
-            del doors[0]
+                return _of_api(client, site, series, since) if site.secret else _of_graph(client, site, series, since)
+            except FetchFailed:
+                with self.lock:
+                    if door is self.doors[-1]:
+                        raise
+                    if door is self.doors[0]:
+                        del self.doors[0]
 
 
 def _of_graph(client: httpx.Client, site: Site, series: Series, since: pd.Timestamp | None) -> pd.DataFrame:
@@ -103,14 +127,16 @@ def _of_api(client: httpx.Client, site: Site, series: Series, since: pd.Timestam
     return _periods(site, rows, series.code)[["observed", "value"]]
 
 
-def _latest(doors: list[tuple[httpx.Client, Site]], series: Series, stored: pd.Series, today: pd.Timestamp, of: int) -> Deliveries:
-    since = stored.index.max() - OVERLAP if len(stored) else None
-    rows, site = _values(doors, series, since), doors[0][1]
+def _latest(
+    rows: pd.DataFrame | FetchFailed, series: Series, stored: pd.Series, since: pd.Timestamp | None, today: pd.Timestamp, of: int
+) -> Deliveries:
+    if isinstance(rows, FetchFailed):
+        raise rows
     running, missing = rows["observed"] >= today.normalize(), rows["value"].isna()
     kept = rows[~running & ~missing]
     if kept.empty:
         asked = f" since {since:%Y-%m-%d}; what is stored stays" if since is not None else ""
-        raise FetchFailed(f"{site.name} sent no value{asked}. Try again later.")
+        raise FetchFailed(f"FRED sent no value{asked}. Try again later.")
     values = kept.set_index("observed")["value"]
     held = _held(values, stored, since)
     for words in _oddities(series, values, stored, held, since):
@@ -234,6 +260,5 @@ def _api(client: httpx.Client, site: Site, path: str, params: dict[str, str], wh
     said = ask(client, site, path, params | secret, what=what, read=lambda body: as_json(site, body))
     if not isinstance(said.get(field), list):
         raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
-    site.patience.sleep(site.patience.pause)
     rows: list[Any] = said[field]
     return rows

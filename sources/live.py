@@ -13,12 +13,14 @@ import pandas as pd
 
 from core.errors import BadInput, SourceUnreachable, redacted
 from core.progress import Progress
-from sources import coins, constituent_list, constituents, fred, quality, yahoo, yahoo_client
+from sources import coins, constituent_list, constituents, fred, quality, todays_coins, yahoo, yahoo_client
 from sources.batches import Deliveries
 from sources.http import Health, RetryPolicy, Site, answers, look
 from sources.store import Store
 
 FUNDS_LABEL = "funds"
+TODAYS_COINS_AT_ONCE = 50
+BARS_AT_ONCE = 100  # Yahoo publishes no pace: what its users ask in one go, and no more than that in a minute
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,22 @@ class Endpoints:
     coins: str = "https://community-api.coinmetrics.io/v4"
     yahoo: str = yahoo_client.ADDRESS
     llama: str = "https://stablecoins.llama.fi"
+    paprika: str = "https://api.coinpaprika.com/v1"
 
     @property
     def asks_llama(self) -> bool:
         """Whether DefiLlama is asked: not where coins are fetched from another place than usual and nobody said so of DefiLlama."""
         return self.coins == Endpoints.coins or self.llama != Endpoints.llama
 
+    @property
+    def asks_paprika(self) -> bool:
+        """Whether CoinPaprika is asked, by the same rule."""
+        return self.coins == Endpoints.coins or self.paprika != Endpoints.paprika
+
 
 def endpoints_of(environment: Mapping[str, str]) -> Endpoints:
-    """The defaults, or what ALTRALLY_FRED_URL, _ALFRED_, _COINS_, _YAHOO_ and ALTRALLY_LLAMA_URL say."""
-    names = ("fred", "alfred", "coins", "yahoo", "llama")
+    """The defaults, or what ALTRALLY_FRED_URL, _ALFRED_, _COINS_, _YAHOO_, _LLAMA_ and ALTRALLY_PAPRIKA_URL say."""
+    names = ("fred", "alfred", "coins", "yahoo", "llama", "paprika")
     given = {name: address_in(environment, f"ALTRALLY_{name.upper()}_URL") for name in names}
     return Endpoints(**{name: address for name, address in given.items() if address})
 
@@ -85,11 +93,11 @@ def deliveries(
 ) -> Deliveries:
     """Batches of macro series, funds, coins and listed constituents, in that order; each continues where the store ends."""
 
-    def site(name: str, address: str, secret: str = "") -> Site:
-        return Site(name, address, patience, secret, Health(tell=lambda words: progress(words, 0, 0)))
+    def site(name: str, address: str, secret: str = "", burst: int = patience.burst) -> Site:
+        return Site(name, address, replace(patience, burst=burst), secret, Health(tell=lambda words: progress(words, 0, 0)))
 
     graph, vintages = site("FRED", endpoints.fred), site("ALFRED", endpoints.alfred, key)
-    metrics, bars = site("Coin Metrics", endpoints.coins), site("Yahoo", endpoints.yahoo)
+    metrics, bars = site("Coin Metrics", endpoints.coins), site("Yahoo", endpoints.yahoo, burst=BARS_AT_ONCE)
     names = constituent_list.wanted(store) or [constituents.Wanted(name) for name in constituents.listed(store.path.parent)]
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
@@ -99,12 +107,15 @@ def deliveries(
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)
     llama = site("DefiLlama", endpoints.llama) if endpoints.asks_llama else None
     yield from coins.deliveries(store, metrics=metrics, yahoo=bars, today=today, progress=progress, llama=llama)
+    if endpoints.asks_paprika:
+        paprika = site("CoinPaprika", endpoints.paprika, burst=TODAYS_COINS_AT_ONCE)
+        yield from todays_coins.deliveries(store, paprika, today, progress)
     if names:
         yield from constituents.deliveries(yahoo.Shelf(store, "stock", constituents.LABEL, today), names, bars, progress)
 
 
 def refuse_without_network(sites: Sequence[Site]) -> None:
     """Look which of `sites` answer; those that don't are asked no more. Raises `SourceUnreachable` where none does."""
-    found = [found for _, found in answers(look, sites, replace(sites[0].patience, pause=0.0))]
+    found = [found for _, found in answers(look, sites, sites[0].patience)]
     if all(isinstance(one, SourceUnreachable) for one in found):
         raise SourceUnreachable(f"No source answers. {found[-1]}")

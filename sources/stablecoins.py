@@ -6,7 +6,7 @@ import httpx
 import pandas as pd
 
 from core.errors import FetchFailed
-from sources.batches import Batch, Deliveries, Skipped
+from sources.batches import Batch, Deliveries, Skipped, nothing_new
 from sources.coin_metrics import FIRST_DAY, SUPPLY, asset_metrics, catalogue
 from sources.http import Site, TransientError, ask, client_of
 from sources.series import STABLECOIN_SUPPLY
@@ -23,6 +23,9 @@ def supply(store: Store, client: httpx.Client, metrics: Site, llama: Site | None
     """USD in stablecoins by day. A home that has begun with one source keeps to it: their levels differ."""
     stored = store.read(STABLECOIN_SUPPLY, today + FAR_AHEAD)["observed"]
     kept_to = store.noted(KEPT_TO) or (THREE if len(stored) else None)
+    if len(stored) and stored.max() >= today.normalize() - pd.Timedelta(days=1):
+        yield from nothing_new(LABEL, 1)
+        return
     if llama is not None and kept_to in (None, ALL):
         try:
             yield from all_of_them(store, llama, stored, today)

@@ -17,10 +17,12 @@ import pandas as pd
 from core.errors import FetchFailed, SourceUnreachable
 from core.progress import Progress
 from sources.anomalies import Far, gone_message, held_back, held_back_message, is_beyond
-from sources.batches import Batch, Deliveries, Skipped
+from sources.batches import Batch, Deliveries, Skipped, nothing_new, together
+from sources.due import last_session, over_in
 from sources.http import Health, Site, answers
 from sources.layout import LAGS
-from sources.series import FUND_PRICE, PAST_MIDNIGHT, SERIES, Panel
+from sources.redenomination import Units, ranges_in_one_unit
+from sources.series import FUND_PRICE, SERIES, Panel
 from sources.store import Store
 from sources.yahoo_client import FIELDS, NoSuchTicker, history, quiet, session_of
 
@@ -32,7 +34,6 @@ FAR_OFF = pd.Timestamp("2200-01-01")
 A_SESSION = 0.1
 NONE_LOST: dict[str, pd.Series] = {}
 GONE_AFTER = A_MONTH = pd.Timedelta(days=30)
-NEW_YORK = "America/New_York"
 PRICES = ["open", "high", "low", "close"]
 NOISE = 1e-5  # Yahoo sends 32-bit prices
 LARGEST_DENOMINATOR = 10
@@ -51,12 +52,16 @@ class TickerRequest:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where bars are stored: the universe, the label they are reported under, and the running moment."""
+    """Where bars are stored: the universe, the label they are reported under, and the running moment.
+
+    `units`: the units of coins, whose changes are undone; None for anything else.
+    """
 
     store: Store
     universe: str
     label: str
     today: pd.Timestamp
+    units: Units | None = None
 
     def last_days(self) -> dict[str, pd.Timestamp]:
         """The last day with a close of every stored symbol."""
@@ -87,6 +92,11 @@ class Overlap:
     def since(self, symbol: str, last: pd.Timestamp | None) -> pd.Timestamp:
         """From when bars of a symbol are asked for: a little before its last day, or before the first session it lacks of late."""
         return min(_since(last), self.lost.get(symbol, FAR_OFF) - OVERLAP)
+
+    def is_due(self, one: TickerRequest, last: pd.Timestamp | None) -> bool:
+        """Whether Yahoo may have a bar of a ticker that the store lacks."""
+        over = last_session(one.ticker, over_in(one.ticker, self.shelf.today))
+        return last is None or last < over or one.symbol in self.lost
 
     def bars(self, symbol: str, last: pd.Timestamp | None) -> pd.DataFrame:
         """Stored bars of one symbol from `since` on: observed days × fields."""
@@ -122,7 +132,7 @@ class Spliced:
 
 
 class BelievedBars(NamedTuple):
-    """What a close may do in a day: moves too `far` are held back, in coins until `confirmed` by the days that follow."""
+    """What a close may do in a day: moves too `far` are held back, if `confirmed` until the days that follow agree."""
 
     far: Far
     confirmed: bool
@@ -131,7 +141,7 @@ class BelievedBars(NamedTuple):
 BELIEVED = {
     "fund": BelievedBars(is_beyond(1.8), False),
     "index": BelievedBars(is_beyond(20.0), False),
-    "coin": BelievedBars(is_beyond(20.0), True),
+    "coin": BelievedBars(is_beyond(20.0), False),
 }
 
 
@@ -144,7 +154,7 @@ def fund_tickers() -> list[TickerRequest]:
 def deliveries(
     shelf: Shelf, asked: Sequence[TickerRequest], site: Site, progress: Progress
 ) -> Generator[Batch | Skipped, None, set[str]]:
-    """One batch of bars a ticker, from a little before its last stored day; what could not be had is told, the rest goes on.
+    """Bars from a little before the last stored day: a batch for each new ticker, one for all others; what didn't come is told.
 
     Returns the tickers that may well come another time.
     """
@@ -153,16 +163,23 @@ def deliveries(
     overlap = Overlap(shelf, lately, {str(symbol): days.index[0] for symbol, days in lost.items()})
     yield from _lost_words(shelf, lost)
     missed = Missed(shelf, last)
-    wanted = [one for one in asked if not missed.is_resting(one)]
-    left, again = dict.fromkeys(wanted), set[str]()
+    awake = [one for one in asked if not missed.is_resting(one)]
+    wanted = [one for one in awake if overlap.is_due(one, last.get(one.symbol))]
+    yield from nothing_new(shelf.label, len(awake) - len(wanted))
+    left, again, later = dict.fromkeys(wanted), set[str](), list[Batch]()
     with quiet(), closing(_histories(overlap, wanted, last, site)) as coming:
         for one, bars in coming:
             progress(shelf.label, len(wanted) - len(left), len(wanted))
             del left[one]
             if isinstance(bars, pd.DataFrame):
-                yield from _judged(overlap, one, last.get(one.symbol), bars, len(wanted), again)
+                for found in _judged(overlap, one, last.get(one.symbol), bars, len(wanted), again):
+                    if isinstance(found, Batch) and one.symbol in last:
+                        later.append(found)
+                    else:
+                        yield found
             else:
                 missed.note(one, bars)
+    yield from together(later)
     for one in left:
         missed.note(one, SourceUnreachable(site.health.given_up))
     yield from missed.words(site.health, len(wanted))
@@ -226,10 +243,11 @@ def _looked_for(shelf: Shelf, one: TickerRequest) -> str:
 def lost_sessions(closes: pd.DataFrame, asked: Sequence[TickerRequest]) -> dict[str, pd.Series]:
     """The sessions of late that a symbol has no bar of, though it has bars before and after: an entry a day, by symbol.
 
-    `closes`: stored days × symbols. A session is a day on which more than `A_SESSION` of the symbols have bars: a closing day
-    of the exchange has next to none, whatever the calendar says.
+    `closes`: stored days × symbols. A session is a day of which two symbols have bars, or more than `A_SESSION` of a few: on a
+    closing day of the exchange at most one has, whatever the calendar says.
     """
-    open_days = pd.DatetimeIndex(closes.index[closes.notna().mean(axis=1) > A_SESSION])
+    there = closes.notna()
+    open_days = pd.DatetimeIndex(closes.index[(there.sum(axis=1) > 1) | (there.mean(axis=1) > A_SESSION)])
     lost = {}
     for symbol in {one.symbol for one in asked} & set(closes.columns):
         close = closes[symbol].dropna()
@@ -277,8 +295,10 @@ def _judged(
 ) -> Deliveries:
     """The batch of one ticker and what was odd about it; a ticker that doesn't fit what is stored is told and put into `again`."""
     shelf = overlap.shelf
-    zone = NEW_YORK if one.ticker in PAST_MIDNIGHT else "UTC"
-    bars, dropped = closed_bars(history, shelf.today, zone)
+    bars, dropped = closed_bars(history, over_in(one.ticker, shelf.today))
+    if shelf.units is not None:
+        bars, across = in_stored_unit(bars, one.symbol, shelf.units)
+        dropped |= {"range across a redenomination": across} if across else {}
     stored = overlap.bars(one.symbol, last)
     try:
         spliced = splice(bars, stored, one.ticker)
@@ -291,7 +311,7 @@ def _judged(
     for words in (
         *spliced.words,
         *gone_message(history.index, closes.index, overlap.since(one.symbol, last)),
-        *held_back_message(level, closes, held),
+        *_held_words(shelf, one, held_back_message(level, closes, held)),
     ):
         yield Skipped(one.ticker, words)
     dropped |= {"held back": int(held.sum())} if held.any() else {}
@@ -304,13 +324,36 @@ def _kind(shelf: Shelf, one: TickerRequest) -> str:
     return "coin" if shelf.universe != "fund" else "index" if one.ticker.startswith("^") else "fund"
 
 
-def closed_bars(bars: pd.DataFrame, today: pd.Timestamp, zone: str = "UTC") -> tuple[pd.DataFrame, dict[str, int]]:
+def _held_words(shelf: Shelf, one: TickerRequest, lines: Iterator[str]) -> Iterator[str]:
+    """What was held back; of coins, whose new level may last, once a month and with what to do."""
+    if shelf.units is None:
+        yield from lines
+        return
+    told = shelf.store.noted(_held_for(one))
+    if told is None or shelf.today - pd.Timestamp(told) >= A_MONTH:
+        for words in lines:
+            shelf.store.note(_held_for(one), f"{shelf.today:%Y-%m-%d}")
+            yield f"{words} If one coin became another number of coins, state it (date,asset,ratio) in {shelf.units.file}."
+
+
+def _held_for(one: TickerRequest) -> str:
+    return f"ranges of {one.symbol} held back"
+
+
+def in_stored_unit(bars: pd.DataFrame, symbol: str, units: Units) -> tuple[pd.DataFrame, int]:
+    """Bars of a coin (days × fields) with every price in the unit stored first, by what is stated; and the ranges made missing."""
+    rows = bars.rename_axis("observed").reset_index().assign(symbol=symbol)
+    kept, across = ranges_in_one_unit(rows, units, ())
+    level = kept.set_index("observed")[list(bars.columns)]
+    return level.assign(adj_close=bars["adj_close"] * (level["close"] / bars["close"])), across
+
+
+def closed_bars(bars: pd.DataFrame, today: pd.Timestamp) -> tuple[pd.DataFrame, dict[str, int]]:
     """Bars of days that are over and have a close, with what isn't above zero missing; and counts of what was left out.
 
-    `today`: the running moment, UTC. A day is over when it has ended in `zone`.
+    `today`: the running moment, by the clock that ends the days.
     """
-    here = today.tz_localize("UTC").tz_convert(zone).tz_localize(None)
-    running = bars.index >= here.normalize()
+    running = bars.index >= today.normalize()
     unquoted = bars["close"].isna() & ~running
     kept = bars[~running & ~unquoted]
     counts = {"running day": int(running.sum()), "no close yet": int(unquoted.sum())}

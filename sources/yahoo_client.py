@@ -156,6 +156,7 @@ def session_of(site: Site) -> Any:
         def request(self, method: Any, url: str, *args: Any, **options: Any) -> Any:
             if not urlsplit(url).path.startswith(CHART):
                 return _said(Response(), url, NO_CRUMB)
+            site.take_turn()
             crumb = self.crumb
             asked = {name: value for name, value in (options.get("params") or {}).items() if name != "crumb"}
             options |= {"params": asked | ({"crumb": crumb} if crumb else {}), "timeout": site.time_left}

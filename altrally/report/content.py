@@ -38,6 +38,7 @@ from features.registry import BLOCKS, Feature
 from features.targets import features_of, load_target_index
 from models.champion import Champion, run_table, verification_beside
 from sources.membership import breadth_basis
+from sources.quality import MonthCoverage, coverage_by_month
 from sources.series import COIN_PRICE
 from sources.store import Store
 from training.dataset import Outcomes, index_outcomes
@@ -50,6 +51,8 @@ LARGEST_HELD = 10
 EXACT = 1e-12
 UNKNOWN_SKILLS = {f"skill_{name}": {"value": None, "low": None, "high": None} for name in BASELINES}
 """Of a training of an earlier version, which knew fewer baselines."""
+
+COVERED = pd.Timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Facts:
 
     `audit` and `followed` are plain dicts of other parts of altrally, None where they weren't made. `recent`: day and probability
     at the judged horizon, week by week; `others`: the same day's probability by each other model; `run_link`: where a tracking
-    server shows the run, empty without one.
+    server shows the run, empty without one; `coverage`: month-ends of the past year, the newest first.
     """
 
     score: Score
@@ -147,6 +150,7 @@ class Facts:
     recent: Sequence[tuple[str, float]] = ()
     others: Sequence[tuple[str, float]] = ()
     run_link: str = ""
+    coverage: Sequence[MonthCoverage] = ()
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,7 @@ def gather(
         recent=[*recent_weeks(champion, market, inputs, horizon), (score.as_of, judged_probability(score))],
         others=beside.others,
         run_link=beside.run_link,
+        coverage=coverage_by_month(store, inputs.as_of, inputs.as_of - COVERED)[::-1],
     )
 
 

@@ -29,6 +29,7 @@ from features.composites import composites, shares
 from features.registry import BLOCKS, FEATURES
 from models.catalog import COMPOSITES, MODELS
 from models.champion import Champion, load_champion
+from sources.quality import MonthCoverage
 from sources.store import Store
 
 EXACT = 1e-9
@@ -371,3 +372,18 @@ def test_report_json_is_the_contract(trained_home: Path, tmp_path: Path, capsys:
             f"interval {words.percent(row['low'])} to {words.percent(row['high'])}; usual {words.percent(row['base_rate'])}" in page
         )
     assert issued["skill"]["evidence"]["sentence"] in Elements(page).text
+
+
+def test_the_page_says_how_much_of_the_market_has_a_price_by_month() -> None:
+    months = [
+        MonthCoverage(pd.Timestamp("2024-12-31"), 0.876, ["solana", HOSTILE]),
+        MonthCoverage(pd.Timestamp("2024-11-30"), 0.9, []),
+    ]
+    html = render(replace(made_facts(), coverage=months))
+    assert "88% of the market cap of the 50 largest known coins had a price on 2024-12-31; missing: solana" in html
+    assert HOSTILE not in html
+    assert all(day in html for day in ("2024-12-31", "2024-11-30"))
+    facts = made_facts()
+    warned = replace(facts, coverage=months, score=replace(facts.score, coverage_warning="Only 60% of it."))
+    assert "Only 60% of it." in render(warned)
+    assert "can’t be told: no market caps are known of coins without one" in render(facts)

@@ -10,6 +10,7 @@ import pytest
 from live_home import LATER, QUICK, TODAY, panel, said, stored_as_they_come
 from replay import Answer, Market, Params, Replay, serving
 
+from altrally.home_pages import lines
 from core.errors import FetchFailed, GateClosed
 from core.progress import silent
 from sources import coins, stablecoins
@@ -75,7 +76,18 @@ def test_a_coin_is_asked_for_once_whatever_it_is_called() -> None:
     }
 
 
+def test_shares_of_companies_are_known_by_their_two_issuers() -> None:
+    assert set(by_coin(["aaplx", "aaplon", "trx", "tron", "avaxx", "avaxc", "snx", "tslax"])) == {
+        "trx",
+        "tron",
+        "avax",
+        "snx",
+        "tslax",
+    }
+
+
 def test_every_line_of_the_table_is_dated_and_has_a_source() -> None:
+    assert {line.checked for line in table().values()} == {"", "llama", "lists", "polygon"}
     assert all(line.source and line.since.year >= 2014 for line in table().values())
     assert {class_of(code) for code in ("wnxm", "wbtc", "steth")} == {"wrapped_staked"}
     assert {class_of(code) for code in ("tslaxstock", "paxg")} == {"tokenised_asset"}
@@ -198,6 +210,84 @@ def test_one_bad_coin_costs_itself_alone(store: Store, frames: dict[str, pd.Data
     assert "coin-005" not in panel(store, "coin", "close", LATER)
 
 
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ({"PriceUSD": "n/a"}, "PriceUSD 'n/a' of 2024-12-20"),
+        ({"CapMrktCurUSD": "12,5"}, "CapMrktCurUSD '12,5' of 2024-12-20"),
+        ({"time": "yesterday"}, "time 'yesterday'"),
+    ],
+)
+def test_one_unreadable_cell_costs_its_row_alone(
+    store: Store, frames: dict[str, pd.DataFrame], cell: dict[str, str], words: str
+) -> None:
+    market = market_of(frames)
+
+    def broken(path: str, params: Params) -> Answer:
+        said = json.loads(market.metrics(path, params).body)
+        odd = [row for row in said["data"] if row["asset"] == "coin-005" and row["time"].startswith("2024-12-20")]
+        for row in odd if "PriceUSD" in params["metrics"] else []:
+            row |= cell
+        return Answer(json.dumps(said))
+
+    with serving(market.routes() | {"/timeseries/asset-metrics": broken}) as replay:
+        delivered = fetched(store, replay)
+    assert [line for line in said(delivered) if "can't be read" in line] == [
+        f"coin-005: Coin Metrics sent {words}, which can't be read. Left out, and asked for again for ten days."
+    ]
+    assert sum(one.dropped.get("unreadable", 0) for one in delivered if isinstance(one, Batch)) == 1
+    closes = panel(store, "coin", "close")
+    missing = closes[["coin-005", "bitcoin", "ethereum"]].isna().loc[:"2024-12-30"]
+    assert list(missing.index[missing["coin-005"]]) == [pd.Timestamp("2024-12-20")]
+    assert not missing[["bitcoin", "ethereum"]].any(axis=None)
+
+
+# Units of ranges
+
+
+def test_ranges_in_another_unit_are_held_back_until_the_change_is_stated(store: Store, frames: dict[str, pd.DataFrame]) -> None:
+    days = [TODAY - pd.Timedelta(days=ago) for ago in (20, 1, 0)]
+    begun = days[0].normalize() + pd.Timedelta(days=3)
+    fields = ["open", "high", "low", "close", "adj_close"]
+    told, ends = [], []
+    for day in (*days, TODAY):
+        market = market_of(frames, day)
+        bars = market.bars["C003-USD"]
+        market.bars["C003-USD"] = bars.assign(**{name: bars[name].where(bars.index < begun, bars[name] * 1000) for name in fields})
+        with serving(market.routes()) as replay:
+            told.append([line for line in said(fetched(store, replay, day)) if line.startswith("C003-USD")])
+        closes = panel(store, "coin_ohlc", "close")["SOL"].dropna()
+        ends.append(closes.index[-1])
+        if len(ends) == 3:
+            (store.path.parent / "redenominations.csv").write_text(f"date,asset,ratio\n{begun:%Y-%m-%d},solana,1000\n")
+    assert [len(lines) for lines in told] == [0, 1, 0, 0]
+    assert "another unit?" in told[1][0]
+    assert told[1][0].endswith("redenominations.csv.")
+    eve = begun - pd.Timedelta(days=1)
+    assert ends == [days[0].normalize() - pd.Timedelta(days=1), eve, eve, TODAY.normalize() - pd.Timedelta(days=1)]
+    whole = market_of(frames).bars["C003-USD"].close
+    np.testing.assert_allclose(closes, whole[closes.index], rtol=1e-9)
+    highs = panel(store, "coin_ohlc", "high")["SOL"]
+    assert pd.isna(highs[begun])
+
+
+def test_ranges_learn_from_prices_and_market_caps_that_the_unit_changed(store: Store, frames: dict[str, pd.DataFrame]) -> None:
+    first, later = TODAY - pd.Timedelta(days=20), TODAY - pd.Timedelta(days=1)
+    begun = first.normalize() + pd.Timedelta(days=3)
+    for day in (first, later, TODAY):
+        market = market_of(frames, day)
+        market.unpriced = ("unp",)
+        bars, rows = market.bars["C003-USD"], market.coins["sol"]
+        since = dict.fromkeys(("open", "high", "low", "close", "adj_close"), bars.index >= begun)
+        market.bars["C003-USD"] = bars.assign(**{name: bars[name].where(~new, bars[name] * 1000) for name, new in since.items()})
+        market.coins["sol"] = rows.assign(price=rows.price.where(rows.date < begun, rows.price * 1000), market_cap=rows.price * 1e9)
+        with serving(market.routes()) as replay:
+            fetched(store, replay, day)
+    closes = panel(store, "coin_ohlc", "close")["SOL"].dropna()
+    assert closes.index[-1] == TODAY.normalize() - pd.Timedelta(days=1)
+    assert closes.pct_change().abs().max() < 1
+
+
 # Coverage
 
 
@@ -244,7 +334,7 @@ def supply_of(store: Store, replay: Replay, answer: Answer, today: pd.Timestamp 
 def test_all_stablecoins_come_from_one_list_and_a_home_keeps_to_it(store: Store, frames: dict[str, pd.DataFrame]) -> None:
     with serving(market_of(frames).routes()) as replay:
         assert supply_of(store, replay, chart({"2024-12-29": 2e11, "2024-12-30": 2.1e11, "2024-12-31": 1.0})) == []
-        (line,) = supply_of(store, replay, Answer("{", 200))
+        (line,) = supply_of(store, replay, Answer("{", 200), TODAY + pd.Timedelta(days=1))
     rows = store.read(STABLECOIN_SUPPLY, LATER)
     assert list(rows.value) == [2e11, 2.1e11]
     assert "DefiLlama gave no supply of stablecoins" in line
@@ -257,3 +347,17 @@ def test_a_home_that_began_with_three_stablecoins_keeps_to_them(store: Store, fr
         assert supply_of(store, replay, chart({"2024-12-30": 2.1e11}), TODAY + pd.Timedelta(days=1)) == []
     assert len(before)
     assert store.read(STABLECOIN_SUPPLY, LATER).value.max() == before.value.max()
+
+
+# Coverage, where people read it
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.9, ""), (0.84, "Under 85% a forecast carries a warning."), (0.5, "Under 60% no forecast is given.")]
+)
+def test_status_says_what_a_thin_coverage_means(share: float, words: str) -> None:
+    months = [MonthCoverage(end, share, ["sol"]).to_json() for end in pd.date_range("2024-01-31", periods=3, freq="ME")]
+    facts = {"coverage": months, "coin_sources": [], "needs_key": [], "market": "live", "from_the_future": 0}
+    told = lines(facts)
+    assert f"By month: 2024-01 {share:.0%}, 2024-02 {share:.0%}, 2024-03 {share:.0%}." in told
+    assert [line for line in told if line.startswith("Under")] == ([words] if words else [])

@@ -19,7 +19,7 @@ from sources.store import Store
 ROUNDS, LONG_ROUNDS = 2, 20
 SINCE = pd.Timestamp("2024-11-01")
 FUNDS = ("SPY", "IWM", "^RUT")
-PATIENT = replace(QUICK, attempts=3, timeout=0.6, at_once=3)
+PATIENT = replace(QUICK, attempts=3, timeout=0.6, at_once=1)
 
 FAULTS = {
     "429": Answer("Too Many Requests", 429, {"Retry-After": "0"}),

@@ -18,6 +18,7 @@ from sources import live
 from sources.series import FED_ASSETS, HY_SPREAD, SPY
 from sources.simulated import simulate
 from sources.store import Store
+from sources.yahoo import TickerRequest, lost_sessions
 
 CHART, GRAPH = "/v8/finance/chart/", "/graph/fredgraph.csv"
 TICKERS = tuple(f"T{number:02}" for number in range(30))
@@ -223,3 +224,13 @@ def test_a_session_that_yahoo_lost_is_told_once_and_asked_for_until_it_comes(
     rows = store.read(replace(SPY, field="close"), LATER).set_index("observed")
     assert rows.known[lost] == TODAY.normalize() - pd.Timedelta(days=1)
     assert len(rows) == len(whole) - 1
+
+
+def test_a_session_that_nearly_all_tickers_lack_is_found_by_the_two_that_have_it() -> None:
+    days = pd.date_range("2024-12-02", "2024-12-06")
+    closes = pd.DataFrame(1.0, days, [*TICKERS, "SPY", "^RUT", "DX-Y.NYB"])
+    closes.loc["2024-12-04", list(TICKERS)] = float("nan")
+    closes.loc["2024-12-05", [*TICKERS, "SPY", "^RUT"]] = float("nan")  # closed: only the dollar trades
+    asked = [TickerRequest(ticker, ticker) for ticker in closes.columns]
+    assert {str(day) for days in lost_sessions(closes, asked).values() for day in days.index} == {"2024-12-04 00:00:00"}
+    assert set(lost_sessions(closes, asked)) == set(TICKERS)

@@ -26,6 +26,7 @@ from sources.store import Store
 from sources.yahoo import TickerRequest, as_split, closed_bars, splice
 
 KEY = "0123456789abcdef0123456789abcdef"
+IN_ORDER = replace(QUICK, at_once=1)
 FEW_COINS = coins.LARGE_COINS[:2]
 
 
@@ -80,20 +81,34 @@ def test_a_fetch_brings_funds_series_and_coins(
     assert (panel(store, "coin", "volume")["bitcoin"] == panel(store, "coin_ohlc", "volume")["BTC"]).all()
 
 
-def test_a_second_fetch_asks_from_the_overlap_on_and_adds_nothing(
+def test_a_later_day_asks_from_the_overlap_on_for_what_can_be_new(
+    store: Store, server: Replay, monkeypatch: pytest.MonkeyPatch, few: None
+) -> None:
+    fetch_live(store, server, monkeypatch)
+    yesterday = TODAY - pd.Timedelta(days=1)
+    before = store.snapshot(yesterday)
+    server.asked.clear()
+    tomorrow = TODAY + pd.Timedelta(days=1)
+    fetch_live(store, server, monkeypatch, today=tomorrow)
+    assert {params["id"] for params in server.asked_of("/graph")} == {"RRPONTSYD", "T10Y2Y"}  # known the next day
+    assert min(params["cosd"] for params in server.asked_of("/graph")) == "2024-11-30"
+    spans = [int(params["period1"]) for params in server.asked_of("/v8/finance/chart/") if "period1" in params]
+    assert len(spans) == 3 + len(FEW_COINS)
+    assert pd.Timestamp(min(spans), unit="s") > TODAY - pd.Timedelta(days=13)
+    assert min(params["start_time"] for params in server.asked_of("/timeseries")) == "2024-12-20"
+    assert store.snapshot(yesterday) == before
+
+
+def test_a_second_fetch_of_a_day_asks_for_nothing_that_is_stored(
     store: Store, server: Replay, monkeypatch: pytest.MonkeyPatch, few: None
 ) -> None:
     fetch_live(store, server, monkeypatch)
     before = store.snapshot(LATER)
     server.asked.clear()
     report = fetch_live(store, server, monkeypatch)
-    assert [line.new for line in report.lines] == [0] * len(report.lines)
-    assert all(line.received for line in report.lines)
-    assert store.snapshot(LATER) == before
-    assert min(params["cosd"] for params in server.asked_of("/graph")) == "2024-11-25"
-    spans = [int(params["period1"]) for params in server.asked_of("/v8/finance/chart/") if "period1" in params]
-    assert pd.Timestamp(min(spans), unit="s") > TODAY - pd.Timedelta(days=13)
-    assert min(params["start_time"] for params in server.asked_of("/timeseries")) == "2024-12-20"
+    assert {path for path, _ in server.asked} == {"/catalog-v2/asset-metrics"}
+    assert sum(line.current for line in report.lines) == 14 + 3 + len(FEW_COINS) + 1
+    assert (sum(line.new for line in report.lines), store.snapshot(LATER)) == (0, before)
 
 
 def test_an_interrupted_fetch_is_resumed(store: Store, server: Replay, monkeypatch: pytest.MonkeyPatch, few: None) -> None:
@@ -400,7 +415,9 @@ def test_the_whole_provider_stores_vintages_where_a_key_is_given(
 
 
 def test_what_the_api_does_not_give_comes_through_the_second_door(store: Store, server: Replay, market: Market) -> None:
-    sites = {name: Site(name, server.address, QUICK, secret) for name, secret in (("FRED", ""), ("ALFRED", KEY))}
+    sites = {
+        name: Site(name, server.address, replace(QUICK, at_once=1), secret) for name, secret in (("FRED", ""), ("ALFRED", KEY))
+    }
     server.routes["/fred/series/observations"] = lambda path, params: Answer('{"error_message": "api_key is not registered"}', 400)
     wanted = [FED_ASSETS, HY_SPREAD]
     delivered = stored_as_they_come(

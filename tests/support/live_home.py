@@ -1,6 +1,7 @@
 """A home filled by the real clients from a server on this machine, and what the user reads of it."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -50,7 +51,8 @@ def fetch_funds(store: Store, replay: Replay, *tickers: str, today: pd.Timestamp
 
 def fetch_fred(store: Store, replay: Replay, *wanted: Series, today: pd.Timestamp = TODAY) -> list[Batch | Skipped]:
     """Some FRED series, stored as they come."""
-    delivered = fred.latest_values(store, list(wanted), Site("FRED", replay.address, QUICK), today, silent)
+    in_order = replace(QUICK, at_once=1)
+    delivered = fred.latest_values(store, list(wanted), Site("FRED", replay.address, in_order), today, silent)
     return stored_as_they_come(store, delivered, today)
 
 
