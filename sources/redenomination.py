@@ -218,7 +218,8 @@ def in_one_unit(rows: pd.DataFrame, units: Units) -> OneUnit:
 def ranges_in_one_unit(rows: pd.DataFrame, units: Units, found: Sequence[Stated]) -> tuple[pd.DataFrame, int]:
     """Bars of universe 'coin_ohlc' with every price in the unit stored first, by what is stated and was `found` for coins.
 
-    Also the number of ranges made missing: those of a day on which the unit changed hold prices in both.
+    Also the number of ranges made missing: those of a day on which the unit changed hold prices in both. Where the quote before is
+    stored already, the unit changed earlier.
     """
     quotes = _quotes(rows, units.stored("coin_ohlc", rows).quotes)
     changes = _stated_changes(quotes, quotes.jump(), (*units.stated, *found))
@@ -226,7 +227,7 @@ def ranges_in_one_unit(rows: pd.DataFrame, units: Units, found: Sequence[Stated]
     if not done:
         return rows, 0
     kept = _rescaled(rows, quotes, done)
-    days = kept.index[quotes.row[[change.place for change in done]]]
+    days = kept.index[[quotes.row[change.place] for change in done if quotes.row[change.place - 1] >= 0]]
     kept.loc[days, ["open", "high", "low"]] = np.nan
     return kept, len(days)
 

@@ -245,15 +245,20 @@ def test_one_unreadable_cell_costs_its_row_alone(
 # Units of ranges
 
 
+def raised(market: Market, since: pd.Timestamp) -> pd.DataFrame:
+    """Solana's bars at Yahoo, where a thousand became one on a day."""
+    bars, fields = market.bars["C003-USD"], ("open", "high", "low", "close", "adj_close")
+    return bars.assign(**{name: bars[name].where(bars.index < since, bars[name] * 1000) for name in fields})
+
+
 def test_ranges_in_another_unit_are_held_back_until_the_change_is_stated(store: Store, frames: dict[str, pd.DataFrame]) -> None:
+    store.claim_market("live")
     days = [TODAY - pd.Timedelta(days=ago) for ago in (20, 1, 0)]
     begun = days[0].normalize() + pd.Timedelta(days=3)
-    fields = ["open", "high", "low", "close", "adj_close"]
     told, ends = [], []
     for day in (*days, TODAY):
         market = market_of(frames, day)
-        bars = market.bars["C003-USD"]
-        market.bars["C003-USD"] = bars.assign(**{name: bars[name].where(bars.index < begun, bars[name] * 1000) for name in fields})
+        market.bars["C003-USD"] = raised(market, begun)
         with serving(market.routes()) as replay:
             told.append([line for line in said(fetched(store, replay, day)) if line.startswith("C003-USD")])
         closes = panel(store, "coin_ohlc", "close")["SOL"].dropna()
@@ -267,8 +272,14 @@ def test_ranges_in_another_unit_are_held_back_until_the_change_is_stated(store: 
     assert ends == [days[0].normalize() - pd.Timedelta(days=1), eve, eve, TODAY.normalize() - pd.Timedelta(days=1)]
     whole = market_of(frames).bars["C003-USD"].close
     np.testing.assert_allclose(closes, whole[closes.index], rtol=1e-9)
+    market = market_of(frames, TODAY + pd.Timedelta(days=1))
+    market.bars["C003-USD"] = raised(market, begun)
+    with serving(market.routes()) as replay:
+        assert [
+            line for line in said(fetched(store, replay, TODAY + pd.Timedelta(days=1))) if "C003" in line or "SOL" in line
+        ] == []
     highs = panel(store, "coin_ohlc", "high")["SOL"]
-    assert pd.isna(highs[begun])
+    assert list(highs.index[highs.isna()]) == [begun]  # the day of the change holds prices in both units, no other day does
 
 
 def test_ranges_learn_from_prices_and_market_caps_that_the_unit_changed(store: Store, frames: dict[str, pd.DataFrame]) -> None:
@@ -277,9 +288,7 @@ def test_ranges_learn_from_prices_and_market_caps_that_the_unit_changed(store: S
     for day in (first, later, TODAY):
         market = market_of(frames, day)
         market.unpriced = ("unp",)
-        bars, rows = market.bars["C003-USD"], market.coins["sol"]
-        since = dict.fromkeys(("open", "high", "low", "close", "adj_close"), bars.index >= begun)
-        market.bars["C003-USD"] = bars.assign(**{name: bars[name].where(~new, bars[name] * 1000) for name, new in since.items()})
+        rows, market.bars["C003-USD"] = market.coins["sol"], raised(market, begun)
         market.coins["sol"] = rows.assign(price=rows.price.where(rows.date < begun, rows.price * 1000), market_cap=rows.price * 1e9)
         with serving(market.routes()) as replay:
             fetched(store, replay, day)
