@@ -67,7 +67,7 @@ def score_page(score: "Score") -> Group:
     )
 
 
-def headline(score: Score) -> str:
+def headline(score: "Score") -> str:
     """The forecast of the horizon that is judged, beside what is usual, in one sentence."""
     days = judged_horizon([row.days for row in score.horizons])
     judged = next(row for row in score.horizons if row.days == days)
