@@ -168,7 +168,8 @@ def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Times
             newest = max(filter(pd.notna, (newest, bars.max())), default=None)
         done[delivery.label] += 1
         progress(delivery.label, done[delivery.label], delivery.of)
-    warnings += beside_bars(newest, today) if provider == "live" else ()
+    asked_for_all = not any(line.current for line in lines.values())  # else only what ended long ago may have come
+    warnings += beside_bars(newest, today) if provider == "live" and asked_for_all else ()
     return FetchReport(list(lines.values()), warnings, gone)
 
 
