@@ -202,7 +202,8 @@ def counted(home: Home, settings: TrainSettings, market: str) -> "TrialHistory":
     """A look is a try: the configurations to be judged are counted before they are."""
     from training.null_results import configuration_of
     from training.settings import family
-    from training.tracking import count_trials, tracking, trial_history
+    from training.tracking import tracking
+    from training.trial_count import count_trials, trial_history
     from training.verify import model_names
 
     with tracking(place_of(home)) as tracker:

@@ -39,8 +39,10 @@ from training.null_tests import (
     skill_of_shifts,
     walk_shifts,
 )
+from training.run_log import log_sweep
 from training.settings import FIRST_TEST, SEARCHED, TrainSettings, configuration, family
-from training.tracking import Tracker, TrackingPlace, count_sweeps, count_trials, log_sweep, tracking
+from training.tracking import Tracker, TrackingPlace, tracking
+from training.trial_count import count_sweeps, count_trials
 from training.verify import verification_fields, walk_all
 from training.walk_forward import forecast, quarters, usable
 

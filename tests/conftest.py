@@ -114,7 +114,7 @@ def trained_home(simulated_home: Path, tmp_path_factory: pytest.TempPathFactory)
 def few_pictures() -> Iterator[None]:
     """One picture a model: drawn for every training, all of them take half of a test file's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.tracking.write_figures", one_picture)
+        patch.setattr("training.run_log.write_figures", one_picture)
         yield
 
 

@@ -17,16 +17,9 @@ from evaluation.sample import EvaluationSample
 from evaluation.scores import auc, brier_losses, brier_score, log_losses, log_score
 from models.champion import find_run, list_runs
 from models.metric_names import metric_name
+from training.run_log import log_comparison
 from training.settings import family
-from training.tracking import (
-    Tracker,
-    TrackingPlace,
-    champion,
-    forecasts_of,
-    log_comparison,
-    tracking,
-    version_of,
-)
+from training.tracking import Tracker, TrackingPlace, champion, forecasts_of, tracking, version_of
 
 SEED = 7
 NOTHING_PAIRED = dict.fromkeys(("against", "brier_difference", "log_difference", "diebold_mariano_p"))

@@ -33,23 +33,10 @@ from training.mlflow_view import HEADLINE_BASELINES, skill_tag
 from training.null_results import NullResults, Walk, configuration_of, null_results
 from training.outbox import PendingTraining, forget, kept_until_logged, outbox_folder, pending_folders, read, reserved_disk
 from training.promotion import update_aliases
+from training.run_log import ModelRecord, TrainingRecord, log_training, show_training
 from training.settings import TrainSettings, family
-from training.tracking import (
-    ModelRecord,
-    Registered,
-    Tracker,
-    TrackingPlace,
-    TrainingRecord,
-    champion,
-    clear_errors,
-    code_version,
-    count_trials,
-    database_lock,
-    log_training,
-    show_training,
-    tracking,
-    trial_history,
-)
+from training.tracking import Registered, Tracker, TrackingPlace, champion, clear_errors, code_version, database_lock, tracking
+from training.trial_count import count_trials, trial_history
 from training.verify import add_null_tests, model_names, table, verification_frame, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
 

@@ -31,7 +31,8 @@ from core.target import Target, judged_horizon
 from models.champion import load_shadows
 from sources.quality import last_known
 from sources.store import Store
-from training.tracking import TrackingPlace, log_page, tracking
+from training.run_log import log_page
+from training.tracking import TrackingPlace, tracking
 
 LATEST = "latest.html"
 SHOWN_MOVES = 8

@@ -29,8 +29,9 @@ from training.compare import compare
 from training.outbox import PendingTraining, pending_folders, read, write
 from training.promotion import promote
 from training.settings import SEARCHED
-from training.tracking import TrackingPlace, count_sweeps, count_trials, counted_tags, tracking, trial_history
+from training.tracking import TrackingPlace, counted_tags, tracking
 from training.train import TrainReport, train_on
+from training.trial_count import count_sweeps, count_trials, trial_history
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
 FEW = replace(SETTINGS, models=("momentum",), draws=2, rotations=5)

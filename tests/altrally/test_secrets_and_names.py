@@ -23,7 +23,8 @@ from sources.layout import batches
 from sources.schemas import check_batch, checked
 from sources.series import COIN_PRICE
 from sources.store import Store
-from training.tracking import TrackingPlace, log_comparison, tracking
+from training.run_log import log_comparison
+from training.tracking import TrackingPlace, tracking
 
 SECRET = "hunter2-correct-horse"
 ADDRESSES = (

@@ -36,8 +36,9 @@ from training.compare import compare
 from training.dataset import prepare
 from training.null_results import configuration_of
 from training.settings import TrainSettings, family
-from training.tracking import count_trials, tracking, trials_of
+from training.tracking import tracking
 from training.train import TrainReport, train
+from training.trial_count import count_trials, trials_of
 from training.walk_forward import training_rows
 
 EXAMPLES = ROOT / "docs" / "targets"

@@ -19,8 +19,9 @@ from core.home import open_home
 from core.progress import silent
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.champion import load_champion
-from training.tracking import TrackingPlace, tracking, trial_history
+from training.tracking import TrackingPlace, tracking
 from training.train import TrainReport, train_on
+from training.trial_count import trial_history
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
 

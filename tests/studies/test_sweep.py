@@ -18,7 +18,8 @@ from studies.sweep_file import read_sweep
 from training.dataset import Dataset
 from training.null_results import configuration_of, content_of
 from training.settings import TrainSettings
-from training.tracking import TrackingPlace, count_trials, counted_tags, tracking, trials_of
+from training.tracking import TrackingPlace, counted_tags, tracking
+from training.trial_count import count_trials, trials_of
 
 FIRST_TEST, UNTIL = pd.Timestamp("2018-01-01"), "2021-12-31"
 ASKED = Sweep((ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=60, first_test=FIRST_TEST, seed=3)

@@ -28,8 +28,9 @@ from sources.fetch import fetch
 from sources.simulated import simulate
 from sources.store import Store
 from training.figures import draw_history
+from training.run_log import ModelRecord
 from training.settings import TrainSettings
-from training.tracking import ModelRecord, TrackingPlace, tracking
+from training.tracking import TrackingPlace, tracking
 from training.train import Job, Trained
 
 ROUNDS = {
@@ -201,9 +202,9 @@ def train(home: Home, learnt: Path | None = None) -> None:
 def cheapen() -> None:
     """One picture a model instead of twelve, and few resamples: together they take most of a small training."""
     import evaluation.multiple_testing
-    import training.tracking
+    import training.run_log
 
-    training.tracking.write_figures = one_picture
+    training.run_log.write_figures = one_picture
     evaluation.multiple_testing.RESAMPLES = 20
 
 

@@ -33,7 +33,7 @@ MOST_CHARACTERS = 5000
 
 @pytest.fixture(autouse=True)
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.tracking.write_figures", one_picture)
+    monkeypatch.setattr("training.run_log.write_figures", one_picture)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainReport]:
     """A home trained once."""
     home = tmp_path_factory.mktemp("viewed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.tracking.write_figures", one_picture)
+        patch.setattr("training.run_log.write_figures", one_picture)
         return home, train_on(job(QUICK), place_in(home), silent)
 
 

@@ -19,7 +19,8 @@ from core.home import Home, folder_at
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.champion import EXPERIMENT, figures_of, rows_of
 from training.settings import SEARCHED
-from training.tracking import TrackingPlace, count_sweeps, count_trials, sweep, tracking, trial_history
+from training.tracking import TrackingPlace, sweep, tracking
+from training.trial_count import count_sweeps, count_trials, trial_history
 
 
 def place_in(home: Path) -> TrackingPlace:

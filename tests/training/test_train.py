@@ -30,7 +30,8 @@ from training.figures import draw_history
 from training.mlflow_view import HEADLINE_BASELINES
 from training.panel_figures import draw_panel, draw_reliability
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
-from training.tracking import log_comparison, pointed_at, tracking
+from training.run_log import log_comparison
+from training.tracking import pointed_at, tracking
 from training.train import Job, TrainReport, skill_sentence, train_on
 
 POOL = replace(SETTINGS, models=("pool",))
@@ -40,7 +41,7 @@ COLUMNS = [f"skill_{name}" for name in ("volatility", "climatology", "random_wal
 @pytest.fixture(autouse=True)
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first training draws them all; drawn every time, they take half of this file's time."""
-    monkeypatch.setattr("training.tracking.write_figures", one_picture)
+    monkeypatch.setattr("training.run_log.write_figures", one_picture)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,7 @@ def test_a_training_that_breaks_off_leaves_no_champion_and_no_running_run(tmp_pa
     def full_disk(*args: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("training.tracking.write_figures", full_disk)
+    monkeypatch.setattr("training.run_log.write_figures", full_disk)
     with pytest.raises(StoreUnusable, match=r"No space left on device\. What was learnt is kept"):
         train_on(job(replace(SETTINGS, draws=2)), place_in(tmp_path), silent)
     assert aliases(place_in(tmp_path).uri) == {}
