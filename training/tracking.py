@@ -1,4 +1,4 @@
-"""What MLflow holds, written: runs, models, aliases, the count of trials. The only module that writes there."""
+"""Where MLflow writes: its place, experiments, aliases and versions. What is logged of a run stands in `training.run_log`."""
 
 import logging
 import os
