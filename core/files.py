@@ -23,10 +23,10 @@ NOT_NOW = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQ
 
 def unfinished(file: Path) -> Path:
     """Where a file is made before it is moved to its place whole; what a kill left there is removed."""
-    place = file.with_suffix(".new")
-    for left in file.parent.glob(f"{place.name}*"):
-        left.unlink()
-    return place
+    path = file.with_suffix(".new")
+    for leftover in file.parent.glob(f"{path.name}*"):
+        leftover.unlink()
+    return path
 
 
 def copy_of(file: Path) -> Path:
@@ -208,11 +208,11 @@ def is_occupied(home: Path) -> bool:
 
 def clear(home: Path) -> int:
     """Remove the rooms of dead owners; how many."""
-    left = [lock.stem for lock in temporary_folder(home).glob("*.lock") if is_abandoned(home, lock.stem)]
-    for name in left:
+    abandoned = [lock.stem for lock in temporary_folder(home).glob("*.lock") if is_abandoned(home, lock.stem)]
+    for name in abandoned:
         rmtree(temporary_folder(home) / name, ignore_errors=True)
         lock_of(home, name).unlink(missing_ok=True)
-    return len(left)
+    return len(abandoned)
 
 
 def lock_of(home: Path, name: str) -> Path:

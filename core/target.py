@@ -111,14 +111,14 @@ class Target:
     @property
     def label(self) -> str:
         """Names what is forecast: only forecasts of the same label can be compared."""
-        asked = f"{self.outcome} {self.threshold:g} within {'/'.join(map(str, self.horizons))} days"
-        return asked if self.is_default else f"{self.name} ({digest(self.definition)[:6]}): {asked}"
+        question = f"{self.outcome} {self.threshold:g} within {'/'.join(map(str, self.horizons))} days"
+        return question if self.is_default else f"{self.name} ({digest(self.definition)[:6]}): {question}"
 
     @property
     def told(self) -> dict[str, Any]:
         """The outcome as cards, scores and ledger lines carry it: kind, threshold, and whose it is where it isn't the default."""
-        asked = {"kind": self.outcome, "threshold": self.threshold}
-        return asked if self.is_default else {**asked, "target": self.definition}
+        summary = {"kind": self.outcome, "threshold": self.threshold}
+        return summary if self.is_default else {**summary, "target": self.definition}
 
     def asking(self, outcome: str | None = None, move: float | None = None) -> "Target":
         """The same question of another outcome or move, where given."""
@@ -131,12 +131,12 @@ ALTCOINS = Target()
 """The question of the claim."""
 
 
-def target_of(told: Mapping[str, Any], horizons: Sequence[int]) -> Target:
+def target_of(summary: Mapping[str, Any], horizons: Sequence[int]) -> Target:
     """The target whose outcome a card, a score or a ledger line carries."""
-    about = dict(told.get("target") or {})
+    about = dict(summary.get("target") or {})
     if about:
         about |= {"coins": tuple(about["coins"]), "leader": Leader(**about["leader"])}
-    return Target(**about, outcome=told["kind"], move=told["threshold"], horizons=tuple(horizons))
+    return Target(**about, outcome=summary["kind"], move=summary["threshold"], horizons=tuple(horizons))
 
 
 def whose(label: str) -> str:
@@ -195,14 +195,14 @@ def number(value: Any) -> bool:
 
 def coins(value: Any) -> bool:
     """One to fifty asset ids, each once."""
-    if not isinstance(value, list) or not all(isinstance(one, str) and ASSET.fullmatch(one) for one in value):
+    if not isinstance(value, list) or not all(isinstance(coin, str) and ASSET.fullmatch(coin) for coin in value):
         return False
     return 0 < len(value) <= MOST_COINS and len(set(value)) == len(value)
 
 
 def horizons(value: Any) -> bool:
     """Rising whole days."""
-    if not isinstance(value, list) or not all(type(one) is int and SHORTEST <= one <= LONGEST for one in value):
+    if not isinstance(value, list) or not all(type(days) is int and SHORTEST <= days <= LONGEST for days in value):
         return False
     return 0 < len(value) <= MOST_HORIZONS and sorted(set(value)) == value
 
@@ -254,7 +254,10 @@ def target_in(declared: Mapping[str, Any], file: str) -> Target:
     universe = universe_of(declared, file)
     move = "fall" if universe == DOMINANCE else "rise"
     require_move_key(declared, file, move)
-    asked = {"outcome": declared.get("outcome", ALTCOINS.outcome), "horizons": tuple(declared.get("horizons", ALTCOINS.horizons))}
+    question = {
+        "outcome": declared.get("outcome", ALTCOINS.outcome),
+        "horizons": tuple(declared.get("horizons", ALTCOINS.horizons)),
+    }
     leader = Leader(**{**vars(Leader()), **declared.get("leader", {})})
     try:
         target = Target(
@@ -264,7 +267,7 @@ def target_in(declared: Mapping[str, Any], file: str) -> Target:
             tuple(declared.get("coins", ())),
             leader,
             move=declared.get(move),
-            **asked,
+            **question,
         )
     except BadInput as error:
         raise BadInput(f"{file}: {str(error).replace('--threshold', move)}") from None
@@ -286,8 +289,10 @@ def require_keys(declared: Mapping[str, Any], keys: Mapping[str, Key], file: str
 def universe_of(declared: Mapping[str, Any], file: str) -> str:
     """Which of the three; exactly one must be named."""
     if ("coins" in declared) == ("universe" in declared):
-        said = "both are there" if "coins" in declared else "neither is there"
-        raise BadInput(f'{file}: name either coins, as in coins = ["ethereum"], or universe, as in universe = "altcoins"; {said}.')
+        problem = "both are there" if "coins" in declared else "neither is there"
+        raise BadInput(
+            f'{file}: name either coins, as in coins = ["ethereum"], or universe, as in universe = "altcoins"; {problem}.'
+        )
     return NAMED_COINS if "coins" in declared else str(declared["universe"])
 
 
@@ -318,5 +323,5 @@ def require_own_name(target: Target, file: str) -> None:
 
 def quoted(value: Any) -> str:
     """A value in an error: short, on one line."""
-    told = " ".join(repr(value).split())
-    return told if len(told) <= 60 else f"{told[:57]}..."
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -49,11 +49,13 @@ class CumulativeLead:
         return plain(asdict(self))
 
 
-def cumulative_lead(found: EvaluationSample, model: str, other: str, *, seed: int, draws: int = CUMULATIVE_DRAWS) -> CumulativeLead:
+def cumulative_lead(
+    sample: EvaluationSample, model: str, other: str, *, seed: int, draws: int = CUMULATIVE_DRAWS
+) -> CumulativeLead:
     """The lead of a model over another."""
-    better = found.loss(other) - found.loss(model)
-    low, high = null_limits(better, found.horizon, seed, draws)
-    return CumulativeLead(model, other, found.horizon, found.days, np.cumsum(better), low, high)
+    better = sample.loss(other) - sample.loss(model)
+    low, high = null_limits(better, sample.horizon, seed, draws)
+    return CumulativeLead(model, other, sample.horizon, sample.days, np.cumsum(better), low, high)
 
 
 def null_limits(better: Floats, horizon_days: int, seed: int, draws: int) -> tuple[Floats, Floats]:
@@ -94,9 +96,9 @@ def minimum_detectable_effect(
     draws, is too small by as much as the interval's limits are, and falls with the root of the years.
     """
     resampling = blocks_of(reference - loss, horizon_days, seed, draws)
-    mine, theirs = resampling.sums(np.column_stack([loss, reference])).T
+    loss_sums, reference_sums = resampling.sums(np.column_stack([loss, reference])).T
     with np.errstate(invalid="ignore", divide="ignore"):
-        spread = float(np.std(1 - mine / theirs))
+        spread = float(np.std(1 - loss_sums / reference_sums))
     effect = float(norm.ppf((1 + COVERAGE) / 2) + norm.ppf(CHANCE)) * WIDENING * spread or np.nan
     years = len(loss) * ROW_DAYS / YEAR_DAYS
     return DetectableEffect(effect, years * (effect / SMALL_SKILL) ** 2)

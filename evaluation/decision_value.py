@@ -57,45 +57,45 @@ def elementary_scores(probability: Floats, outcome: Floats, thresholds: Floats =
     return np.where(acts & ~event, thresholds, np.where(~acts & event, 1 - thresholds, 0.0))
 
 
-def murphy(found: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> Murphy:
+def murphy(sample: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> Murphy:
     """The Murphy diagram of a model beside climatology and volatility alone."""
-    others = compared(found, model)
-    scores = {name: elementary_scores(found.probabilities[name], found.outcome) for name in (model, *others)}
-    gains = {name: gain(found, model, name, scores[name] - scores[model], seed, draws) for name in others}
+    references = compared(sample, model)
+    scores = {name: elementary_scores(sample.probabilities[name], sample.outcome) for name in (model, *references)}
+    gains = {name: gain(sample, model, name, scores[name] - scores[model], seed, draws) for name in references}
     return Murphy(
-        model, found.horizon, THRESHOLDS, {name: score.sum(axis=0) / rows(found) for name, score in scores.items()}, gains
+        model, sample.horizon, THRESHOLDS, {name: score.sum(axis=0) / rows(sample) for name, score in scores.items()}, gains
     )
 
 
-def gain(found: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
+def gain(sample: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
     """Mean (T,) of how much better (n, T) the model's scores are."""
-    resampling = blocks_of(found.loss(other) - found.loss(model), found.horizon, seed, draws)
-    return band(better.sum(axis=0) / rows(found), resampling.sums(better) / rows(found))
+    resampling = blocks_of(sample.loss(other) - sample.loss(model), sample.horizon, seed, draws)
+    return band(better.sum(axis=0) / rows(sample), resampling.sums(better) / rows(sample))
 
 
-def value_curve(found: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> ValueCurve:
+def value_curve(sample: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> ValueCurve:
     """The cost-loss value of a model, beside climatology known at the time and volatility alone."""
-    resampling = blocks_of(found.loss(CLIMATOLOGY) - found.loss(model), found.horizon, seed, draws)
-    scores, n = elementary_scores(found.probabilities[model], found.outcome), rows(found)
-    resampled = saved(resampling.sums(scores) / n, resampling.sums(found.outcome[:, None]) / n)
-    others = {name: value(found, name) for name in compared(found, model)}
-    return ValueCurve(model, found.horizon, THRESHOLDS, band(value(found, model), resampled), others)
+    resampling = blocks_of(sample.loss(CLIMATOLOGY) - sample.loss(model), sample.horizon, seed, draws)
+    scores, n = elementary_scores(sample.probabilities[model], sample.outcome), rows(sample)
+    resampled = saved(resampling.sums(scores) / n, resampling.sums(sample.outcome[:, None]) / n)
+    references = {name: value(sample, name) for name in compared(sample, model)}
+    return ValueCurve(model, sample.horizon, THRESHOLDS, band(value(sample, model), resampled), references)
 
 
-def compared(found: EvaluationSample, model: str) -> list[str]:
+def compared(sample: EvaluationSample, model: str) -> list[str]:
     """What a model is drawn beside: climatology known at the time, and volatility alone."""
-    return [name for name in dict.fromkeys([CLIMATOLOGY, found.baselines["volatility"]]) if name != model]
+    return [name for name in dict.fromkeys([CLIMATOLOGY, sample.baselines["volatility"]]) if name != model]
 
 
-def rows(found: EvaluationSample) -> int:
+def rows(sample: EvaluationSample) -> int:
     """Rows to divide a sum by; of none the sum is 0, and so is its mean."""
-    return max(len(found.outcome), 1)
+    return max(len(sample.outcome), 1)
 
 
-def value(found: EvaluationSample, name: str) -> Floats:
+def value(sample: EvaluationSample, name: str) -> Floats:
     """Value (T,) of a model."""
-    scores = elementary_scores(found.probabilities[name], found.outcome)
-    return saved(scores.sum(axis=0) / rows(found), np.asarray(found.outcome.sum() / rows(found)))
+    scores = elementary_scores(sample.probabilities[name], sample.outcome)
+    return saved(scores.sum(axis=0) / rows(sample), np.asarray(sample.outcome.sum() / rows(sample)))
 
 
 def saved(score: Floats, base_rate: Floats) -> Floats:

@@ -114,9 +114,9 @@ def brier_factor(probability: float, baseline: float, event: int) -> float:
 def apart(days: Sequence[int], gap: int) -> list[int]:
     """Positions of the rising `days` that can be chosen, always the earliest, with at least `gap` days from one to the next."""
     chosen: list[int] = []
-    for place, day in enumerate(days):
+    for position, day in enumerate(days):
         if not chosen or day - days[chosen[-1]] >= gap:
-            chosen.append(place)
+            chosen.append(position)
     return chosen
 
 
@@ -132,8 +132,8 @@ def grade_of(drift_p: float | None, ahead_of_all: bool | None, e_value: float) -
 def evidence(drift_p: float | None, ahead_of_all: bool | None, live: LiveEvidence) -> Evidence:
     """What history and the live record say together."""
     grade = grade_of(drift_p, ahead_of_all, live.e_value)
-    said = f"{history_sentence(grade, drift_p, ahead_of_all)} {live_sentence(live)}"
-    return Evidence(str(grade), drift_p, ahead_of_all, live.e_value, live.registered, live.weeks, said)
+    sentence = f"{history_sentence(grade, drift_p, ahead_of_all)} {live_sentence(live)}"
+    return Evidence(str(grade), drift_p, ahead_of_all, live.e_value, live.registered, live.weeks, sentence)
 
 
 def history_sentence(grade: Grade, drift_p: float | None, ahead_of_all: bool | None) -> str:

@@ -35,8 +35,8 @@ def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats],
     """
     if min(map(len, losses.values()), default=0) < 2:
         return {}
-    each = [step_down_p_values(losses, reference, days, seed) for reference in references.values()]
-    return {name: max(found[name] for found in each) for name in losses}
+    by_reference = [step_down_p_values(losses, reference, days, seed) for reference in references.values()]
+    return {name: max(p_values[name] for p_values in by_reference) for name in losses}
 
 
 def step_down_p_values(losses: Mapping[str, Floats], reference: Floats, days: int, seed: int) -> dict[str, float]:
@@ -45,9 +45,9 @@ def step_down_p_values(losses: Mapping[str, Floats], reference: Floats, days: in
     from arch.bootstrap import SPA
 
     rivals = sorted((name for name in losses if (losses[name] != reference).any()), key=lambda name: float(losses[name].sum()))
-    found = dict.fromkeys(losses, 1.0)
+    p_values = dict.fromkeys(losses, 1.0)
     if not rivals:
-        return found
+        return p_values
     block = block_length(reference - losses[rivals[0]], days)
     test = SPA(
         reference,
@@ -58,8 +58,8 @@ def step_down_p_values(losses: Mapping[str, Floats], reference: Floats, days: in
         seed=seed,
     )
     least = 1 / (1 + RESAMPLES)
-    for place, name in enumerate(rivals):
-        test.subset(np.arange(len(rivals)) >= place)
+    for rank, name in enumerate(rivals):
+        test.subset(np.arange(len(rivals)) >= rank)
         test.compute()
-        least = found[name] = max(least, float(test.pvalues["consistent"]))
-    return found
+        least = p_values[name] = max(least, float(test.pvalues["consistent"]))
+    return p_values

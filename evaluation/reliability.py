@@ -65,9 +65,11 @@ class Groups:
         """Shares (m,) that never fall as the forecast rises and fit the groups' own (m,) best. Reference: Ayer et al. (1955)."""
         return np.asarray(isotonic_regression(means, weights=self.weeks).x)
 
-    def gained(self, means: Floats, recalibrated: Floats, given: Floats | float) -> float:
-        """Brier score of what was `given` less that of the recalibrated shares; squares of outcomes cancel out."""
-        return float((self.weeks * (given - recalibrated) * (given + recalibrated - 2 * means)).sum() / self.weeks.sum())
+    def gained(self, means: Floats, recalibrated: Floats, probability: Floats | float) -> float:
+        """Brier score of what was `probability` less that of the recalibrated shares; squares of outcomes cancel out."""
+        return float(
+            (self.weeks * (probability - recalibrated) * (probability + recalibrated - 2 * means)).sum() / self.weeks.sum()
+        )
 
     def miscalibration(self, means: Floats) -> float:
         """What recalibration would gain on the forecasts."""
@@ -103,34 +105,34 @@ def reliable_outcomes(probability: Floats, weeks: Ints, horizon_days: int, draws
     return np.asarray(latent[:, weeks] < norm.ppf(probability), dtype=float)
 
 
-def reliability(found: EvaluationSample, name: str, *, seed: int, draws: int = FEWER_DRAWS) -> Reliability:
+def reliability(sample: EvaluationSample, name: str, *, seed: int, draws: int = FEWER_DRAWS) -> Reliability:
     """The Brier score of a model taken apart."""
-    probability = found.probabilities[name]
-    parts = decomposed(probability, found.outcome)
-    if not len(found.outcome):
+    probability = sample.probabilities[name]
+    parts = decomposed(probability, sample.outcome)
+    if not len(sample.outcome):
         return Reliability(*parts, np.nan, np.nan)
     grouped = groups(probability)
-    outcomes = reliable_outcomes(probability, found.weeks(), found.horizon, draws, seed)
+    outcomes = reliable_outcomes(probability, sample.weeks(), sample.horizon, draws, seed)
     chance = [grouped.miscalibration(means) for means in grouped.means(outcomes)]
     return Reliability(*parts, float(np.mean(chance)), float(np.quantile(chance, 0.95)))
 
 
-def reliability_curve(found: EvaluationSample, name: str, *, seed: int, draws: int = DRAWS) -> ReliabilityCurve:
+def reliability_curve(sample: EvaluationSample, name: str, *, seed: int, draws: int = DRAWS) -> ReliabilityCurve:
     """The reliability diagram of a model. Raises ValueError without a known outcome."""
-    if not len(found.outcome):
-        raise ValueError(f"No outcome within {found.horizon} days is known: there is nothing to compare {name} with.")
-    grouped = groups(found.probabilities[name])
-    outcomes = reliable_outcomes(found.probabilities[name], found.weeks(), found.horizon, draws, seed)
+    if not len(sample.outcome):
+        raise ValueError(f"No outcome within {sample.horizon} days is known: there is nothing to compare {name} with.")
+    grouped = groups(sample.probabilities[name])
+    outcomes = reliable_outcomes(sample.probabilities[name], sample.weeks(), sample.horizon, draws, seed)
     shares = np.stack([grouped.recalibrated(means) for means in grouped.means(outcomes)])
     low, high = np.quantile(shares, [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)
     return ReliabilityCurve(
         forecast=grouped.forecast,
-        share=grouped.recalibrated(grouped.means(found.outcome)),
+        share=grouped.recalibrated(grouped.means(sample.outcome)),
         weeks=grouped.weeks,
         low=low,
         high=high,
-        base_rate=float(found.outcome.mean()),
-        reliability=reliability(found, name, seed=seed, draws=draws),
+        base_rate=float(sample.outcome.mean()),
+        reliability=reliability(sample, name, seed=seed, draws=draws),
     )
 
 

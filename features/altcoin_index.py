@@ -85,10 +85,10 @@ def month_ends(days: pd.Index) -> pd.DatetimeIndex:
 
 def newest(frame: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
     """The value at the end of each of `days`, or the newest up to `CARRY` days older."""
-    found = frame.reindex(days)
+    values = frame.reindex(days)
     for age in range(1, CARRY + 1):
-        found = found.fillna(frame.reindex(days - pd.Timedelta(days=age)).set_axis(days))
-    return found
+        values = values.fillna(frame.reindex(days - pd.Timedelta(days=age)).set_axis(days))
+    return values
 
 
 def typical_volume(dollar_volume: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
@@ -100,9 +100,9 @@ def typical_volume(dollar_volume: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
 def largest(sizes: Floats) -> Floats:
     """`sizes` of the `TOP` largest, NaN for the others; of equals the first."""
     order = np.argsort(-sizes, kind="stable")  # NaN goes last
-    kept = np.full(sizes.shape, np.nan)
-    kept[order[:TOP]] = sizes[order[:TOP]]
-    return kept
+    top = np.full(sizes.shape, np.nan)
+    top[order[:TOP]] = sizes[order[:TOP]]
+    return top
 
 
 def limited(sizes: Floats) -> Floats:

@@ -186,43 +186,43 @@ def _redated(data: pd.Series | pd.DataFrame, lag: pd.Timedelta) -> pd.Series | p
 
 
 def _on_grid(feature: Feature, inputs: list[Known], grid: DayNumbers) -> Floats:
-    if any(one.data.empty for one in inputs):
+    if any(known.data.empty for known in inputs):
         return np.full(len(grid), np.nan)
     first = inputs[0]
     calendar = day_numbers(first.data.index)
-    result = feature.function(first.data, *(_on_calendar(one, first.data.index, calendar) for one in inputs[1:]))
-    given = day_numbers(result.index)
-    return forward_fill(result.to_numpy(dtype=np.float64), given, first.until[np.searchsorted(calendar, given)], grid)
+    result = feature.function(first.data, *(_on_calendar(known, first.data.index, calendar) for known in inputs[1:]))
+    result_days = day_numbers(result.index)
+    return forward_fill(result.to_numpy(dtype=np.float64), result_days, first.until[np.searchsorted(calendar, result_days)], grid)
 
 
-def _on_calendar(one: Known, days: pd.Index, calendar: DayNumbers) -> pd.Series | pd.DataFrame:
+def _on_calendar(known: Known, days: pd.Index, calendar: DayNumbers) -> pd.Series | pd.DataFrame:
     """A Series carried forward onto the days of the first input; a DataFrame as it is."""
-    if isinstance(one.data, pd.DataFrame):
-        return one.data
-    since = day_numbers(one.data.index)
-    return pd.Series(forward_fill(one.data.to_numpy(), since, one.until, calendar), days, name=one.data.name)
+    if isinstance(known.data, pd.DataFrame):
+        return known.data
+    since = day_numbers(known.data.index)
+    return pd.Series(forward_fill(known.data.to_numpy(), since, known.until, calendar), days, name=known.data.name)
 
 
 OWN_MODULE = "own_features"
 
 
 @cache
-def load_own(place: str) -> tuple[str, ...]:
+def load_own(source: str) -> tuple[str, ...]:
     """Names of the features that a Python file, or a module by its dotted name, declares. It runs once a process.
 
     Raises BadInput where there is no such file or module, where it fails, or where it declares none.
     """
     before = set(FEATURES)
     try:
-        _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        _file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     except Exception as error:  # whatever a stranger's code may raise
         for name in set(FEATURES) - before:
             del FEATURES[name]
-        said = str(error).strip().splitlines() or [""]
-        raise BadInput(f"--own {place} can't be loaded: {type(error).__name__}: {said[0]}") from error
+        message = str(error).strip().splitlines() or [""]
+        raise BadInput(f"--own {source} can't be loaded: {type(error).__name__}: {message[0]}") from error
     declared = tuple(name for name in FEATURES if name not in before)
     if not declared:
-        raise BadInput(f"--own {place} declares no feature: decorate a function with `features.registry.feature`.")
+        raise BadInput(f"--own {source} declares no feature: decorate a function with `features.registry.feature`.")
     return declared
 
 

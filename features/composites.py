@@ -29,7 +29,7 @@ def composites(values: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFram
     declared = {feature.name: feature for feature in features}
     floors = pd.Series({name: feature.sd_floor for name, feature in declared.items()})
     scores = trailing_z(values[list(declared)], floors)
-    blocks = {block: block_mean(scores, [one for one in declared.values() if one.block == block]) for block in BLOCKS}
+    blocks = {block: block_mean(scores, [member for member in declared.values() if member.block == block]) for block in BLOCKS}
     return trailing_z(pd.DataFrame(blocks), pd.Series(SD_FLOOR, list(BLOCKS)))
 
 
@@ -44,11 +44,13 @@ def seats(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame:
 
     A stand-in is no member of its own: it fills the days its principal is missing.
     """
-    signed = scores * pd.Series({one.name: float(one.sign) for one in members if one.sign})
-    seated = pd.DataFrame({one.name: signed[one.name] for one in members if one.sign and not one.stands_in_for}, scores.index)
-    for one in members:
-        if one.stands_in_for:
-            seated[one.stands_in_for] = seated[one.stands_in_for].fillna(signed[one.name])
+    signed = scores * pd.Series({member.name: float(member.sign) for member in members if member.sign})
+    seated = pd.DataFrame(
+        {member.name: signed[member.name] for member in members if member.sign and not member.stands_in_for}, scores.index
+    )
+    for member in members:
+        if member.stands_in_for:
+            seated[member.stands_in_for] = seated[member.stands_in_for].fillna(signed[member.name])
     return seated
 
 
@@ -67,7 +69,7 @@ def shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.Da
     """
     declared = {feature.name: feature for feature in features}
     scores = trailing_z(values[list(declared)], pd.Series({name: feature.sd_floor for name, feature in declared.items()}))
-    return {block: _shares(seats(scores, [one for one in declared.values() if one.block == block])) for block in BLOCKS}
+    return {block: _shares(seats(scores, [member for member in declared.values() if member.block == block])) for block in BLOCKS}
 
 
 def _shares(seated: pd.DataFrame) -> pd.DataFrame:

@@ -49,7 +49,8 @@ def features_of(target: Target) -> Mapping[str, Feature]:
     if not swaps:
         return FEATURES
     return {
-        name: replace(feature, inputs=tuple(swapped(one, swaps) for one in feature.inputs)) for name, feature in FEATURES.items()
+        name: replace(feature, inputs=tuple(swapped(source, swaps) for source in feature.inputs))
+        for name, feature in FEATURES.items()
     }
 
 
@@ -71,8 +72,8 @@ def index_of(target: Target) -> Derived:
     if target.universe != NAMED_COINS:
         return Derived(target.subject, (BTC_MARKET_CAP, COIN_MARKET_CAP), altcoins_a_bitcoin, "level, arbitrary scale", CARRY)
     panels = coin_panels(target)
-    held = Derived(f"{target.subject} weights", panels, ranked, "weight from each month-end on", RANKING_LOOKBACK)
-    return Derived(target.subject, (panels[0], held), index_level, "level, arbitrary scale", CARRY)
+    weights = Derived(f"{target.subject} weights", panels, ranked, "weight from each month-end on", RANKING_LOOKBACK)
+    return Derived(target.subject, (panels[0], weights), index_level, "level, arbitrary scale", CARRY)
 
 
 def coin_panels(target: Target) -> tuple[Panel, Panel, Panel]:

@@ -26,19 +26,19 @@ def day_numbers(days: pd.Index) -> DayNumbers:
 
 def forward_fill(values: Floats, since: DayNumbers, until: DayNumbers, days: DayNumbers) -> Floats:
     """On each of `days` the value given last, NaN after the day until which it may be used. `since` ascends."""
-    place = np.searchsorted(since, days, side="right") - 1
-    usable = place >= 0
-    usable[usable] = days[usable] <= until[place[usable]]
-    found = np.full(len(days), np.nan)
-    found[usable] = values[place[usable]]
-    return found
+    position = np.searchsorted(since, days, side="right") - 1
+    usable = position >= 0
+    usable[usable] = days[usable] <= until[position[usable]]
+    result = np.full(len(days), np.nan)
+    result[usable] = values[position[usable]]
+    return result
 
 
 def earlier(series: pd.Series, days: int) -> pd.Series:
     """The value `days` calendar days before, or the last one up to `REACH_BACK` days older."""
-    given = series.dropna()
-    since = day_numbers(given.index)
-    before = forward_fill(given.to_numpy(), since, since + REACH_BACK, day_numbers(series.index) - days)
+    known = series.dropna()
+    since = day_numbers(known.index)
+    before = forward_fill(known.to_numpy(), since, since + REACH_BACK, day_numbers(series.index) - days)
     return pd.Series(before, series.index)
 
 
@@ -127,7 +127,7 @@ def tallied(
     """
     if frames[0].size >= LARGE:
         return by_day(compiled, *frames)
-    parts = [counts(*few) for few in by_names(frames)]
+    parts = [counts(*part_frames) for part_frames in by_names(frames)]
     return [sum(part[1:], start=part[0]) for part in zip(*parts, strict=True)]
 
 
@@ -139,7 +139,7 @@ def by_day(compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame) -> 
 
 def mapped(formula: Callable[..., pd.DataFrame], *frames: pd.DataFrame) -> pd.DataFrame:
     """`formula`, which works name by name, of a few names at a time, side by side again."""
-    return pd.concat([formula(*few) for few in by_names(frames)], axis=1)
+    return pd.concat([formula(*part_frames) for part_frames in by_names(frames)], axis=1)
 
 
 def share(holds: pd.DataFrame, of: pd.DataFrame) -> pd.Series:

@@ -176,12 +176,12 @@ class BatchedModel(HorizonModel):
         self.n_outputs_ = outcomes.shape[-1]
         usable = self._usable(inputs if inputs.ndim == 2 else inputs[0])
         rates = rates_of_each(inputs, outcomes)
-        taught = outcomes[..., usable, :]
-        if np.isnan(taught).all(axis=-2).any():
+        usable_outcomes = outcomes[..., usable, :]
+        if np.isnan(usable_outcomes).all(axis=-2).any():
             return Refits(None, rates)
         start = None if near is None else near.parameters
         weights = np.ones((len(rates), int(usable.sum())))
-        return Refits(self._solve(inputs[..., usable, :], taught, weights, start), rates)
+        return Refits(self._solve(inputs[..., usable, :], usable_outcomes, weights, start), rates)
 
     def forecast_each(self, inputs: Floats, refits: Refits) -> Floats:
         """Probabilities (B, n, K) of rows (n, p), or of rows (B, n, p) of its own for each refit."""

@@ -101,24 +101,24 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
     is none, Refused where its file isn't the one registered, holds types that aren't ours or answers another question than `target`
     asks (any outcome and threshold will do for the default one), StoreUnusable where the database can't be read.
     """
-    place = champion_place(tracking_uri, target.registered_model)
-    with fetched(place.model_folder, MODEL_FILE, home, tracking_uri) as file:
-        forecaster = load(file, place.sha256)
-    card = card_at(place, tracking_uri, home, target)
-    return Champion(forecaster, card, target.registered_model, place.version, place.run_id)
+    location = champion_place(tracking_uri, target.registered_model)
+    with fetched(location.model_folder, MODEL_FILE, home, tracking_uri) as file:
+        forecaster = load(file, location.sha256)
+    card = card_at(location, tracking_uri, home, target)
+    return Champion(forecaster, card, target.registered_model, location.version, location.run_id)
 
 
 def champion_card(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Card:
     """The card of what `load_champion` returns. Raises as that does, but of the model's file it only asks whether it is there."""
-    place = champion_place(tracking_uri, target.registered_model)
-    require_there(place.model_folder, MODEL_FILE, home)
-    return card_at(place, tracking_uri, home, target)
+    location = champion_place(tracking_uri, target.registered_model)
+    require_there(location.model_folder, MODEL_FILE, home)
+    return card_at(location, tracking_uri, home, target)
 
 
-def card_at(place: "ChampionPlace", tracking_uri: str, home: Path, target: Target) -> Card:
+def card_at(location: "ChampionPlace", tracking_uri: str, home: Path, target: Target) -> Card:
     """The card of a champion, which must answer what `target` asks."""
-    with fetched(place.run_folder, CARD_FILE, home, tracking_uri) as file:
-        require_sum(file, place.files)
+    with fetched(location.run_folder, CARD_FILE, home, tracking_uri) as file:
+        require_sum(file, location.files)
         card = read_card(file.read_text(encoding="utf-8"))
     if target != ALTCOINS and card.target.label != target.label:
         raise Refused(
@@ -150,8 +150,8 @@ def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> 
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
     database = sqlite_file(tracking_uri)
-    found = [] if database is None else champion_rows(database, name)
-    return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri, name)
+    rows = [] if database is None else champion_rows(database, name)
+    return ChampionPlace(*map(str, rows[0])) if len(rows) == 1 else champion_by_client(tracking_uri, name)
 
 
 def champion_rows(database: Path, name: str = ALTCOINS.registered_model) -> list[tuple[Any, ...]]:
@@ -216,12 +216,12 @@ def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = client.get_registered_model(target.registered_model).aliases
+            versions = client.get_registered_model(target.registered_model).aliases
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return {}
-    return {alias: str(version) for alias, version in found.items()}
+    return {alias: str(version) for alias, version in versions.items()}
 
 
 def list_runs(tracking_uri: str) -> pd.DataFrame:
@@ -285,8 +285,8 @@ def load_shadows(tracking_uri: str, home: Path, family: str, label: str) -> list
         with fetched(folder, SHADOW_MODELS_FILE, home, tracking_uri) as file:
             models = load_models(file, sha)
         with fetched(folder, SHADOWS_FILE, home, tracking_uri) as file:
-            told = json.loads(file.read_text(encoding="utf-8"))
-    return [Shadow(**about, model=models[about["name"]]) for about in told]
+            summaries = json.loads(file.read_text(encoding="utf-8"))
+    return [Shadow(**summary, model=models[summary["name"]]) for summary in summaries]
 
 
 def read_table(file: Path) -> pd.DataFrame:
@@ -302,19 +302,19 @@ def find_run(runs: pd.DataFrame, wanted: str, target: Target = ALTCOINS) -> pd.S
 
     Raises UnknownName where there is none or several begin so, Refused where only another target has one of that name.
     """
-    theirs = targets_of(runs)
-    own = runs[theirs.isna() | (theirs == target.whose)]
-    exact = pd.concat([runs[runs["run_id"] == wanted], own[own["name"] == wanted]])
+    run_targets = targets_of(runs)
+    own_runs = runs[run_targets.isna() | (run_targets == target.whose)]
+    exact = pd.concat([runs[runs["run_id"] == wanted], own_runs[own_runs["name"] == wanted]])
     matching = exact.iloc[:1] if len(exact) else runs[runs["run_id"].str.startswith(wanted)]
     if len(matching) == 1:
         return matching.iloc[0]
-    others = sorted({other or ALTCOINS_TOO for other in theirs[runs["name"] == wanted].dropna()})
-    if others:
+    other_targets = sorted({target_name or ALTCOINS_TOO for target_name in run_targets[runs["name"] == wanted].dropna()})
+    if other_targets:
         raise Refused(
-            f"No run{target.whose or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(others)} is. "
+            f"No run{target.whose or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(other_targets)} is. "
             "Say which target with --target FILE (without: the altcoin rally), or give the run's id."
         )
-    raise UnknownName("run", wanted, [*own["name"], *own["run_id"].str[:8]])
+    raise UnknownName("run", wanted, [*own_runs["name"], *own_runs["run_id"].str[:8]])
 
 
 def targets_of(runs: pd.DataFrame) -> pd.Series:
@@ -372,13 +372,13 @@ def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
 @contextmanager
 def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
     """One file of a stored folder; one on a server is downloaded for as long as it is read."""
-    found = on_disk(folder, name, home)
-    if found is not None:
-        yield found
+    local = on_disk(folder, name, home)
+    if local is not None:
+        yield local
         return
     require_there(folder, name, home)
-    with TemporaryDirectory() as place:
-        yield downloaded(f"{folder}/{name}", Path(place), tracking_uri)
+    with TemporaryDirectory() as folder_name:
+        yield downloaded(f"{folder}/{name}", Path(folder_name), tracking_uri)
 
 
 def require_there(folder: str, name: str, home: Path) -> None:
@@ -387,13 +387,13 @@ def require_there(folder: str, name: str, home: Path) -> None:
         raise Lost(f"{name} is gone from {folder}. Bring the folder back. If that can't be done, {ANEW}")
 
 
-def downloaded(address: str, place: Path, tracking_uri: str) -> Path:
+def downloaded(address: str, destination: Path, tracking_uri: str) -> Path:
     """One file from a server. Raises StoreUnusable where it doesn't come."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(download_artifacts(artifact_uri=address, dst_path=str(place), tracking_uri=tracking_uri))
+        return Path(download_artifacts(artifact_uri=address, dst_path=str(destination), tracking_uri=tracking_uri))
     except (MlflowException, OSError) as error:
         why = str(error).strip().splitlines()[0]
         raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {why}")) from None
@@ -421,14 +421,14 @@ def all_runs(client: "MlflowClient", experiment_id: str) -> Iterator["Run"]:
 
 def figures_of(database: Path) -> dict[str, str]:
     """SHA-256 of what each run says (its name, params, metrics, and what tells it from others), by its id."""
-    said: dict[str, list[Any]] = {
+    figures: dict[str, list[Any]] = {
         run: [name] for run, name in rows_of(database, "SELECT run_uuid, name FROM runs ORDER BY run_uuid")
     }
     for query in FIGURES:
-        for run, *what in rows_of(database, query):
-            if run in said:  # another process may have begun one since
-                said[run].append(what)
-    return {run: sha256(json.dumps(what).encode()).hexdigest() for run, what in said.items()}
+        for run, *values in rows_of(database, query):
+            if run in figures:  # another process may have begun one since
+                figures[run].append(values)
+    return {run: sha256(json.dumps(values).encode()).hexdigest() for run, values in figures.items()}
 
 
 def damaged_figures(database: Path) -> list[str]:

@@ -122,10 +122,10 @@ def require_like_workers(client: "Client", scheduler: str) -> None:
         client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
     except TimeoutError:
         raise EngineLost(f"The scheduler at {scheduler} has no workers. Start some with `dask worker {scheduler}`.") from None
-    ours = versions()
-    for worker, theirs in client.run(versions, on_error="return").items():
-        if theirs != ours:
-            raise EngineLost(f"The worker at {worker} doesn't have what is here: {unlike(ours, theirs)}.")
+    local_versions = versions()
+    for worker, worker_versions in client.run(versions, on_error="return").items():
+        if worker_versions != local_versions:
+            raise EngineLost(f"The worker at {worker} doesn't have what is here: {unlike(local_versions, worker_versions)}.")
 
 
 def versions() -> dict[str, str]:
@@ -141,11 +141,15 @@ def version_here(name: str) -> str:
         return "not installed"
 
 
-def unlike(ours: dict[str, str], theirs: Any) -> str:
+def unlike(local_versions: dict[str, str], worker_versions: Any) -> str:
     """Where a worker differs."""
-    if not isinstance(theirs, dict):
-        return f"it can't import altrally ({theirs})"
-    return ", ".join(f"{name} is {theirs[name]}, not {mine}" for name, mine in ours.items() if theirs[name] != mine)
+    if not isinstance(worker_versions, dict):
+        return f"it can't import altrally ({worker_versions})"
+    return ", ".join(
+        f"{name} is {worker_versions[name]}, not {version}"
+        for name, version in local_versions.items()
+        if worker_versions[name] != version
+    )
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
 
     start (b, p): where the search begins. A problem that has arrived waits no longer for the others.
     """
-    p, left = start.shape[1], np.arange(len(start))
+    p, unsolved = start.shape[1], np.arange(len(start))
     upper = np.triu_indices(p)
     beta, solved = start.copy(), np.empty((len(start), p + len(upper[0])))
     for number in range(MOST_STEPS):
@@ -153,11 +153,11 @@ def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
         size = np.abs(step).max(axis=1, initial=0.0) * np.sqrt(YEAR_DAYS)
         beta = beta + step * np.minimum(1.0, farthest / np.maximum(size, CERTAIN))[:, None]
         done = size < CERTAIN
-        solved[left[done]] = np.hstack([beta[done], np.linalg.inv(information[done])[:, upper[0], upper[1]]])
+        solved[unsolved[done]] = np.hstack([beta[done], np.linalg.inv(information[done])[:, upper[0], upper[1]]])
         if done.all():
             return solved
-        on = np.flatnonzero(~done)
-        left, beta, sample = left[on], beta[on], sample.of(on) if done.any() else sample
+        remaining = np.flatnonzero(~done)
+        unsolved, beta, sample = unsolved[remaining], beta[remaining], sample.of(remaining) if done.any() else sample
     raise ArithmeticError("The slopes of the tilt have no finite maximum: give them a prior.")
 
 
@@ -171,9 +171,9 @@ def likelihood(sample: Sample, beta: Floats) -> tuple[Floats, Floats]:
         by_then = Question(question.rise, (days,), question.terminal)
         reached, slope = (part[..., 0] for part in probability(sample.sigma, tilt, by_then))
         reached = np.clip(reached, CERTAIN, 1 - CERTAIN)
-        left = 1 - before
-        hazard = np.clip((reached - before) / left, CERTAIN, 1 - CERTAIN)
-        hazard_slope = (slope - before_slope) / left + (reached - before) / left**2 * before_slope
+        survival = 1 - before
+        hazard = np.clip((reached - before) / survival, CERTAIN, 1 - CERTAIN)
+        hazard_slope = (slope - before_slope) / survival + (reached - before) / survival**2 * before_slope
         share = weight * hazard_slope / (hazard * (1 - hazard))
         residual += share * (event - hazard)
         curvature += share * hazard_slope

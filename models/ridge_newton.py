@@ -136,10 +136,10 @@ def climb_in_parts(
     B, n = weights.shape
     y, offset = (np.broadcast_to(values, (B, n)) for values in (y, offset))
     penalty, beta = np.broadcast_to(penalty, (B, penalty.shape[-1])), full(first, B)
-    some = max(1, PART // max(1, n))
-    for part in (slice(begin, begin + some) for begin in range(0, B, some)):
-        theirs = y[part], weights[part], penalty[part], offset[part], beta[part]
-        beta[part] = climb(rows.of(part), *theirs, tolerance, max_iterations)
+    problems_a_part = max(1, PART // max(1, n))
+    for part in (slice(begin, begin + problems_a_part) for begin in range(0, B, problems_a_part)):
+        problem = y[part], weights[part], penalty[part], offset[part], beta[part]
+        beta[part] = climb(rows.of(part), *problem, tolerance, max_iterations)
     return beta
 
 
@@ -158,12 +158,12 @@ def climb(
     eta = rows.log_odds(beta) + offset
     for _ in range(max_iterations):
         probability = logistic(eta)
-        left = y - probability
-        left *= weights
-        slope = rows.gathered(left) - penalty * beta
-        np.subtract(1, probability, out=left)
-        left *= weights
-        step = solve(rows.curvature(np.multiply(probability, left, out=left)) + ridge, slope)
+        residual = y - probability
+        residual *= weights
+        slope = rows.gathered(residual) - penalty * beta
+        np.subtract(1, probability, out=residual)
+        residual *= weights
+        step = solve(rows.curvature(np.multiply(probability, residual, out=residual)) + ridge, slope)
         done = np.abs(step).max(axis=1) <= tolerance * np.maximum(1, np.abs(beta).max(axis=1))
         if done.all():
             return beta + step

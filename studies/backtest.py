@@ -185,7 +185,9 @@ class Following:
     @property
     def sentence(self) -> str:
         """What came of it, and what that is worth."""
-        grown = "; ".join(f"{one.name} {one.growth:+.0%} (worst fall {one.maximum_drawdown:.0%})" for one in self.records)
+        grown = "; ".join(
+            f"{record.name} {record.growth:+.0%} (worst fall {record.maximum_drawdown:.0%})" for record in self.records
+        )
         market = "Simulated market. " if self.market == "simulated" else ""
         return (
             f"{market}From {self.first:%Y-%m} to {self.last:%Y-%m}, by forecasts of {self.model}, at {self.cost:.1%} for each "
@@ -206,8 +208,8 @@ class Following:
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts, curves by week."""
         weeks = [{"day": day, **row} for day, row in zip(self.curves.index, self.curves.to_dict("records"), strict=True)]
-        inside = [{"decided": day, "inside": bool(held)} for day, held in self.inside.items()]
-        parts = {name: [asdict(one) for one in getattr(self, name)] for name in ("records", "leads", "timings")}
+        inside = [{"decided": day, "inside": bool(is_inside)} for day, is_inside in self.inside.items()]
+        parts = {name: [asdict(part) for part in getattr(self, name)] for name in ("records", "leads", "timings")}
         return plain({**vars(self), **parts, "curves": weeks, "inside": inside, "sentence": self.sentence})
 
 
@@ -265,21 +267,21 @@ def shares_of(inside: Bools) -> Mapping[str, tuple[Floats, Floats]]:
 
 def variant(rule: str, inside: Bools) -> tuple[Floats, Floats]:
     """Shares in altcoins and in BTC of one variant of the rule, shaped as the decisions."""
-    held = inside.astype(np.float64)
-    return held, (1 - held if rule == RULE_BITCOIN else np.zeros_like(held))
+    altcoins = inside.astype(np.float64)
+    return altcoins, (1 - altcoins if rule == RULE_BITCOIN else np.zeros_like(altcoins))
 
 
 def record(name: str, path: Path, tape: Tape) -> Record:
     """How the one holding of a path went."""
-    held, log_wealth = path.altcoins[0], path.log_wealth[0]
+    altcoins, log_wealth = path.altcoins[0], path.log_wealth[0]
     return Record(
         name=name,
         wealth=float(np.exp(log_wealth[-1])),
         growth=float(path.growth()[0]),
         maximum_drawdown=float(path.maximum_drawdown()[0]),
         volatility=float(np.diff(log_wealth).std() * np.sqrt(YEAR_DAYS)),
-        exposure=float(held[tape.week].mean()),
-        switches=int(np.abs(np.diff(held)).sum()),
+        exposure=float(altcoins[tape.week].mean()),
+        switches=int(np.abs(np.diff(altcoins)).sum()),
         turnover=float(path.dealt.sum() * YEAR_DAYS / len(tape.week)),
         costs=float(path.spent()[0]),
     )
@@ -290,8 +292,8 @@ def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: 
     ahead = paths[rule].log_wealth[0, tape.dealt] - paths[other].log_wealth[0, tape.dealt]
     weekly = np.diff(ahead)[:, None] * YEAR_DAYS / ROW_DAYS
     rows = max(len(weekly), 1)
-    found = band(weekly.sum(axis=0) / rows, blocks_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
-    return Lead(rule, other, Interval(*(float(one[0]) for one in (found.value, found.low, found.high))))
+    estimate = band(weekly.sum(axis=0) / rows, blocks_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
+    return Lead(rule, other, Interval(*(float(limit[0]) for limit in (estimate.value, estimate.low, estimate.high))))
 
 
 def timing(rule: str, inside: Bools, tape: Tape, cost: float) -> Timing:

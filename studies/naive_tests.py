@@ -19,10 +19,10 @@ def slope_p_values(X: pd.DataFrame, events: pd.DataFrame, horizons: Sequence[int
     """
     known = events.dropna(how="all")
     try:
-        found = hazard_table(X.loc[known.index], known.to_numpy(), horizons=horizons).coefficients["p_value"]
+        p_values = hazard_table(X.loc[known.index], known.to_numpy(), horizons=horizons).coefficients["p_value"]
     except ValueError:
         return dict.fromkeys(map(str, X.columns))
-    return {str(name): float(found[name]) for name in X.columns}
+    return {str(name): float(p_values[name]) for name in X.columns}
 
 
 def smaller_loss_p(loss: Floats, reference: Floats, days: int) -> float:
@@ -46,7 +46,7 @@ def newey_west_variance(values: Floats, lags: int) -> float:
 def auc_p(probability: Floats, outcome: Floats) -> float:
     """One-sided p that the pooled AUC is above 0.5, as if the n rows were independent (Mann and Whitney 1947)."""
     events = outcome.sum()
-    others = len(outcome) - events
-    if not events or not others:
+    non_events = len(outcome) - events
+    if not events or not non_events:
         return float("nan")
-    return float(norm.sf((auc(probability, outcome) - 0.5) / sqrt((len(outcome) + 1) / (12 * events * others))))
+    return float(norm.sf((auc(probability, outcome) - 0.5) / sqrt((len(outcome) + 1) / (12 * events * non_events))))

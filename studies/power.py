@@ -90,13 +90,16 @@ class Judgement:
 
 
 def judge_market(scenario: Scenario) -> dict[str, Any]:
-    """The judgements of one market, by its inputs: `own`, and `independent` (None where liquidity moves coins)."""
+    """The judgements of one market, by its inputs: `own_judgement`, and `independent` (None where liquidity moves coins)."""
     settings = scenario.settings
     data = prepare(scenario.drawn(ITSELF), settings, END)
-    own = asdict(judgement_of(data, settings))
+    own_judgement = asdict(judgement_of(data, settings))
     if scenario.strength:
-        return {"own": own, "independent": None}
-    return {"own": own, "independent": asdict(judgement_of(with_inputs_of(scenario.drawn(ANOTHER), data, settings), settings))}
+        return {"own": own_judgement, "independent": None}
+    return {
+        "own": own_judgement,
+        "independent": asdict(judgement_of(with_inputs_of(scenario.drawn(ANOTHER), data, settings), settings)),
+    }
 
 
 def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dataset:
@@ -109,19 +112,19 @@ def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
     """The three grades and the usual tests, of the pool."""
     folds = usable(quarters(settings.first_test, END), data.outcomes)
     walks = walk_all(data, settings, [JUDGED_MODEL], folds, silent)
-    found = evaluation_sample({name: walk.probabilities for name, walk in walks.items()}, data.outcomes.events, JUDGED_DAYS)
-    scores = {name: brier_score(found.probabilities[name], found.outcome) for name in (JUDGED_MODEL, *BASELINES)}
+    sample = evaluation_sample({name: walk.probabilities for name, walk in walks.items()}, data.outcomes.events, JUDGED_DAYS)
+    scores = {name: brier_score(sample.probabilities[name], sample.outcome) for name in (JUDGED_MODEL, *BASELINES)}
     ahead = all(scores[JUDGED_MODEL] < scores[name] for name in BASELINES)
     drift = drift_of(data)
     assert drift is not None  # six years hold weeks to shift
     path = evidence_path(walks[JUDGED_MODEL], data)
-    usual = {
-        "auc": auc_p(found.probabilities[JUDGED_MODEL], found.outcome),
-        "diebold_mariano": smaller_loss_p(found.loss(JUDGED_MODEL), found.loss("climatology"), JUDGED_DAYS),
+    naive_tests = {
+        "auc": auc_p(sample.probabilities[JUDGED_MODEL], sample.outcome),
+        "diebold_mariano": smaller_loss_p(sample.loss(JUDGED_MODEL), sample.loss("climatology"), JUDGED_DAYS),
     }
     slopes = slope_p_values(data.X[list(COMPOSITES)], data.outcomes.events, settings.horizons)
     return Judgement(
-        skill={name: skill(found.loss(JUDGED_MODEL), found.loss(name)) for name in BASELINES},
+        skill={name: skill(sample.loss(JUDGED_MODEL), sample.loss(name)) for name in BASELINES},
         drift_p=drift.p,
         ahead_of_all=ahead,
         drift=drift.p < LEVEL,
@@ -129,7 +132,9 @@ def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
         live=bool(path.max(initial=1.0) >= ENOUGH),
         e_value=float(path[-1]) if len(path) else 1.0,
         weeks=len(path),
-        usual=plain(usual | {f"slope_{name}": slopes[name] for name in CLAIM} | {"slope_crypto_state": slopes["crypto_state"]}),
+        usual=plain(
+            naive_tests | {f"slope_{name}": slopes[name] for name in CLAIM} | {"slope_crypto_state": slopes["crypto_state"]}
+        ),
     )
 
 
@@ -210,13 +215,13 @@ def run_study(study: Study, file: Path, *, processes: int | None, progress: Prog
         lines = finished(file, study)
         done = {key(line) for line in lines}
         scenarios = study.scenarios()
-        left = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
-        progress("markets", len(scenarios) - len(left), len(scenarios))
+        pending = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
+        progress("markets", len(scenarios) - len(pending), len(scenarios))
         with file.open("ab", buffering=0) as out:
-            for line in judged_markets(study, left, processes):
+            for line in judged_markets(study, pending, processes):
                 append(out.fileno(), line)
                 lines.append(line)
-                progress("markets", len(scenarios) - len(left) + len(lines) - len(done), len(scenarios))
+                progress("markets", len(scenarios) - len(pending) + len(lines) - len(done), len(scenarios))
     return sorted(lines, key=key)
 
 

@@ -22,10 +22,10 @@ def below(p: float | None) -> bool | None:
     return None if p is None else p < LEVEL
 
 
-def any_slope(found: Found) -> bool | None:
+def any_slope(judgement: Found) -> bool | None:
     """Whether any slope of the claim's five blocks is significant by itself."""
-    each = [below(found["usual"][f"slope_{name}"]) for name in CLAIM]
-    return None if None in each else any(each)
+    significant = [below(judgement["usual"][f"slope_{name}"]) for name in CLAIM]
+    return None if None in significant else any(significant)
 
 
 OURS: dict[str, Callable[[Found], bool | None]] = {
@@ -74,11 +74,11 @@ def grouped(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
     return dict(sorted(groups.items(), key=lambda item: (item[0][1], item[0][0], item[0][2] == OWN)))
 
 
-def cell(found: Sequence[Found], years: int, strength: float, inputs: str) -> dict[str, Any]:
+def cell(judgements: Sequence[Found], years: int, strength: float, inputs: str) -> dict[str, Any]:
     """One row of the report."""
-    about = {"years": years, "strength": strength, "inputs": inputs, "markets": len(found)}
-    means = {"skill": {name: mean_of([one["skill"][name] for one in found]) for name in BASELINES}}
-    return about | means | {name: share([test(one) for one in found]) for name, test in (OURS | USUAL).items()}
+    about = {"years": years, "strength": strength, "inputs": inputs, "markets": len(judgements)}
+    means = {"skill": {name: mean_of([judgement["skill"][name] for judgement in judgements]) for name in BASELINES}}
+    return about | means | {name: share([test(judgement) for judgement in judgements]) for name, test in (OURS | USUAL).items()}
 
 
 def mean_of(values: Sequence[float]) -> dict[str, float | None]:
@@ -92,11 +92,11 @@ def mean_of(values: Sequence[float]) -> dict[str, float | None]:
 
 def share(rejected: Sequence[bool | None]) -> dict[str, Any] | None:
     """Share of markets a test rejects on, with its exact interval; None where it was made on none."""
-    made = [one for one in rejected if one is not None]
-    if not made:
+    decisions = [decision for decision in rejected if decision is not None]
+    if not decisions:
         return None
-    low, high = clopper_pearson(sum(made), len(made))
-    return {"rejected": sum(made), "of": len(made), "value": sum(made) / len(made), "low": low, "high": high}
+    low, high = clopper_pearson(sum(decisions), len(decisions))
+    return {"rejected": sum(decisions), "of": len(decisions), "value": sum(decisions) / len(decisions), "low": low, "high": high}
 
 
 def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -129,10 +129,10 @@ def reached(rows: Sequence[Mapping[str, Any]], test: str) -> dict[str, Any]:
     `years` None: not within `longest`. `at_most`: already at the shortest length, so that fewer may do.
     """
     curve = sorted((row["years"], row[test]["value"]) for row in rows)
-    found = {"power": POWER, "longest": curve[-1][0], "at_most": curve[0][1] >= POWER}
-    if found["at_most"]:
-        return found | {"years": float(curve[0][0])}
+    summary = {"power": POWER, "longest": curve[-1][0], "at_most": curve[0][1] >= POWER}
+    if summary["at_most"]:
+        return summary | {"years": float(curve[0][0])}
     for (before, low), (after, high) in pairwise(curve):
         if high >= POWER:
-            return found | {"years": before + (after - before) * (POWER - low) / (high - low)}
-    return found | {"years": None}
+            return summary | {"years": before + (after - before) * (POWER - low) / (high - low)}
+    return summary | {"years": None}

@@ -76,17 +76,17 @@ def target_beside(path: Path, declared: Mapping[str, Any]) -> Target:
 def sweep_in(values: Mapping[str, Any], target: Target, file: str) -> Sweep:
     """The sweep of checked values."""
     try:
-        asked = tuple(target.asking(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
+        targets = tuple(target.asking(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
     except BadInput as error:
         raise BadInput(f"{file}: moves: {str(error).replace('--threshold ', '')}") from None
     for name in values["models"]:
         if target.outcome not in MODELS[name].kinds:
             raise BadInput(f"{file}: models: {name!r} can't speak of the outcome {target.outcome}; write logit.")
     return Sweep(
-        targets=asked,
+        targets=targets,
         columns=tuple(values["columns"]),
         models=tuple(values["models"]),
-        prior_sd=tuple(float(one) for one in values["prior_sd"]),
+        prior_sd=tuple(float(sd) for sd in values["prior_sd"]),
         trials=values["trials"],
         first_test=pd.Timestamp(values["first_test"]),
         seed=values["seed"],

@@ -83,11 +83,11 @@ def sundays(facts: Facts) -> pd.DataFrame:
     )
     deep = states["altcoin_drawdown"].rolling(QUARTER, min_periods=1).min() <= np.log(1 - DEEP)
     forced = states["capitulation_days"] >= LEAST_CAPITULATION_DAYS
-    told = states[["altcoin_drawdown", "capitulation_days"]].notna().all(axis=1)
+    known = states[["altcoin_drawdown", "capitulation_days"]].notna().all(axis=1)
     marks = {
         "breakout": mark(states["days_since_breakout"] <= QUARTER, states["days_since_breakout"]),
         "liquidity": mark(states["net_liquidity_growth"] > 0, states["net_liquidity_growth"]),
-        "capitulation": (deep & forced).astype(np.float64).where(told),
+        "capitulation": (deep & forced).astype(np.float64).where(known),
     }
     rows = pd.DataFrame(marks).join(ahead)
     return rows[pd.DatetimeIndex(rows.index).day_of_week == 6].dropna(subset=["capitulation", "response", "rally"])
@@ -100,15 +100,15 @@ def mark(holds: pd.Series, source: pd.Series) -> pd.Series:
 
 def difference(rows: pd.DataFrame, state: str, seed: int, draws: int) -> Difference:
     """The four cells of one state, and the difference claimed."""
-    told = rows.dropna(subset=[state])
-    cells = [cell(told, state, positive, after) for positive in (True, False) for after in (True, False)]
+    known = rows.dropna(subset=[state])
+    cells = [cell(known, state, positive, after) for positive in (True, False) for after in (True, False)]
     if not cells[0].weeks or not cells[1].weeks:
         return Difference(state, cells, None, None, None, None)
-    response = told["response"].to_numpy()
-    after, otherwise = ((told[state] * part).to_numpy() for part in (told["capitulation"], 1 - told["capitulation"]))
-    found = interval(response, after, otherwise, seed, draws)
-    low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
-    return Difference(state, cells, found.value, low, high, rotation_p(response, after, otherwise))
+    response = known["response"].to_numpy()
+    after, otherwise = ((known[state] * part).to_numpy() for part in (known["capitulation"], 1 - known["capitulation"]))
+    estimate = interval(response, after, otherwise, seed, draws)
+    low, high = (None, None) if np.isnan(estimate.low) else (estimate.low, estimate.high)
+    return Difference(state, cells, estimate.value, low, high, rotation_p(response, after, otherwise))
 
 
 def cell(rows: pd.DataFrame, state: str, positive: bool, capitulation: bool) -> Cell:
@@ -133,8 +133,8 @@ def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draw
     sums = [resample(part) for part in (response * after, after, response * otherwise, otherwise)]
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = sums[0] / sums[1] - sums[2] / sums[3]
-    both = resampled[np.isfinite(resampled)]  # a draw may hold no row of one kind
-    return widened(value, both) if len(both) else Interval(value, np.nan, np.nan)
+    finite = resampled[np.isfinite(resampled)]  # a draw may hold no row of one kind
+    return widened(value, finite) if len(finite) else Interval(value, np.nan, np.nan)
 
 
 def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | None:
@@ -148,7 +148,7 @@ def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | No
     return shift_p(differences)
 
 
-def amplifier_lines(found: Amplifier) -> list[Line]:
+def amplifier_lines(result: Amplifier) -> list[Line]:
     """One line a state."""
     words: Mapping[str, str] = {"breakout": "a small-cap breakout", "liquidity": "growing liquidity"}
     return [
@@ -156,15 +156,15 @@ def amplifier_lines(found: Amplifier) -> list[Line]:
             f"amplifier, {row.state}",
             f"Altcoins answer {words[row.state]} more strongly after capitulation than otherwise.",
             f"Difference of the mean {AHEAD}-day log return; block-bootstrap interval; p over rotations.",
-            evidence(found, row),
+            evidence(result, row),
         )
-        for row in found.differences
+        for row in result.differences
     ]
 
 
-def evidence(found: Amplifier, row: Difference) -> Evidence:
+def evidence(result: Amplifier, row: Difference) -> Evidence:
     """Independent observations: the fewer of the spells on either side."""
     n = min(part.spells for part in row.cells if part.positive)
     if row.difference is None:
-        return Evidence(n, NEEDED, missing=found.missing or f"no week of the {row.state} state on one of the sides")
+        return Evidence(n, NEEDED, missing=result.missing or f"no week of the {row.state} state on one of the sides")
     return Evidence(n, NEEDED, row.difference, row.low, row.high, row.p)

@@ -213,32 +213,32 @@ def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: FirstPassage, rise: f
     )
 
 
-def article(said: str, first: str, last: str, dates: dict[Rule, pd.DatetimeIndex], as_of: pd.Timestamp) -> Article:
+def article(name: str, first: str, last: str, dates: dict[Rule, pd.DatetimeIndex], as_of: pd.Timestamp) -> Article:
     """A named date beside the rules of 252 quiet sessions."""
     record, year_high = (
         [f"{day:%Y-%m-%d}" for day in dates[kind, BREAKOUT_RULE[1]] if day <= pd.Timestamp(last)] for kind in KINDS
     )
     records, year_highs = ([day for day in days if day >= first] for days in (record, year_high))
-    return Article(said, first, last, pd.Timestamp(last) <= as_of, records, year_highs, record[-1] if record else None)
+    return Article(name, first, last, pd.Timestamp(last) <= as_of, records, year_highs, record[-1] if record else None)
 
 
-def breakout_lines(found: Breakouts) -> list[Line]:
+def breakout_lines(result: Breakouts) -> list[Line]:
     """The claim's first line, in its two readings."""
     return [
         with_verdict(
             f"breakout, {window_name(window)}",
             f"Altcoins rally by {RISE:.0%} or more {words} a Russell 2000 breakout.",
             "Hit rate less the base rate over all days; exact interval of the rate; p over rotations of the breakouts' pattern.",
-            evidence(found, window),
+            evidence(result, window),
         )
         for window, words in ((WITHIN, "within 90 days of"), (IN_WINDOW, "for the first time 30 to 90 days after"))
     ]
 
 
-def evidence(found: Breakouts, window: tuple[int, int]) -> Evidence:
+def evidence(result: Breakouts, window: tuple[int, int]) -> Evidence:
     """Of the default rule and rise."""
-    asked = (*BREAKOUT_RULE, RISE, *window)
-    cell = next(row for row in found.grid if (row.kind, row.quiet, row.rise, row.first_day, row.last_day) == asked)
+    key = (*BREAKOUT_RULE, RISE, *window)
+    cell = next(row for row in result.grid if (row.kind, row.quiet, row.rise, row.first_day, row.last_day) == key)
     if cell.base_rate is None or cell.difference is None:
-        return Evidence(cell.n, NEEDED, missing=found.missing or "no breakout has a known outcome")
+        return Evidence(cell.n, NEEDED, missing=result.missing or "no breakout has a known outcome")
     return Evidence(cell.n, NEEDED, cell.difference, cell.low - cell.base_rate, cell.high - cell.base_rate, cell.p)

@@ -148,8 +148,8 @@ def read_observed(series: Series, rows: pd.DataFrame, sundays: pd.DatetimeIndex,
     values = latest(rows)
     since = day_numbers(values.index)
     until = since + (series.stale_after - series.release_lag).days
-    found = pd.Series(forward_fill(values.to_numpy(), since, until, day_numbers(sundays)), sundays)
-    return found.where(sundays <= as_of - series.release_lag)
+    filled = pd.Series(forward_fill(values.to_numpy(), since, until, day_numbers(sundays)), sundays)
+    return filled.where(sundays <= as_of - series.release_lag)
 
 
 def altcoin_sundays(level: pd.Series, sundays: pd.DatetimeIndex, reading: Reading) -> pd.Series:
@@ -158,25 +158,25 @@ def altcoin_sundays(level: pd.Series, sundays: pd.DatetimeIndex, reading: Readin
     return pd.Series(level.reindex(sundays - lag).to_numpy(dtype=np.float64), sundays)
 
 
-def cascade_lines(found: Cascade) -> list[Line]:
+def cascade_lines(result: Cascade) -> list[Line]:
     """One line a claimed link."""
     return [
         with_verdict(
             f"{driver} → {target}",
             f"First {RUNGS[driver]}, then {RUNGS[target]}, the same way.",
             "Lag test on all weeks, Holm-corrected; effect of the driver's past 13 weeks; placebo: the same test turned around.",
-            evidence(found, driver, target),
+            evidence(result, driver, target),
         )
         for driver, target in LINKS
     ]
 
 
-def evidence(found: Cascade, driver: str, target: str) -> Evidence:
+def evidence(result: Cascade, driver: str, target: str) -> Evidence:
     """Of the whole span. Independent observations are spans of 13 weeks."""
-    by_name = {(link.driver, link.target): link for link in found.tests if link.span == "all"}
+    by_name = {(link.driver, link.target): link for link in result.tests if link.span == "all"}
     forward, reverse = by_name[driver, target], by_name[target, driver]
     if forward.test is None:
-        why = [found.missing[rung] for rung in (driver, target) if rung in found.missing]
-        return Evidence(0, NEEDED, missing="; ".join(why) or "too few weeks that both have")
+        reasons = [result.missing[rung] for rung in (driver, target) if rung in result.missing]
+        return Evidence(0, NEEDED, missing="; ".join(reasons) or "too few weeks that both have")
     test = forward.test
     return Evidence(test.weeks // QUARTER, NEEDED, test.effect, test.low, test.high, forward.p_holm, reverse.p_holm)
