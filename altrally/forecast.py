@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import BadInput, GateClosed
-from core.target import ALTCOINS, Target, judged_horizon, target_of
+from core.target import ALTCOINS, Target, judged_horizon, target_from_summary
 from features.build import COMPOSITE_LOOKBACK, Matrix, build, matrix
 from features.registry import BLOCKS, FEATURES
 from sources.quality import RECENT_COINS, coverage_by_month, freshness, last_known, require, require_coverage
@@ -104,7 +104,7 @@ class Score:
     @property
     def target(self) -> Target:
         """The question it answers."""
-        return target_of(self.outcome, [row.days for row in self.horizons])
+        return target_from_summary(self.outcome, [row.days for row in self.horizons])
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts."""

@@ -14,7 +14,7 @@ from altrally.forecast import HorizonForecast
 from altrally.ledger import Entry
 from altrally.render import interval, market_banner, number, outcome_text, probability_table
 from altrally.watch import Round
-from core.target import target_of
+from core.target import target_from_summary
 
 CHANGES = 5
 
@@ -177,7 +177,7 @@ def said(forecast: dict[str, Any] | None) -> Iterator[RenderableType]:
     """The forecast as `score` prints it, in brief; nothing where there is none."""
     if forecast is None:
         return
-    yield outcome_text(target_of(forecast["outcome"], [row["days"] for row in forecast["horizons"]]))
+    yield outcome_text(target_from_summary(forecast["outcome"], [row["days"] for row in forecast["horizons"]]))
     yield probability_table([HorizonForecast(**row) for row in forecast["horizons"]])
     yield Text(f"Skill: {forecast.get('grade') or 'not shown'}. `altrally score` says what that rests on.")
     yield Text(f"Line {forecast['line']} of the ledger, issued {forecast['issued_at']}.", style="dim")

@@ -21,7 +21,7 @@ NOT_NOW = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQ
 """What SQLite says where a file can't be had for the moment, and nothing is wrong with it."""
 
 
-def unfinished(file: Path) -> Path:
+def unfinished_path(file: Path) -> Path:
     """Where a file is made before it is moved to its place whole; what a kill left there is removed."""
     path = file.with_suffix(".new")
     for leftover in file.parent.glob(f"{path.name}*"):
@@ -29,12 +29,12 @@ def unfinished(file: Path) -> Path:
     return path
 
 
-def copy_of(file: Path) -> Path:
+def copy_path(file: Path) -> Path:
     """Where the copy of a file is kept."""
     return file.with_suffix(".copy")
 
 
-def aside_of(file: Path) -> Path:
+def damaged_path(file: Path) -> Path:
     """Where a damaged file is kept."""
     return file.with_name(f"{file.name}.damaged")
 
@@ -49,22 +49,22 @@ def keep_copy(file: Path) -> None:
             return
     except InUse:
         return
-    beside = copy_of(file).with_suffix(".copy.new")
+    beside = copy_path(file).with_suffix(".copy.new")
     beside.unlink(missing_ok=True)
     try:
         overwrite(beside, file)
-        beside.replace(copy_of(file))
+        beside.replace(copy_path(file))
     except (sqlite3.Error, OSError) as error:
         beside.unlink(missing_ok=True)
         LOG.warning("%s holds everything, but there is no room for its second copy (%s). The last one stays.", file, error)
 
 
-def bring_back(file: Path) -> Path | None:
+def restore_copy(file: Path) -> Path | None:
     """Put the copy in the place of the file, which is kept beside it; where. None where there is no sound copy.
 
     It is written into the same file where SQLite can open that, so that whoever has it open reads the copy from now on.
     """
-    copy, aside = copy_of(file), aside_of(file)
+    copy, aside = copy_path(file), damaged_path(file)
     if damage(copy):
         return None
     if file.exists():
@@ -85,7 +85,7 @@ def overwrite(file: Path, copy: Path) -> None:
 
 def set_aside(file: Path) -> Path:
     """Move a damaged file away; what its database keeps beside it is removed."""
-    aside = aside_of(file)
+    aside = damaged_path(file)
     if file.exists():
         file.replace(aside)
     discard(file)
@@ -98,7 +98,7 @@ def discard(file: Path) -> None:
         file.with_name(file.name + ending).unlink(missing_ok=True)
 
 
-def is_passing(error: BaseException | None) -> bool:
+def is_temporary_error(error: BaseException | None) -> bool:
     """Whether an error of SQLite says nothing of the file itself: it is locked, protected, or the disk is full."""
     return str(getattr(error, "sqlite_errorname", "")).startswith(NOT_NOW)
 
@@ -115,7 +115,7 @@ def damage(file: Path, *checks: str) -> str | None:
             verdict = database.execute(SOUND).fetchone()[0]
             failed = [check for check in checks if database.execute(check).fetchone() != (1,)]
     except sqlite3.Error as error:
-        if is_passing(error):
+        if is_temporary_error(error):
             raise InUse(f"{file} is in use, or can't be opened now: {error}.") from error
         return str(error)
     return f"failed: {failed[0]}" if failed else None if verdict == "ok" else str(verdict).splitlines()[0]
@@ -124,14 +124,14 @@ def damage(file: Path, *checks: str) -> str | None:
 LONGEST = 2**20
 
 
-def mirror(ledger: Path) -> Path:
+def text_copy(ledger: Path) -> Path:
     """Where it is kept: one line of JSON each, as written."""
     return ledger.with_suffix(".jsonl")
 
 
-def follow(ledger: Path, after: Callable[[int], Iterable[str]]) -> None:
+def append_missing_lines(ledger: Path, after: Callable[[int], Iterable[str]]) -> None:
     """Add the lines that aren't there yet; `after(n)` hands out those after the n-th. On the disk when this returns."""
-    with mirror(ledger).open("a+b") as file:
+    with text_copy(ledger).open("a+b") as file:
         last = last_whole_line(file.fileno())
         file.write(b"".join(text.encode() + b"\n" for text in after(last)))
         file.flush()
@@ -151,11 +151,11 @@ def last_whole_line(descriptor: int) -> int:
         return 0
 
 
-def mirrored(ledger: Path) -> Iterator[str]:
+def text_copy_lines(ledger: Path) -> Iterator[str]:
     """Every line as written, up to the first that isn't whole."""
-    if not mirror(ledger).exists():
+    if not text_copy(ledger).exists():
         return
-    with mirror(ledger).open("rb") as file:
+    with text_copy(ledger).open("rb") as file:
         for line in file:
             try:
                 text = line.decode()
@@ -174,11 +174,11 @@ def temporary_folder(home: Path) -> Path:
 def temporary_root(home: Path) -> Iterator[str]:
     """A folder for all that is temporary, other libraries' files included, while a lock says that its owner lives; its name.
 
-    A kill leaves it to `clear`: in the system's own folder nobody would know whose it was.
+    A kill leaves it to `remove_abandoned_folders`: in the system's own folder nobody would know whose it was.
     """
     name = uuid4().hex
     temporary_folder(home).mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_of(home, name)):
+    with FileLock(lock_path(home, name)):
         folder = temporary_folder(home) / name
         folder.mkdir()
         before, tempfile.tempdir = tempfile.tempdir, str(folder)
@@ -187,34 +187,34 @@ def temporary_root(home: Path) -> Iterator[str]:
         finally:
             tempfile.tempdir = before
             rmtree(folder, ignore_errors=True)
-            lock_of(home, name).unlink(missing_ok=True)
+            lock_path(home, name).unlink(missing_ok=True)
 
 
 def is_abandoned(home: Path, name: str) -> bool:
     """Whether a room is there and nobody lives in it any more."""
-    if not lock_of(home, name).exists():
+    if not lock_path(home, name).exists():
         return False
     try:
-        with FileLock(lock_of(home, name), timeout=0):
+        with FileLock(lock_path(home, name), timeout=0):
             return True
     except Timeout:
         return False
 
 
-def is_occupied(home: Path) -> bool:
+def is_any_in_use(home: Path) -> bool:
     """Whether any room has an owner that lives."""
     return any(not is_abandoned(home, lock.stem) for lock in temporary_folder(home).glob("*.lock"))
 
 
-def clear(home: Path) -> int:
+def remove_abandoned_folders(home: Path) -> int:
     """Remove the rooms of dead owners; how many."""
     abandoned = [lock.stem for lock in temporary_folder(home).glob("*.lock") if is_abandoned(home, lock.stem)]
     for name in abandoned:
         rmtree(temporary_folder(home) / name, ignore_errors=True)
-        lock_of(home, name).unlink(missing_ok=True)
+        lock_path(home, name).unlink(missing_ok=True)
     return len(abandoned)
 
 
-def lock_of(home: Path, name: str) -> Path:
+def lock_path(home: Path, name: str) -> Path:
     """Held for as long as the owner of a room lives."""
     return temporary_folder(home) / f"{name}.lock"

@@ -131,7 +131,7 @@ ALTCOINS = Target()
 """The question of the claim."""
 
 
-def target_of(summary: Mapping[str, Any], horizons: Sequence[int]) -> Target:
+def target_from_summary(summary: Mapping[str, Any], horizons: Sequence[int]) -> Target:
     """The target whose outcome a card, a score or a ledger line carries."""
     about = dict(summary.get("target") or {})
     if about:
@@ -183,24 +183,24 @@ class Key:
     wanted: str
 
 
-def text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+def matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
     """A string of that shape."""
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """A finite number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
-def coins(value: Any) -> bool:
+def are_coin_ids(value: Any) -> bool:
     """One to fifty asset ids, each once."""
     if not isinstance(value, list) or not all(isinstance(coin, str) and ASSET.fullmatch(coin) for coin in value):
         return False
     return 0 < len(value) <= MOST_COINS and len(set(value)) == len(value)
 
 
-def horizons(value: Any) -> bool:
+def are_horizons(value: Any) -> bool:
     """Rising whole days."""
     if not isinstance(value, list) or not all(type(days) is int and SHORTEST <= days <= LONGEST for days in value):
         return False
@@ -210,28 +210,28 @@ def horizons(value: Any) -> bool:
 WORDS = "a few plain words, at most 40 letters, digits, spaces and . & + -"
 SHARE = "a number; 0.3 is 30 %"
 KEYS: Mapping[str, Key] = {
-    "name": Key(text(NAME), f'{WORDS}: the event, as in "ETH rally"'),
-    "subject": Key(text(NAME), f'{WORDS}: what moves, as in "ETH"'),
+    "name": Key(matches(NAME), f'{WORDS}: the event, as in "ETH rally"'),
+    "subject": Key(matches(NAME), f'{WORDS}: what moves, as in "ETH"'),
     "universe": Key(lambda value: value in (TOP_ALTCOINS, DOMINANCE), f'"{TOP_ALTCOINS}" or "{DOMINANCE}"; or name coins'),
-    "coins": Key(coins, 'a list of 1 to 50 asset ids, each once, as in ["ethereum"]'),
+    "coins": Key(are_coin_ids, 'a list of 1 to 50 asset ids, each once, as in ["ethereum"]'),
     "outcome": Key(lambda value: isinstance(value, str) and value in KINDS, f"one of {', '.join(KINDS)}"),
-    "rise": Key(number, SHARE),
-    "fall": Key(number, SHARE),
+    "rise": Key(is_number, SHARE),
+    "fall": Key(is_number, SHARE),
     "horizons": Key(
-        horizons, f"1 to {MOST_HORIZONS} rising whole numbers of days from {SHORTEST} to {LONGEST}, as in [30, 60, 90]"
+        are_horizons, f"1 to {MOST_HORIZONS} rising whole numbers of days from {SHORTEST} to {LONGEST}, as in [30, 60, 90]"
     ),
     "leader": Key(lambda value: isinstance(value, dict), "a table [leader] with name, index and fund"),
 }
 LEADER_KEYS: Mapping[str, Key] = {
-    "name": Key(text(NAME), f'{WORDS}: an adjective, as in "mid-cap"'),
-    "index": Key(text(TICKER), 'a ticker of the store, as in "^RUT"'),
-    "fund": Key(text(TICKER), 'a ticker of the store, as in "IWM"'),
+    "name": Key(matches(NAME), f'{WORDS}: an adjective, as in "mid-cap"'),
+    "index": Key(matches(TICKER), 'a ticker of the store, as in "^RUT"'),
+    "fund": Key(matches(TICKER), 'a ticker of the store, as in "IWM"'),
 }
 
 
 def read_target(path: Path) -> Target:
     """The target a file declares. Raises BadInput: file, key, value, what to do."""
-    return target_in(read_toml(path, "docs/targets shows three that are"), path.name)
+    return parse_target(read_toml(path, "docs/targets shows three that are"), path.name)
 
 
 def read_toml(path: Path, example: str) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def read_toml(path: Path, example: str) -> dict[str, Any]:
         raise BadInput(f"{path} isn't a TOML file: {error}. {example}.") from None
 
 
-def target_in(declared: Mapping[str, Any], file: str) -> Target:
+def parse_target(declared: Mapping[str, Any], file: str) -> Target:
     """The target of a parsed file."""
     require_keys(declared, KEYS, file, "")
     require_keys(declared.get("leader", {}), LEADER_KEYS, file, "leader.")
@@ -281,9 +281,9 @@ def require_keys(declared: Mapping[str, Any], keys: Mapping[str, Key], file: str
         if key not in keys:
             near = get_close_matches(key, keys, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}."
-            raise BadInput(f"{file}: {table}{key} = {quoted(value)} is no key of a target; {hint}")
+            raise BadInput(f"{file}: {table}{key} = {short_repr(value)} is no key of a target; {hint}")
         if not keys[key].holds(value):
-            raise BadInput(f"{file}: {table}{key} = {quoted(value)} will not do; write {keys[key].wanted}.")
+            raise BadInput(f"{file}: {table}{key} = {short_repr(value)} will not do; write {keys[key].wanted}.")
 
 
 def universe_of(declared: Mapping[str, Any], file: str) -> str:
@@ -301,7 +301,7 @@ def require_move_key(declared: Mapping[str, Any], file: str, move: str) -> None:
     other = "rise" if move == "fall" else "fall"
     if other in declared:
         raise BadInput(
-            f"{file}: {other} = {quoted(declared[other])} has no meaning here; write {move} = {quoted(declared[other])}."
+            f"{file}: {other} = {short_repr(declared[other])} has no meaning here; write {move} = {short_repr(declared[other])}."
         )
     if move == "fall" and "fall" not in declared:
         raise BadInput(f"{file}: fall is missing; write the share by which BTC dominance must fall, as in fall = 0.1.")
@@ -311,17 +311,17 @@ def require_own_name(target: Target, file: str) -> None:
     """A name that is the default's means the default, and the default's question has no second name: tries are counted by name."""
     if target.slug == ALTCOINS.slug and not target.is_default:
         raise BadInput(
-            f"{file}: name = {quoted(target.name)} is that of the built-in target, which asks something else; choose another."
+            f"{file}: name = {short_repr(target.name)} is that of the built-in target, which asks something else; choose another."
         )
     same = (target.universe, target.leader) == (ALTCOINS.universe, ALTCOINS.leader)
     if same and target.slug != ALTCOINS.slug:
         raise BadInput(
-            f"{file}: name = {quoted(target.name)} asks what the built-in target asks; write "
+            f"{file}: name = {short_repr(target.name)} asks what the built-in target asks; write "
             f'name = "{ALTCOINS.name}" and subject = "{ALTCOINS.subject}", so that its tries are counted where they belong.'
         )
 
 
-def quoted(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """A value in an error: short, on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."

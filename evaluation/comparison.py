@@ -8,7 +8,17 @@ import pandas as pd
 from scipy.stats import norm
 
 from core.json import plain
-from evaluation.bootstrap import BAND_DRAWS, COVERAGE, ROW_DAYS, WIDENING, Floats, block_length, block_starts, blocks_of, weeks_of
+from evaluation.bootstrap import (
+    BAND_DRAWS,
+    COVERAGE,
+    ROW_DAYS,
+    WIDENING,
+    Floats,
+    block_length,
+    block_starts,
+    horizon_weeks,
+    resampling_blocks,
+)
 from evaluation.sample import EvaluationSample
 
 
@@ -18,11 +28,11 @@ def diebold_mariano_p(gain: Floats, horizon_days: int) -> float:
     NaN where the differences are all alike. Overlap makes it too small: 11 % are below 5 % where nothing differs.
     References: Diebold and Mariano (1995); Newey and West (1987).
     """
-    if len(gain) <= 2 * weeks_of(horizon_days) or np.ptp(gain) == 0:
+    if len(gain) <= 2 * horizon_weeks(horizon_days) or np.ptp(gain) == 0:
         return float("nan")
     import statsmodels.api as sm
 
-    lags = {"maxlags": weeks_of(horizon_days), "use_correction": True}
+    lags = {"maxlags": horizon_weeks(horizon_days), "use_correction": True}
     return float(sm.OLS(gain, np.ones(len(gain))).fit(cov_type="HAC", cov_kwds=lags).pvalues[0])
 
 
@@ -95,7 +105,7 @@ def minimum_detectable_effect(
     The least is (z₀.₉₇₅ + z₀.₈₀)·`WIDENING`·s. The estimate is taken as normal; s, its standard deviation over block-bootstrap
     draws, is too small by as much as the interval's limits are, and falls with the root of the years.
     """
-    resampling = blocks_of(reference - loss, horizon_days, seed, draws)
+    resampling = resampling_blocks(reference - loss, horizon_days, seed, draws)
     loss_sums, reference_sums = resampling.sums(np.column_stack([loss, reference])).T
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = float(np.std(1 - loss_sums / reference_sums))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from core.json import plain
-from evaluation.bootstrap import BAND_DRAWS, Band, band, blocks_of
+from evaluation.bootstrap import BAND_DRAWS, Band, band, resampling_blocks
 from evaluation.sample import CLIMATOLOGY, EvaluationSample
 from evaluation.scores import Floats
 
@@ -59,46 +59,46 @@ def elementary_scores(probability: Floats, outcome: Floats, thresholds: Floats =
 
 def murphy(sample: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> Murphy:
     """The Murphy diagram of a model beside climatology and volatility alone."""
-    references = compared(sample, model)
+    references = reference_models(sample, model)
     scores = {name: elementary_scores(sample.probabilities[name], sample.outcome) for name in (model, *references)}
-    gains = {name: gain(sample, model, name, scores[name] - scores[model], seed, draws) for name in references}
+    gains = {name: mean_gain(sample, model, name, scores[name] - scores[model], seed, draws) for name in references}
     return Murphy(
-        model, sample.horizon, THRESHOLDS, {name: score.sum(axis=0) / rows(sample) for name, score in scores.items()}, gains
+        model, sample.horizon, THRESHOLDS, {name: score.sum(axis=0) / row_count(sample) for name, score in scores.items()}, gains
     )
 
 
-def gain(sample: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
+def mean_gain(sample: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
     """Mean (T,) of how much better (n, T) the model's scores are."""
-    resampling = blocks_of(sample.loss(other) - sample.loss(model), sample.horizon, seed, draws)
-    return band(better.sum(axis=0) / rows(sample), resampling.sums(better) / rows(sample))
+    resampling = resampling_blocks(sample.loss(other) - sample.loss(model), sample.horizon, seed, draws)
+    return band(better.sum(axis=0) / row_count(sample), resampling.sums(better) / row_count(sample))
 
 
 def value_curve(sample: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> ValueCurve:
     """The cost-loss value of a model, beside climatology known at the time and volatility alone."""
-    resampling = blocks_of(sample.loss(CLIMATOLOGY) - sample.loss(model), sample.horizon, seed, draws)
-    scores, n = elementary_scores(sample.probabilities[model], sample.outcome), rows(sample)
-    resampled = saved(resampling.sums(scores) / n, resampling.sums(sample.outcome[:, None]) / n)
-    references = {name: value(sample, name) for name in compared(sample, model)}
-    return ValueCurve(model, sample.horizon, THRESHOLDS, band(value(sample, model), resampled), references)
+    resampling = resampling_blocks(sample.loss(CLIMATOLOGY) - sample.loss(model), sample.horizon, seed, draws)
+    scores, n = elementary_scores(sample.probabilities[model], sample.outcome), row_count(sample)
+    resampled = relative_value(resampling.sums(scores) / n, resampling.sums(sample.outcome[:, None]) / n)
+    references = {name: model_value(sample, name) for name in reference_models(sample, model)}
+    return ValueCurve(model, sample.horizon, THRESHOLDS, band(model_value(sample, model), resampled), references)
 
 
-def compared(sample: EvaluationSample, model: str) -> list[str]:
+def reference_models(sample: EvaluationSample, model: str) -> list[str]:
     """What a model is drawn beside: climatology known at the time, and volatility alone."""
     return [name for name in dict.fromkeys([CLIMATOLOGY, sample.baselines["volatility"]]) if name != model]
 
 
-def rows(sample: EvaluationSample) -> int:
+def row_count(sample: EvaluationSample) -> int:
     """Rows to divide a sum by; of none the sum is 0, and so is its mean."""
     return max(len(sample.outcome), 1)
 
 
-def value(sample: EvaluationSample, name: str) -> Floats:
+def model_value(sample: EvaluationSample, name: str) -> Floats:
     """Value (T,) of a model."""
     scores = elementary_scores(sample.probabilities[name], sample.outcome)
-    return saved(scores.sum(axis=0) / rows(sample), np.asarray(sample.outcome.sum() / rows(sample)))
+    return relative_value(scores.sum(axis=0) / row_count(sample), np.asarray(sample.outcome.sum() / row_count(sample)))
 
 
-def saved(score: Floats, base_rate: Floats) -> Floats:
+def relative_value(score: Floats, base_rate: Floats) -> Floats:
     """1 − mean score / that of always or never acting, whichever is cheaper at this base rate; NaN where that costs nothing."""
     reference = np.minimum(THRESHOLDS * (1 - base_rate), (1 - THRESHOLDS) * base_rate)
     return 1 - np.divide(score, reference, out=np.full(np.broadcast(score, reference).shape, np.nan), where=reference > 0)

@@ -111,7 +111,7 @@ def brier_factor(probability: float, baseline: float, event: int) -> float:
     return probability / middle if event else (1 - probability) / (1 - middle)
 
 
-def apart(days: Sequence[int], gap: int) -> list[int]:
+def spaced_positions(days: Sequence[int], gap: int) -> list[int]:
     """Positions of the rising `days` that can be chosen, always the earliest, with at least `gap` days from one to the next."""
     chosen: list[int] = []
     for position, day in enumerate(days):

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
-from evaluation.bootstrap import Ints, weeks_of
+from evaluation.bootstrap import Ints, horizon_weeks
 from evaluation.sample import EvaluationSample
 from evaluation.scores import Floats
 
@@ -76,17 +76,17 @@ class Groups:
         return self.gained(means, self.recalibrated(means), self.forecast)
 
 
-def groups(probability: Floats) -> Groups:
+def group_by_forecast(probability: Floats) -> Groups:
     """Rows by their forecast."""
     forecast, begins, weeks = np.unique(np.sort(probability), return_index=True, return_counts=True)
     return Groups(forecast, weeks.astype(float), np.argsort(probability, kind="stable"), begins)
 
 
-def decomposed(probability: Floats, outcome: Floats) -> tuple[float, float, float]:
+def brier_decomposition(probability: Floats, outcome: Floats) -> tuple[float, float, float]:
     """Miscalibration, discrimination and uncertainty of (n,) rows, NaN of none. First − second + third is the Brier score."""
     if not len(outcome):
         return float("nan"), float("nan"), float("nan")
-    grouped, base_rate = groups(probability), float(outcome.mean())
+    grouped, base_rate = group_by_forecast(probability), float(outcome.mean())
     means = grouped.means(outcome)
     discrimination = grouped.gained(means, grouped.recalibrated(means), base_rate)
     return grouped.miscalibration(means), discrimination, base_rate * (1 - base_rate)
@@ -98,7 +98,7 @@ def reliable_outcomes(probability: Floats, weeks: Ints, horizon_days: int, draws
     A row's event is that the mean of the next h/7 weekly shocks falls below what its forecast asks for: a Gaussian copula that is
     exact for the sign of a driftless sum. weeks: (n,), rising.
     """
-    reach = weeks_of(horizon_days)
+    reach = horizon_weeks(horizon_days)
     shocks = np.random.default_rng(seed).normal(size=(draws, int(weeks[-1]) + reach))
     total = np.cumsum(np.pad(shocks, ((0, 0), (1, 0))), axis=1)
     latent = (total[:, reach:] - total[:, :-reach]) / np.sqrt(reach)
@@ -108,10 +108,10 @@ def reliable_outcomes(probability: Floats, weeks: Ints, horizon_days: int, draws
 def reliability(sample: EvaluationSample, name: str, *, seed: int, draws: int = FEWER_DRAWS) -> Reliability:
     """The Brier score of a model taken apart."""
     probability = sample.probabilities[name]
-    parts = decomposed(probability, sample.outcome)
+    parts = brier_decomposition(probability, sample.outcome)
     if not len(sample.outcome):
         return Reliability(*parts, np.nan, np.nan)
-    grouped = groups(probability)
+    grouped = group_by_forecast(probability)
     outcomes = reliable_outcomes(probability, sample.weeks(), sample.horizon, draws, seed)
     chance = [grouped.miscalibration(means) for means in grouped.means(outcomes)]
     return Reliability(*parts, float(np.mean(chance)), float(np.quantile(chance, 0.95)))
@@ -121,7 +121,7 @@ def reliability_curve(sample: EvaluationSample, name: str, *, seed: int, draws: 
     """The reliability diagram of a model. Raises ValueError without a known outcome."""
     if not len(sample.outcome):
         raise ValueError(f"No outcome within {sample.horizon} days is known: there is nothing to compare {name} with.")
-    grouped = groups(sample.probabilities[name])
+    grouped = group_by_forecast(sample.probabilities[name])
     outcomes = reliable_outcomes(sample.probabilities[name], sample.weeks(), sample.horizon, draws, seed)
     shares = np.stack([grouped.recalibrated(means) for means in grouped.means(outcomes)])
     low, high = np.quantile(shares, [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)

@@ -35,11 +35,11 @@ def composites(values: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFram
 
 def block_mean(scores: pd.DataFrame, members: list[Feature]) -> pd.Series:
     """Mean of the signed scores there are, NaN where fewer than half of the members have one."""
-    seated = seats(scores, members)
+    seated = signed_members(scores, members)
     return pd.Series(seated.fillna(0.0).to_numpy().sum(axis=1), scores.index) / filled(seated)
 
 
-def seats(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame:
+def signed_members(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame:
     """Signed scores, days × members of a block.
 
     A stand-in is no member of its own: it fills the days its principal is missing.
@@ -60,7 +60,7 @@ def filled(seated: pd.DataFrame) -> pd.Series:
     return there.where(there >= max(seated.shape[1] / 2, 1)).astype(np.float64)
 
 
-def shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.DataFrame]:
+def block_shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.DataFrame]:
     """What each seat of a block puts into its composite: days × seats that add up to it, to rounding; NaN where it is missing.
 
     values: as for `composites`. A seat puts in its signed score over the number of seats filled, less its own trailing mean of
@@ -69,7 +69,10 @@ def shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.Da
     """
     declared = {feature.name: feature for feature in features}
     scores = trailing_z(values[list(declared)], pd.Series({name: feature.sd_floor for name, feature in declared.items()}))
-    return {block: _shares(seats(scores, [member for member in declared.values() if member.block == block])) for block in BLOCKS}
+    return {
+        block: _shares(signed_members(scores, [member for member in declared.values() if member.block == block]))
+        for block in BLOCKS
+    }
 
 
 def _shares(seated: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from features.altcoin_index import (
     altcoin_index,
     index_level,
     load_index,
-    ranked,
+    month_end_weights,
 )
 from features.registry import FEATURES, Derived, Feature, Input
 from features.transforms import filled, total
@@ -45,16 +45,16 @@ NONE_STOPPED = pd.DataFrame({"month_end": pd.DatetimeIndex([]), "symbol": [], "l
 @cache
 def features_of(target: Target) -> Mapping[str, Feature]:
     """Every feature by name, on the target's inputs; for the default target the registered ones themselves."""
-    swaps = swapped_inputs(target)
+    swaps = input_swaps(target)
     if not swaps:
         return FEATURES
     return {
-        name: replace(feature, inputs=tuple(swapped(source, swaps) for source in feature.inputs))
+        name: replace(feature, inputs=tuple(swap_input(source, swaps) for source in feature.inputs))
         for name, feature in FEATURES.items()
     }
 
 
-def swapped_inputs(target: Target) -> dict[Input, Input]:
+def input_swaps(target: Target) -> dict[Input, Input]:
     """What stands in the place of what."""
     index: dict[Input, Input] = {} if target.universe == TOP_ALTCOINS else {ALTCOIN_INDEX: index_of(target)}
     return index if target.leader == Leader() else index | leader_inputs(target.leader)
@@ -72,7 +72,7 @@ def index_of(target: Target) -> Derived:
     if target.universe != NAMED_COINS:
         return Derived(target.subject, (BTC_MARKET_CAP, COIN_MARKET_CAP), altcoins_a_bitcoin, "level, arbitrary scale", CARRY)
     panels = coin_panels(target)
-    weights = Derived(f"{target.subject} weights", panels, ranked, "weight from each month-end on", RANKING_LOOKBACK)
+    weights = Derived(f"{target.subject} weights", panels, month_end_weights, "weight from each month-end on", RANKING_LOOKBACK)
     return Derived(target.subject, (panels[0], weights), index_level, "level, arbitrary scale", CARRY)
 
 
@@ -91,13 +91,13 @@ def altcoins_a_bitcoin(bitcoin: pd.Series, caps: pd.DataFrame) -> pd.Series:
     return (bitcoin + altcoins.where(altcoins > 0)) / bitcoin
 
 
-def swapped(declared: Input, swaps: Mapping[Input, Input]) -> Input:
+def swap_input(declared: Input, swaps: Mapping[Input, Input]) -> Input:
     """An input, with whatever it rests on swapped."""
     if declared in swaps:
         return swaps[declared]
     if not isinstance(declared, Derived):
         return declared
-    return replace(declared, inputs=tuple(swapped(part, swaps) for part in declared.inputs))
+    return replace(declared, inputs=tuple(swap_input(part, swaps) for part in declared.inputs))
 
 
 def load_target_index(store: Reader, as_of: pd.Timestamp, target: Target, start: pd.Timestamp | None = None) -> AltcoinIndex:

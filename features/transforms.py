@@ -105,12 +105,12 @@ def filled(frame: pd.DataFrame, *, rows: int) -> pd.DataFrame:
     return _like(frame, bn.push(frame.to_numpy(dtype=np.float64).T, n=rows, axis=-1).T)
 
 
-def alike(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+def align_to(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """The days and symbols of `other`, NaN where `frame` has none."""
     return frame.reindex(index=other.index, columns=other.columns)
 
 
-def by_names(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
+def column_chunks(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
     """The same few columns of each frame (days × the same symbols), time after time until all had their turn."""
     rows, names = frames[0].shape
     some = max(1, CELLS_A_BLOCK // max(rows, 1))
@@ -118,7 +118,7 @@ def by_names(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, .
         yield tuple(frame.iloc[:, first : first + some] for frame in frames)
 
 
-def tallied(
+def count_in_chunks(
     counts: Callable[..., tuple[pd.Series, ...]], compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame
 ) -> list[pd.Series]:
     """`counts` of a few names at a time, added up. They are whole numbers, so the order doesn't matter to a bit.
@@ -126,20 +126,20 @@ def tallied(
     Of a large panel `compiled` counts the same, given arrays as in `features.numba_kernels`.
     """
     if frames[0].size >= LARGE:
-        return by_day(compiled, *frames)
-    parts = [counts(*part_frames) for part_frames in by_names(frames)]
+        return compiled_counts(compiled, *frames)
+    parts = [counts(*part_frames) for part_frames in column_chunks(frames)]
     return [sum(part[1:], start=part[0]) for part in zip(*parts, strict=True)]
 
 
-def by_day(compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame) -> list[pd.Series]:
+def compiled_counts(compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame) -> list[pd.Series]:
     """What a compiled loop makes of `frames` of the same days and names, one Series a row of its result."""
     arrays = [np.ascontiguousarray(frame.to_numpy(dtype=np.float64).T) for frame in frames]
     return [pd.Series(row, frames[0].index, dtype=np.float64) for row in compiled(*arrays)]
 
 
-def mapped(formula: Callable[..., pd.DataFrame], *frames: pd.DataFrame) -> pd.DataFrame:
+def map_in_chunks(formula: Callable[..., pd.DataFrame], *frames: pd.DataFrame) -> pd.DataFrame:
     """`formula`, which works name by name, of a few names at a time, side by side again."""
-    return pd.concat([formula(*part_frames) for part_frames in by_names(frames)], axis=1)
+    return pd.concat([formula(*part_frames) for part_frames in column_chunks(frames)], axis=1)
 
 
 def share(holds: pd.DataFrame, of: pd.DataFrame) -> pd.Series:

@@ -102,7 +102,7 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
     asks (any outcome and threshold will do for the default one), StoreUnusable where the database can't be read.
     """
     location = champion_place(tracking_uri, target.registered_model)
-    with fetched(location.model_folder, MODEL_FILE, home, tracking_uri) as file:
+    with stored_file(location.model_folder, MODEL_FILE, home, tracking_uri) as file:
         forecaster = load(file, location.sha256)
     card = card_at(location, tracking_uri, home, target)
     return Champion(forecaster, card, target.registered_model, location.version, location.run_id)
@@ -111,14 +111,14 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
 def champion_card(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Card:
     """The card of what `load_champion` returns. Raises as that does, but of the model's file it only asks whether it is there."""
     location = champion_place(tracking_uri, target.registered_model)
-    require_there(location.model_folder, MODEL_FILE, home)
+    require_available(location.model_folder, MODEL_FILE, home)
     return card_at(location, tracking_uri, home, target)
 
 
 def card_at(location: "ChampionPlace", tracking_uri: str, home: Path, target: Target) -> Card:
     """The card of a champion, which must answer what `target` asks."""
-    with fetched(location.run_folder, CARD_FILE, home, tracking_uri) as file:
-        require_sum(file, location.files)
+    with stored_file(location.run_folder, CARD_FILE, home, tracking_uri) as file:
+        require_logged_digest(file, location.files)
         card = read_card(file.read_text(encoding="utf-8"))
     if target != ALTCOINS and card.target.label != target.label:
         raise Refused(
@@ -128,7 +128,7 @@ def card_at(location: "ChampionPlace", tracking_uri: str, home: Path, target: Ta
     return card
 
 
-def require_sum(file: Path, files: str) -> None:
+def require_logged_digest(file: Path, files: str) -> None:
     """Refuse a file that isn't the one its run logged."""
     logged = [sha for name, sha in json.loads(files or "{}").items() if Path(name).name == file.name]
     if logged and digest(file) not in logged:
@@ -172,9 +172,9 @@ def champion_names(database: Path) -> list[str]:
 
 def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept, as MLflow says."""
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         version = champion_version(client, name)
-        run = run_kept(client, version.run_id)
+        run = existing_run(client, version.run_id)
         model = unless_deleted(client.get_logged_model, version.source.removeprefix("models:/"))
         if model is None:
             raise Lost(f"The model of {name} v{version.version} was deleted from MLflow for good. To have a champion again, {ANEW}")
@@ -200,7 +200,7 @@ def unless_deleted(ask: Callable[[str], Any], name: str) -> Any:
         return None
 
 
-def run_kept(client: "MlflowClient", run_id: str) -> "Run":
+def existing_run(client: "MlflowClient", run_id: str) -> "Run":
     """A run. Raises Lost where it was deleted for good."""
     run = unless_deleted(client.get_run, run_id)
     if run is None:
@@ -212,7 +212,7 @@ def run_kept(client: "MlflowClient", run_id: str) -> "Run":
 
 def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
     """Alias -> version of the registered model of a target; empty where nothing is registered."""
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -227,21 +227,21 @@ def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
 def list_runs(tracking_uri: str) -> pd.DataFrame:
     """Every run, newest first: run_id, name, parent_id (None for a training itself), status, started, and the run's own
     `params.…`, `metrics.…` and `tags.…` columns (MLflow's own tags left out)."""
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         experiment = client.get_experiment_by_name(EXPERIMENT)
-        runs = [] if experiment is None else [described(run) for run in all_runs(client, experiment.experiment_id)]
+        runs = [] if experiment is None else [run_row(run) for run in all_runs(client, experiment.experiment_id)]
     return pd.DataFrame(runs, columns=None if runs else ["run_id", "name", "parent_id", "status", "started"])
 
 
 def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_FILE) -> pd.DataFrame:
     """A Parquet file kept with a run: by default its out-of-sample forecasts. NoChampion where it is gone."""
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         return table_of(client, home, tracking_uri, run_id, name)
 
 
 def table_of(client: "MlflowClient", home: Path, tracking_uri: str, run_id: str, name: str) -> pd.DataFrame:
     """A Parquet file kept with a run, asked for by a client that is open. NoChampion where it is gone."""
-    with fetched(run_kept(client, run_id).info.artifact_uri, name, home, tracking_uri) as file:
+    with stored_file(existing_run(client, run_id).info.artifact_uri, name, home, tracking_uri) as file:
         return read_table(file)
 
 
@@ -250,10 +250,10 @@ def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict
 
     Raises Lost where that training was deleted.
     """
-    with connected(tracking_uri) as client:
-        run = run_kept(client, run_id)
-        parent = run_kept(client, run.data.tags.get("mlflow.parentRunId", run_id))
-        with fetched(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
+    with mlflow_client(tracking_uri) as client:
+        run = existing_run(client, run_id)
+        parent = existing_run(client, run.data.tags.get("mlflow.parentRunId", run_id))
+        with stored_file(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
             rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
             return rows
 
@@ -274,7 +274,7 @@ def load_shadows(tracking_uri: str, home: Path, family: str, label: str) -> list
 
     Raises Refused where a file isn't the one that was logged, StoreUnusable where the runs can't be read.
     """
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         experiment = client.get_experiment_by_name(EXPERIMENT)
         wanted = f"tags.family = '{family}' and tags.label = '{label}' and tags.shadows != '' and attributes.status = 'FINISHED'"
         newest = ["attributes.start_time DESC"]
@@ -282,9 +282,9 @@ def load_shadows(tracking_uri: str, home: Path, family: str, label: str) -> list
         if not runs:
             return []
         folder, sha = runs[0].info.artifact_uri, runs[0].data.tags["shadows"]
-        with fetched(folder, SHADOW_MODELS_FILE, home, tracking_uri) as file:
+        with stored_file(folder, SHADOW_MODELS_FILE, home, tracking_uri) as file:
             models = load_models(file, sha)
-        with fetched(folder, SHADOWS_FILE, home, tracking_uri) as file:
+        with stored_file(folder, SHADOWS_FILE, home, tracking_uri) as file:
             summaries = json.loads(file.read_text(encoding="utf-8"))
     return [Shadow(**summary, model=models[summary["name"]]) for summary in summaries]
 
@@ -324,7 +324,7 @@ def targets_of(runs: pd.DataFrame) -> pd.Series:
 
 
 @contextmanager
-def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
+def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     """A client of an existing database or server; its failures become StoreUnusable."""
     require_database(tracking_uri)
     require_reachable(tracking_uri)
@@ -370,24 +370,24 @@ def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
 
 
 @contextmanager
-def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
+def stored_file(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
     """One file of a stored folder; one on a server is downloaded for as long as it is read."""
-    local = on_disk(folder, name, home)
+    local = local_file(folder, name, home)
     if local is not None:
         yield local
         return
-    require_there(folder, name, home)
+    require_available(folder, name, home)
     with TemporaryDirectory() as folder_name:
-        yield downloaded(f"{folder}/{name}", Path(folder_name), tracking_uri)
+        yield download(f"{folder}/{name}", Path(folder_name), tracking_uri)
 
 
-def require_there(folder: str, name: str, home: Path) -> None:
+def require_available(folder: str, name: str, home: Path) -> None:
     """A file of a stored folder is on this machine, or may be on a server."""
-    if folder_at(folder) is not None and on_disk(folder, name, home) is None:
+    if folder_at(folder) is not None and local_file(folder, name, home) is None:
         raise Lost(f"{name} is gone from {folder}. Bring the folder back. If that can't be done, {ANEW}")
 
 
-def downloaded(address: str, destination: Path, tracking_uri: str) -> Path:
+def download(address: str, destination: Path, tracking_uri: str) -> Path:
     """One file from a server. Raises StoreUnusable where it doesn't come."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -399,7 +399,7 @@ def downloaded(address: str, destination: Path, tracking_uri: str) -> Path:
         raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {why}")) from None
 
 
-def on_disk(folder: str, name: str, home: Path) -> Path | None:
+def local_file(folder: str, name: str, home: Path) -> Path | None:
     """Where a file of a stored folder is: below this home's artifacts, else where it was stored."""
     stored = folder_at(folder)
     if stored is None:
@@ -458,7 +458,7 @@ def rows_of(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
         raise StoreUnusable(f"{database} is damaged ({error}). Run `altrally repair`.") from error
 
 
-def described(run: "Run") -> dict[str, Any]:
+def run_row(run: "Run") -> dict[str, Any]:
     """One row of `list_runs`."""
     tags = run.data.tags
     return {

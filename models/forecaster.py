@@ -43,7 +43,7 @@ class Forecaster(BaseEstimator):
         questions = X[columns].dropna(axis=1, how="all") if columns else None
         if questions is None or questions.empty:
             return self.model_.predict(inputs)
-        return answered(self.model_, inputs, questions)
+        return answer_requests(self.model_, inputs, questions)
 
     def model_for(
         self, as_of: pd.Timestamp, last_label_end: pd.Timestamp, *, in_sample: bool = False
@@ -85,7 +85,7 @@ class Forecaster(BaseEstimator):
         )
 
 
-def answered(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -> Floats:
+def answer_requests(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -> Floats:
     """Answers to questions of each row's own (n, K), or (n, 1) where they name days."""
     if DAYS in questions and questions[DAYS].isna().any():
         raise BadInput("Some rows ask for `days` and others don't: give each row its days, or none.")

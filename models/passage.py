@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import OVERLAP, Floats, linear
+from models.base import OVERLAP, Floats, linear_predictor
 from models.law import SIGMA_UNCERTAINTY, Question, probability
 from models.law_model import require_horizons
 from models.parallel import one_thread
-from models.ridge_newton import OwnRows, SharedRows, outer_products, squares
+from models.ridge_newton import OwnRows, SharedRows, outer_products, symmetric_matrices
 from models.volatility import Volatility
 
 YEAR_DAYS = 365.25
@@ -55,7 +55,7 @@ class Passage(Volatility):
     def coef_covariance_(self) -> Floats:
         """Covariance (p, p) of `coef_` after seeing the data."""
         p = self.n_features_in_ - 1
-        return squares(self._learnt()[None, p:], p)[0] * YEAR_DAYS
+        return symmetric_matrices(self._learnt()[None, p:], p)[0] * YEAR_DAYS
 
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         require_horizons(self.horizons, outcomes)
@@ -77,11 +77,11 @@ class Passage(Volatility):
         return self.answer_at(self._sigma(inputs), self._tilt(inputs, parameters))
 
     def _tilt(self, inputs: Floats, parameters: Floats) -> Floats:
-        return linear(inputs[..., :-1], parameters[:, : inputs.shape[-1] - 1])
+        return linear_predictor(inputs[..., :-1], parameters[:, : inputs.shape[-1] - 1])
 
     def _sd(self, inputs: Floats, parameters: Floats) -> Floats:
         columns = inputs[:, :-1]
-        covariance = squares(parameters[None, columns.shape[1] :], columns.shape[1])[0]
+        covariance = symmetric_matrices(parameters[None, columns.shape[1] :], columns.shape[1])[0]
         tilt_sd = np.sqrt(np.einsum("np,pq,nq->n", columns, covariance, columns))
         return self.sd_at(self._sigma(inputs), self._tilt(inputs, parameters[None])[0], tilt_sd)
 

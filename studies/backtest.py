@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.errors import MissingData
 from core.json import plain
-from evaluation.bootstrap import ROW_DAYS, Interval, Ints, band, blocks_of
+from evaluation.bootstrap import ROW_DAYS, Interval, Ints, band, resampling_blocks
 from evaluation.comparison import YEAR_DAYS
 from evaluation.permutation import circularly_shifted, shift_p
 from evaluation.scores import Floats
@@ -70,14 +70,14 @@ class Path:
 
     def maximum_drawdown(self) -> Floats:
         """Worst fall from a high (S,), what one began with among the highs."""
-        return np.asarray(-np.expm1(underwater(self.log_wealth).min(axis=1)))
+        return np.asarray(-np.expm1(log_drawdown(self.log_wealth).min(axis=1)))
 
     def spent(self) -> Floats:
         """Share of wealth (S,) that dealing took in all."""
         return np.asarray(-np.expm1(self.dealt.sum(axis=1) * np.log1p(-self.cost)))
 
 
-def underwater(log_wealth: Floats) -> Floats:
+def log_drawdown(log_wealth: Floats) -> Floats:
     """Log wealth (S, D + 1) less its highest so far, what one began with among the highs."""
     return np.asarray(log_wealth - np.maximum.accumulate(np.maximum(log_wealth, 0), axis=1))
 
@@ -87,14 +87,14 @@ def path_of(tape: Tape, altcoins: Floats, bitcoin: Floats, cost: float) -> Path:
 
     cost: share of what is bought or sold, each way.
     """
-    dealt = turned(altcoins) + turned(bitcoin)
+    dealt = traded_shares(altcoins) + traded_shares(bitcoin)
     change = np.zeros((len(altcoins), len(tape.days)))
     change[:, tape.dealt] = dealt * np.log1p(-cost)
     change[:, 1:] += altcoins[:, tape.week] * tape.index + bitcoin[:, tape.week] * tape.bitcoin
     return Path(altcoins, np.cumsum(change, axis=1), dealt, cost)
 
 
-def turned(shares: Floats) -> Floats:
+def traded_shares(shares: Floats) -> Floats:
     """What is bought or sold (S, n) to hold these shares, none at first."""
     return np.asarray(np.abs(np.diff(shares, axis=1, prepend=0.0)))
 
@@ -292,7 +292,7 @@ def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: 
     ahead = paths[rule].log_wealth[0, tape.dealt] - paths[other].log_wealth[0, tape.dealt]
     weekly = np.diff(ahead)[:, None] * YEAR_DAYS / ROW_DAYS
     rows = max(len(weekly), 1)
-    estimate = band(weekly.sum(axis=0) / rows, blocks_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
+    estimate = band(weekly.sum(axis=0) / rows, resampling_blocks(weekly[:, 0], horizon, seed).sums(weekly) / rows)
     return Lead(rule, other, Interval(*(float(limit[0]) for limit in (estimate.value, estimate.low, estimate.high))))
 
 

@@ -40,13 +40,13 @@ class Moved:
     by: float | None
 
 
-def spoilt(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
+def spoil(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
     """`frames` with everything spoilt that became known after the end of `cut`; seeded, so that it can be repeated."""
     rng = np.random.default_rng(seed)
-    return {source: _spoilt(source, frame, known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
+    return {source: _spoil(source, frame, became_known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
 
 
-def known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Flags:
+def became_known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Flags:
     """Rows of an input that became known after `cut`."""
     return np.asarray(days_known(source, frame) > cut)
 
@@ -61,22 +61,22 @@ def days_observed(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeInd
     return pd.DatetimeIndex(frame.index if isinstance(source, Panel) else frame["observed"])
 
 
-def _spoilt(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str, rng: np.random.Generator) -> pd.DataFrame:
+def _spoil(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str, rng: np.random.Generator) -> pd.DataFrame:
     if kind == REMOVED:
         return frame[~later]
     if isinstance(source, Series):
-        return frame.assign(value=absurd(frame["value"].to_numpy(dtype=np.float64), later, rng))
-    return pd.DataFrame(absurd(frame.to_numpy(dtype=np.float64), later, rng), frame.index, frame.columns, copy=False)
+        return frame.assign(value=randomly_scaled(frame["value"].to_numpy(dtype=np.float64), later, rng))
+    return pd.DataFrame(randomly_scaled(frame.to_numpy(dtype=np.float64), later, rng), frame.index, frame.columns, copy=False)
 
 
-def absurd(cells: Floats, later: Flags, rng: np.random.Generator) -> Floats:
+def randomly_scaled(cells: Floats, later: Flags, rng: np.random.Generator) -> Floats:
     """A copy of `cells` whose rows marked `later` are each multiplied by a random factor."""
     changed = cells.copy(order="K")
     changed[later] *= np.exp(3.0 * rng.standard_normal(cells[later].shape))
     return changed
 
 
-def moved(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Moved]:
+def differing_columns(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Moved]:
     """Columns of `truth` whose values up to `cut` aren't the same in `again`, bit for bit. Both: days × names, NaN equals NaN."""
     days, names = truth.loc[:cut].index, list(truth)
     before = truth.loc[:cut].to_numpy(dtype=np.float64)
@@ -229,11 +229,11 @@ def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champ
     judged = [feature for feature in own_features or FEATURES.values() if feature.name not in refused]
     progress("reading", 0, 0)
     frames = load(store, judged, until, START - COMPOSITE_LOOKBACK)
-    read, thinned = (frames, {}) if check.whole or own_features else thin(frames)
+    read, thinned = (frames, {}) if check.whole or own_features else thin_panels(frames)
     refits, random_cuts = cut_days(frames, until, check)
     tallies = {one.name: Tally(one.name, one.block) for one in judged} | ({} if own_features else {SCORE: Tally(SCORE, SCORE)})
     planned = windows(refits, random_cuts, until, check.seed)
-    tally(tallies, judged, read, planned, check, champion, progress)
+    fill_tallies(tallies, judged, read, planned, check, champion, progress)
     findings = [finding(one) for one in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
     return LeakReport(store.market or "unknown", f"{until:%Y-%m-%d}", len(refits), len(random_cuts), thinned, findings)
 
@@ -252,7 +252,7 @@ def refusals(store: Reader, own_features: Sequence[Feature]) -> dict[str, str]:
     return reasons
 
 
-def thin(frames: Frames) -> tuple[Frames, dict[str, str]]:
+def thin_panels(frames: Frames) -> tuple[Frames, dict[str, str]]:
     """Every k-th name of wide panels, and how many of how many."""
     steps = {
         source: -(-frame.shape[1] // NAMES)
@@ -289,7 +289,7 @@ def windows(refits: Sequence[pd.Timestamp], random_cuts: Sequence[pd.Timestamp],
     ]
 
 
-def tally(
+def fill_tallies(
     tallies: Mapping[str, Tally],
     judged: Sequence[Feature],
     frames: Frames,
@@ -300,19 +300,21 @@ def tally(
 ) -> None:
     """Make every run and count what differs from the uncut one."""
     last = max(window.days[-1] for window in planned)
-    long, _ = computed(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
+    long, _ = compute_features(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
     done = 0
-    for window, runs in examined(planned, judged, frames, long, check):
-        truth, failed = computed(judged, within(frames, judged, window), window.days)
+    for window, runs in examine_windows(planned, judged, frames, long, check):
+        truth, failed = compute_features(judged, inputs_within(frames, judged, window), window.days)
         for run in runs:
             compare(tallies, truth, run, {**failed, **run.failed})
         if SCORE in tallies:
-            compare_scores(tallies[SCORE], inputs_of(judged, pd.concat([before(long, window), truth]), window.cuts), runs, champion)
+            compare_scores(
+                tallies[SCORE], inputs_of(judged, pd.concat([features_before(long, window), truth]), window.cuts), runs, champion
+            )
         done += len(window.cuts)
         progress("cutting", done, sum(len(planned_window.cuts) for planned_window in planned))
 
 
-def examined(
+def examine_windows(
     planned: Sequence[Window], judged: Sequence[Feature], frames: Frames, long: pd.DataFrame, check: Check
 ) -> Iterator[tuple[Window, list[Run]]]:
     """The runs of each window, made by other processes, as they are finished."""
@@ -322,13 +324,16 @@ def examined(
     processes = check.processes or max(2, os.cpu_count() or 1)
     with parallel_config("loky", inner_max_num_threads=1):
         workers = Parallel(n_jobs=processes, batch_size=1, return_as="generator_unordered")
-        parts = ((window, within(frames, judged, window), None if check.own else before(long, window)) for window in planned)
+        parts = (
+            (window, inputs_within(frames, judged, window), None if check.own else features_before(long, window))
+            for window in planned
+        )
         with shielded_from_interrupts():
-            runs = workers(delayed(examine)(window, check.own, names, read, past) for window, read, past in parts)
+            runs = workers(delayed(examine_window)(window, check.own, names, read, past) for window, read, past in parts)
         yield from runs
 
 
-def examine(
+def examine_window(
     window: Window, sources: Sequence[str], names: Sequence[str], frames: Frames, past: pd.DataFrame | None
 ) -> tuple[Window, list[Run]]:
     """Every run of one window. past: the features as they were before it, where a score is asked for."""
@@ -342,14 +347,14 @@ def one_run(
     window: Window, cut: pd.Timestamp, kind: str, judged: Sequence[Feature], frames: Frames, past: pd.DataFrame | None
 ) -> Run:
     """The features from data spoilt after `cut`, and what a model would read of them on that day."""
-    read = frames if kind == UNCUT else spoilt(frames, cut, kind, seed=cut.dayofyear)
+    read = frames if kind == UNCUT else spoil(frames, cut, kind, seed=cut.dayofyear)
     days = window.days if kind in (ABSURD, UNCUT) else window.days[window.days <= cut]
-    values, failed = computed(judged, read, days)
+    values, failed = compute_features(judged, read, days)
     inputs = None if past is None or kind == UNCUT else inputs_of(judged, pd.concat([past, values]), [cut])
     return Run(cut, kind, values.loc[:cut], inputs, failed)
 
 
-def computed(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) -> tuple[pd.DataFrame, dict[str, str]]:
+def compute_features(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) -> tuple[pd.DataFrame, dict[str, str]]:
     """Every feature on each of `days`; one that raises is missing, and what it said is returned."""
     try:
         return compute(judged, frames, days), {}
@@ -365,7 +370,7 @@ def computed(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) 
         return pd.concat(columns, axis=1), failed
 
 
-def within(frames: Frames, judged: Sequence[Feature], window: Window) -> Frames:
+def inputs_within(frames: Frames, judged: Sequence[Feature], window: Window) -> Frames:
     """The part of each input that the days of a window can see, from as far back as some formula reaches."""
     reach: dict[Series | Panel, list[int | None]] = {}
     for feature in judged:
@@ -385,7 +390,7 @@ def span(source: Series | Panel, frame: pd.DataFrame, reach: list[int | None], d
     return frame[readable]
 
 
-def before(long: pd.DataFrame, window: Window) -> pd.DataFrame:
+def features_before(long: pd.DataFrame, window: Window) -> pd.DataFrame:
     """The features on the days before a window that a composite in it rests on."""
     return long.loc[window.days[0] - COMPOSITE_LOOKBACK : window.days[0] - pd.Timedelta(days=1)]
 
@@ -398,7 +403,7 @@ def inputs_of(judged: Sequence[Feature], values: pd.DataFrame, days: Sequence[pd
 
 def compare(tallies: Mapping[str, Tally], truth: pd.DataFrame, run: Run, failed: Mapping[str, str]) -> None:
     """Count one run against the uncut values `truth`."""
-    moves = moved(truth, run.values, run.cut)
+    moves = differing_columns(truth, run.values, run.cut)
     has_value = truth.loc[: run.cut].notna().any()
     for name in map(str, truth):
         tally = tallies[name]
@@ -412,7 +417,7 @@ def compare_scores(tally: Tally, expected: pd.DataFrame, runs: Sequence[Run], ch
     tally.known = True
     for run in runs:
         if run.inputs is not None:
-            moves = moved(
+            moves = differing_columns(
                 champion_probabilities(expected.loc[[run.cut]], champion), champion_probabilities(run.inputs, champion), run.cut
             )
             tally.add(max(moves.values(), key=lambda move: move.by or 0.0, default=None), run)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from evaluation.bootstrap import weeks_of
+from evaluation.bootstrap import horizon_weeks
 from evaluation.scores import Floats, auc
 from models.coefficients import hazard_table
 
@@ -31,7 +31,7 @@ def smaller_loss_p(loss: Floats, reference: Floats, days: int) -> float:
     Reference: Diebold and Mariano, "Comparing predictive accuracy", Journal of Business & Economic Statistics 13 (1995).
     """
     better = reference - loss
-    return float(norm.sf(better.mean() / sqrt(newey_west_variance(better, weeks_of(days) - 1) / len(better))))
+    return float(norm.sf(better.mean() / sqrt(newey_west_variance(better, horizon_weeks(days) - 1) / len(better))))
 
 
 def newey_west_variance(values: Floats, lags: int) -> float:

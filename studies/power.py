@@ -23,7 +23,7 @@ from features.build import COMPOSITE_LOOKBACK, build, matrix
 from features.registry import FEATURES
 from models.catalog import CLAIM, COMPOSITES, MODELS
 from models.law_model import LawModel
-from models.parallel import spread
+from models.parallel import run_in_parallel
 from sources.layout import batches
 from sources.reader import Memory, hold
 from sources.simulated import simulate
@@ -212,23 +212,23 @@ def run_study(study: Study, file: Path, *, processes: int | None, progress: Prog
         raise BadInput(f"--out {file} is a folder: name a file.")
     file.parent.mkdir(parents=True, exist_ok=True)
     with study_lock(file):
-        lines = finished(file, study)
+        lines = finished_lines(file, study)
         done = {key(line) for line in lines}
         scenarios = study.scenarios()
         pending = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
         progress("markets", len(scenarios) - len(pending), len(scenarios))
         with file.open("ab", buffering=0) as out:
-            for line in judged_markets(study, pending, processes):
+            for line in judge_markets(study, pending, processes):
                 append(out.fileno(), line)
                 lines.append(line)
                 progress("markets", len(scenarios) - len(pending) + len(lines) - len(done), len(scenarios))
     return sorted(lines, key=key)
 
 
-def judged_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
+def judge_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
     """A line a market as it is finished, in any order."""
     named = study.configuration
-    yield from spread(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
+    yield from run_in_parallel(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
 
 
 def line_of(named: str, scenario: Scenario) -> Line:
@@ -252,7 +252,7 @@ def study_lock(file: Path) -> Iterator[None]:
         raise Refused(f"{file} is being written by another `altrally power`; wait for it, or name another --out.") from None
 
 
-def finished(file: Path, study: Study) -> list[Line]:
+def finished_lines(file: Path, study: Study) -> list[Line]:
     """The markets a file holds; a line that was cut off when its writer was killed is taken away."""
     written = file.read_bytes() if file.exists() else b""
     whole = written[: written.rfind(b"\n") + 1]

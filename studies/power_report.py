@@ -17,14 +17,14 @@ POWER = 0.8
 Found = Mapping[str, Any]
 
 
-def below(p: float | None) -> bool | None:
+def is_below(p: float | None) -> bool | None:
     """Whether a test rejects; None where it could not be made."""
     return None if p is None else p < LEVEL
 
 
 def any_slope(judgement: Found) -> bool | None:
     """Whether any slope of the claim's five blocks is significant by itself."""
-    significant = [below(judgement["usual"][f"slope_{name}"]) for name in CLAIM]
+    significant = [is_below(judgement["usual"][f"slope_{name}"]) for name in CLAIM]
     return None if None in significant else any(significant)
 
 
@@ -34,10 +34,10 @@ OURS: dict[str, Callable[[Found], bool | None]] = {
     "live": lambda found: found["live"],
 }
 USUAL: dict[str, Callable[[Found], bool | None]] = {
-    "auc": lambda found: below(found["usual"]["auc"]),
-    "diebold_mariano": lambda found: below(found["usual"]["diebold_mariano"]),
+    "auc": lambda found: is_below(found["usual"]["auc"]),
+    "diebold_mariano": lambda found: is_below(found["usual"]["diebold_mariano"]),
     "any_slope": any_slope,
-    **{f"slope_{name}": lambda found, name=name: below(found["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
+    **{f"slope_{name}": lambda found, name=name: is_below(found["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
 }
 OWN, INDEPENDENT = "own", "independent"
 """Whose composites the market was judged with. Without a cascade neither holds anything of the claim to find."""
@@ -49,7 +49,7 @@ def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
     `cells`: a row a length, strength and kind of inputs, with the share of markets each test rejects on. `size_kept`: a row a
     length without signal, whether each promised size is. `years_needed`: a row a strength and test.
     """
-    cells = [cell(group, years, strength, inputs) for (years, strength, inputs), group in grouped(lines).items()]
+    cells = [cell(group, years, strength, inputs) for (years, strength, inputs), group in lines_by_cell(lines).items()]
     return {
         "market": "simulated",
         "configuration": study.configuration,
@@ -64,7 +64,7 @@ def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def grouped(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
+def lines_by_cell(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
     """Judgements by years, strength and inputs."""
     groups: dict[tuple[int, float, str], list[Found]] = {}
     for inputs in (OWN, INDEPENDENT):
@@ -117,13 +117,13 @@ def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of each strength above 0, the years of coins at which each grade reaches 80 % power."""
     strengths = sorted({row["strength"] for row in cells if row["strength"] > 0})
     return [
-        {"strength": strength, "test": test, **reached([row for row in cells if row["strength"] == strength], test)}
+        {"strength": strength, "test": test, **years_to_power([row for row in cells if row["strength"] == strength], test)}
         for strength in strengths
         for test in OURS
     ]
 
 
-def reached(rows: Sequence[Mapping[str, Any]], test: str) -> dict[str, Any]:
+def years_to_power(rows: Sequence[Mapping[str, Any]], test: str) -> dict[str, Any]:
     """Where the curve of a test over years first reaches `POWER`, by straight lines between the lengths that were simulated.
 
     `years` None: not within `longest`. `at_most`: already at the shortest length, so that fewer may do.

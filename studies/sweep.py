@@ -24,7 +24,7 @@ from evaluation.sample import BASELINES, LEVEL, evaluation_sample
 from features.targets import load_target_index
 from models.base import BatchedModel, Floats
 from models.catalog import MODELS
-from models.parallel import spread
+from models.parallel import run_in_parallel
 from models.rules import Climatology
 from sources.quality import last_known
 from sources.reach import require_reachable
@@ -218,9 +218,12 @@ def sweep(store: Store, search_space: Sweep, *, place: TrackingPlace, folder: Pa
     arena = arena_of(store, search_space, last_known(store))
     data, candidates = arena.first.data, search_space.candidates()
     with tracking(place) as tracker:
-        trials, own_family = count_all(tracker, search_space, candidates, data.market), family(data.market, search_space.targets[0])
+        trials, own_family = (
+            count_sweep_trials(tracker, search_space, candidates, data.market),
+            family(data.market, search_space.targets[0]),
+        )
         sweeps = count_sweeps(tracker, own_family, search_space.name, search_space.first_test, data.until)
-        tallies = search(arena, search_space, candidates, opened(folder, search_space, data.snapshot), progress)
+        tallies = search(arena, search_space, candidates, open_study(folder, search_space, data.snapshot), progress)
         progress("judging the winner", 0, 0)
         result = search_result(arena, search_space, candidates, tallies, sweeps) | {"trials": trials}
         tags = {"swept": own_family, "market": data.market, "snapshot": data.snapshot}
@@ -228,7 +231,7 @@ def sweep(store: Store, search_space: Sweep, *, place: TrackingPlace, folder: Pa
     return result | {"run_id": run_id}
 
 
-def count_all(tracker: Tracker, search_space: Sweep, candidates: Sequence[Candidate], market: str) -> int:
+def count_sweep_trials(tracker: Tracker, search_space: Sweep, candidates: Sequence[Candidate], market: str) -> int:
     """A look is a try: every candidate is counted before any is tried; how many tries that makes in all."""
     trials = 0
     for target in search_space.targets:
@@ -272,7 +275,7 @@ def arena_on(datasets: Mapping[Target, Dataset], search_space: Sweep) -> Arena:
     shifts = [0, *rows.outcome_shifts(ROTATIONS)]
     if len(shifts) == 1:
         raise MissingData(f"{len(rows.days)} weeks with known outcomes allow no rotation; a sweep needs more of them.")
-    early, late = searched_places(data, rows, search_space.first_test, k)
+    early, late = search_folds(data, rows, search_space.first_test, k)
     test = fold_mask(
         rows, usable(quarters(search_space.first_test, data.until), data.outcomes), (search_space.first_test, data.until)
     )
@@ -284,7 +287,7 @@ def arena_on(datasets: Mapping[Target, Dataset], search_space: Sweep) -> Arena:
     return Arena(questions, columns, early, late, test, k)
 
 
-def searched_places(data: Dataset, complete_rows: CompleteRows, first_test: pd.Timestamp, k: int) -> tuple[FoldMask, FoldMask]:
+def search_folds(data: Dataset, complete_rows: CompleteRows, first_test: pd.Timestamp, k: int) -> tuple[FoldMask, FoldMask]:
     """The inner walk-forward in two halves: quarters before the test, only rows whose outcome was known before it."""
     over = complete_rows.days[complete_rows.known[:, k] < first_test.to_datetime64()]
     if len(over) < 2:
@@ -296,10 +299,10 @@ def searched_places(data: Dataset, complete_rows: CompleteRows, first_test: pd.T
     if len(rows) < 2:
         raise MissingData(f"Fewer than two quarters before {first_test:%Y-%m-%d} can be forecast. Set a later first_test.")
     half = (len(rows) + 1) // 2
-    return place_with(rows[:half]), place_with(rows[half:])
+    return folds_of(rows[:half]), folds_of(rows[half:])
 
 
-def place_with(rows: list[tuple[Any, Any]]) -> FoldMask:
+def folds_of(rows: list[tuple[Any, Any]]) -> FoldMask:
     """A part of a walk-forward."""
     return FoldMask(rows, np.any([test for _, test in rows], axis=0))
 
@@ -324,7 +327,7 @@ def distinct_draws(rng: np.random.Generator, size: int) -> Iterator[int]:
             yield number
 
 
-def opened(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Study":
+def open_study(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Study":
     """The study of this sweep on this data in a journal, as far as it has come."""
     try:
         import optuna
@@ -347,7 +350,7 @@ def search(
         todo = [number for number in numbers if number not in tallies]
         bar = np.median([tallies[first].half for first in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
         for number, tally in zip(todo, tallies_of(arena, [candidates[number] for number in todo], bar), strict=True):
-            study.add_trial(as_trial(search_space, number, candidates[number], tally))
+            study.add_trial(optuna_trial(search_space, number, candidates[number], tally))
             tallies[number] = tally
             progress("searching", len(tallies), len(candidates))
     return [tallies[number] for number in range(len(candidates))]
@@ -356,7 +359,7 @@ def search(
 def tallies_of(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> Iterator[Tally]:
     """The tally of each, tried in parts on every core or by a cluster."""
     parts = [(arena, candidates[first : first + PART], bar) for first in range(0, len(candidates), PART)]
-    return chain.from_iterable(spread(tally_part, parts))
+    return chain.from_iterable(run_in_parallel(tally_part, parts))
 
 
 def tally_part(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
@@ -364,7 +367,7 @@ def tally_part(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None
     return [arena.tried(candidate, bar) for candidate in candidates]
 
 
-def as_trial(search_space: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
+def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
     """A candidate and its tally, as Optuna keeps it and can draw it."""
     from optuna.distributions import CategoricalDistribution
     from optuna.trial import TrialState, create_trial

@@ -23,7 +23,16 @@ from filelock import FileLock, Timeout
 from joblib import Parallel, delayed
 
 from core.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable, redacted
-from core.files import clear, damage, is_abandoned, is_occupied, is_passing, keep_copy, temporary_root, unfinished
+from core.files import (
+    damage,
+    is_abandoned,
+    is_any_in_use,
+    is_temporary_error,
+    keep_copy,
+    remove_abandoned_folders,
+    temporary_root,
+    unfinished_path,
+)
 from core.home import EXPERIMENT, folder_address, sqlite_address, sqlite_file, stored_elsewhere
 from core.progress import Progress
 from core.target import ALTCOINS, Target
@@ -41,9 +50,9 @@ from models.champion import (
     VERIFICATION_FILE,
     champion_version,
     damaged_figures,
-    fetched,
     figures_of,
     require_database,
+    stored_file,
     table_of,
     unless_deleted,
 )
@@ -203,7 +212,7 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
         if "out-of-date database schema" in first_line:
             way = f"Copy them, then run `mlflow db upgrade {quote(place.uri)}`."
             raise OtherVersion(f"The runs at {place.uri} can't be written: another version of MLflow left them. {way}") from None
-        kind = Damaged if isinstance(said, sqlite3.Error) and not is_passing(said) else StoreUnusable
+        kind = Damaged if isinstance(said, sqlite3.Error) and not is_temporary_error(said) else StoreUnusable
         raise kind(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
@@ -269,7 +278,7 @@ def create_database(place: TrackingPlace) -> None:
         return
     from mlflow import MlflowClient
 
-    beside = unfinished(file)
+    beside = unfinished_path(file)
     MlflowClient(tracking_uri=sqlite_address(beside)).search_experiments(max_results=1)
     beside.replace(file)
 
@@ -337,7 +346,7 @@ def move_in(place: TrackingPlace) -> None:
         return
     with clear_errors(place), database_lock(place):
         old = stored_elsewhere(place.database, place.artifacts)
-        if old is not None and is_occupied(place.home):
+        if old is not None and is_any_in_use(place.home):
             raise InUse(f"Another process is at work in {place.home}.")
         if old is not None:
             relocate(place.database, old, folder_address(place.artifacts))
@@ -365,7 +374,7 @@ def sweep(tracker: Tracker) -> int:
         fail_models(tracker, dead)
     for run_id in dead:
         tracker.client.set_terminated(run_id, "KILLED")
-    clear(home)
+    remove_abandoned_folders(home)
     return len(dead)
 
 
@@ -696,7 +705,7 @@ def register(tracker: Tracker, run_id: str, record: ModelRecord) -> Registered:
     log_values(tracker, run_id, {}, record.metrics, info.model_id)
     card = record.card
     named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
-    with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
+    with stored_file(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
         tags = {**record.tags, **named, "sha256": digest(file)}
     require_registered_model(tracker, card.target)
     made = tracker.client.create_model_version(

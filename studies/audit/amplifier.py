@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.bootstrap import Interval, circular, shared, weeks_of, widened
+from evaluation.bootstrap import Interval, circular_blocks, horizon_weeks, resampled_sums, widened_interval
 from evaluation.permutation import circularly_shifted, shift_p
 from features.transforms import log
 from studies.audit.events import event_occurred, first_passage
@@ -126,7 +126,7 @@ def spells(days: pd.DatetimeIndex) -> int:
 def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draws: int) -> Interval:
     """Difference of the means over rows marked `after` and `otherwise`, all resampled together in blocks (n,)."""
     weights = after - otherwise
-    resample = shared(response * weights, AHEAD, seed, draws, circular)
+    resample = resampled_sums(response * weights, AHEAD, seed, draws, circular_blocks)
     value = float(response[after == 1].mean() - response[otherwise == 1].mean())
     if resample is None:
         return Interval(value, np.nan, np.nan)
@@ -134,13 +134,16 @@ def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draw
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = sums[0] / sums[1] - sums[2] / sums[3]
     finite = resampled[np.isfinite(resampled)]  # a draw may hold no row of one kind
-    return widened(value, finite) if len(finite) else Interval(value, np.nan, np.nan)
+    return widened_interval(value, finite) if len(finite) else Interval(value, np.nan, np.nan)
 
 
 def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | None:
     """Share of rotations of the responses, the true one among them, that differ as much; None where none is far enough."""
-    nearest, n = weeks_of(AHEAD) + LOOKBACK_WEEKS + weeks_of(QUARTER), len(response)  # a state looks back on a quarter of drawdowns
-    shifts = [0, *range(nearest, n - weeks_of(AHEAD) + 1)]
+    nearest, n = (
+        horizon_weeks(AHEAD) + LOOKBACK_WEEKS + horizon_weeks(QUARTER),
+        len(response),
+    )  # a state looks back on a quarter of drawdowns
+    shifts = [0, *range(nearest, n - horizon_weeks(AHEAD) + 1)]
     if len(shifts) < 2:
         return None
     turned = circularly_shifted(response, shifts)

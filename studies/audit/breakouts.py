@@ -150,11 +150,11 @@ def event(rule: Rule, day: pd.Timestamp, close: float, markets: dict[str, Market
         *rule,
         day=f"{day:%Y-%m-%d}",
         close=float(close),
-        followed={name: [followed(market, day, days) for days in HORIZONS] for name, market in markets.items()},
+        followed={name: [return_after(market, day, days) for days in HORIZONS] for name, market in markets.items()},
         first_passage_days=int(wait) if wait <= seen else None,
         days_seen=min(max(seen, 0), LOOKED_AHEAD),
         hits={window_name(window): hit(passage, day, window) for window in (WITHIN, IN_WINDOW)},
-        unknown=why_unknown(passage, day, seen),
+        unknown=reason_unknown(passage, day, seen),
     )
 
 
@@ -169,7 +169,7 @@ def hit(passage: FirstPassage, day: pd.Timestamp, window: tuple[int, int]) -> bo
     return None if np.isnan(outcome) else bool(outcome)
 
 
-def why_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str | None:
+def reason_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str | None:
     """Why the 90 days after a breakout can't be judged; None where they can."""
     if seen >= WITHIN[1]:
         return None
@@ -179,7 +179,7 @@ def why_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str | No
     return "altcoin index missing" if over or seen < 0 else "not over yet"
 
 
-def followed(market: Market, day: pd.Timestamp, days: int) -> Followed:
+def return_after(market: Market, day: pd.Timestamp, days: int) -> Followed:
     """From the close of `day` to that of the horizon, each the last there is and at most a week old."""
     end = day + pd.Timedelta(days=days)
     before, after = market.closes.loc[day - WEEK : day], market.closes.loc[day + pd.Timedelta(days=1) : end]

@@ -11,7 +11,7 @@ from features.build import known_series
 from features.liquidity import MILLION_A_BILLION
 from features.transforms import day_numbers, forward_fill, log
 from sources.series import FED_ASSETS, HY_SPREAD, IWM, REVERSE_REPO, SPY, TREASURY_ACCOUNT, Series
-from studies.audit.lead_lag import QUARTER, CrossCorrelation, LagTest, cross_correlation, holm, lag_test
+from studies.audit.lead_lag import QUARTER, CrossCorrelation, LagTest, cross_correlation, holm_p_values, lag_test
 from studies.audit.market_state import Facts, latest
 from studies.audit.verdicts import Evidence, Line, with_verdict
 
@@ -84,32 +84,32 @@ class Weekly:
 
 def cascade(facts: Facts) -> Cascade:
     """Correlate and test."""
-    weeks = weekly(facts)
+    weeks = weekly_changes(facts)
     return Cascade(
         how=HOW,
         missing={rung: f"no weeks of {RUNGS[rung]}" for rung in RUNGS if weeks.observed[rung].isna().all()},
         lead_lag=[LeadLag(*link, cross_correlation(weeks.known[link[0]], weeks.observed[link[1]])) for link in LINKS],
-        tests=corrected([tested(weeks, *link, span) for link in directed() for span in SPANS]),
+        tests=with_holm_p([link_test(weeks, *link, span) for link in directed_links() for span in SPANS]),
     )
 
 
-def directed() -> list[tuple[str, str, str]]:
+def directed_links() -> list[tuple[str, str, str]]:
     """Every link as claimed and turned around."""
     return [(a, b, "forward") for a, b in LINKS] + [(b, a, "reverse") for a, b in LINKS]
 
 
-def tested(weeks: Weekly, driver: str, target: str, direction: str, span: str) -> Link:
+def link_test(weeks: Weekly, driver: str, target: str, direction: str, span: str) -> Link:
     """One lag test, not yet corrected."""
     return Link(driver, target, direction, span, lag_test(weeks.known[driver], weeks.observed[target], *SPANS[span]), None)
 
 
-def corrected(links: list[Link]) -> list[Link]:
+def with_holm_p(links: list[Link]) -> list[Link]:
     """Holm over all tests that could be made."""
-    p_holm = iter(holm([link.test.p for link in links if link.test is not None]))
+    p_holm = iter(holm_p_values([link.test.p for link in links if link.test is not None]))
     return [link if link.test is None else replace(link, p_holm=next(p_holm)) for link in links]
 
 
-def weekly(facts: Facts) -> Weekly:
+def weekly_changes(facts: Facts) -> Weekly:
     """Changes from Sunday to Sunday of every rung, from the first day of any."""
     first = min((rows["observed"].min() for rows in facts.rows.values() if len(rows)), default=facts.as_of)
     sundays = pd.date_range(first, facts.as_of, freq="W-SUN")

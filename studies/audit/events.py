@@ -88,12 +88,12 @@ def rallies(level: pd.Series, *, rise: float, fall: float, low_days: int) -> lis
         elif value > values[high]:
             high = day
         elif value <= (1 - fall) * values[high]:
-            past_rallies.append(described(closes, low, high, day, over=True))
+            past_rallies.append(rally_between(closes, low, high, day, over=True))
             since, low = day, -1
-    return past_rallies if low < 0 else [*past_rallies, described(closes, low, high, len(values) - 1, over=False)]
+    return past_rallies if low < 0 else [*past_rallies, rally_between(closes, low, high, len(values) - 1, over=False)]
 
 
-def described(closes: pd.Series, low: int, high: int, last: int, *, over: bool) -> Rally:
+def rally_between(closes: pd.Series, low: int, high: int, last: int, *, over: bool) -> Rally:
     """A rally between rows of `closes`."""
     way_up = closes.to_numpy(dtype=np.float64)[low : high + 1]
     pullback = float((way_up / np.maximum.accumulate(way_up)).min() - 1)

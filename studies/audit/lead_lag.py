@@ -78,27 +78,27 @@ def lag_test(
     Both stand on the same weekly grid. Lags enter as sums over blocks of weeks, as in Corsi (2009); errors are Newey-West (1987),
     the test is Granger's (1969). None with fewer than `LEAST_WEEKS` weeks, or where a column doesn't vary.
     """
-    rows = lagged(driver, target)
+    rows = lag_regressors(driver, target)
     rows = rows[(rows.index >= (start or rows.index.min())) & (rows.index < (end or pd.Timestamp.max))]
     if len(rows) < LEAST_WEEKS or (rows.std() == 0).any():
         return None
-    return tested(rows, driver.rolling(QUARTER).sum().reindex(rows.index).std())
+    return fit_lag_test(rows, driver.rolling(QUARTER).sum().reindex(rows.index).std())
 
 
-def lagged(driver: pd.Series, target: pd.Series) -> pd.DataFrame:
+def lag_regressors(driver: pd.Series, target: pd.Series) -> pd.DataFrame:
     """The regression's rows by week: `target`, then blocks of its own past, then blocks of the driver's."""
-    own_past = {f"own {first}-{last}": past(target, first, last) for first, last in OWN_BLOCKS}
-    driver_past = {f"driver {first}-{last}": past(driver, first, last) for first, last in DRIVER_BLOCKS}
+    own_past = {f"own {first}-{last}": past_sum(target, first, last) for first, last in OWN_BLOCKS}
+    driver_past = {f"driver {first}-{last}": past_sum(driver, first, last) for first, last in DRIVER_BLOCKS}
     return pd.DataFrame({"target": target, **own_past, **driver_past}).dropna()
 
 
-def past(changes: pd.Series, first: int, last: int) -> pd.Series:
+def past_sum(changes: pd.Series, first: int, last: int) -> pd.Series:
     """Sum of the changes of `first` to `last` weeks before each week."""
     return changes.shift(first).rolling(last - first + 1).sum()
 
 
-def tested(rows: pd.DataFrame, driver_sd: float) -> LagTest:
-    """Fit and test the rows of `lagged`; `driver_sd` is that of the driver's 13-week change."""
+def fit_lag_test(rows: pd.DataFrame, driver_sd: float) -> LagTest:
+    """Fit and test the rows of `lag_regressors`; `driver_sd` is that of the driver's 13-week change."""
     from statsmodels.api import OLS, add_constant
 
     inputs = add_constant(rows.drop(columns="target"))
@@ -114,7 +114,7 @@ def tested(rows: pd.DataFrame, driver_sd: float) -> LagTest:
     )
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm_p_values(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for all being looked at together. Reference: Holm (1979)."""
     p = np.asarray(p_values)
     order = np.argsort(p)

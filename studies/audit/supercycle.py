@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from evaluation.proportions import clopper_pearson
 from evaluation.scores import effective_sample_size
-from features.altcoin_index import CARRY, month_ends, newest
+from features.altcoin_index import CARRY, latest_values, month_ends
 from features.transforms import log
 from studies.audit.events import Rally, rallies
 from studies.audit.market_state import Facts
@@ -99,14 +99,14 @@ def supercycle(facts: Facts) -> Supercycle:
     """Enumerate rallies and months."""
     weights = facts.index.members.pivot_table(index="month_end", columns="symbol", values="weight")
     listed_rallies = [
-        listed(rally, weights, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)
+        listed_rally(rally, weights, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)
     ]
-    months = monthly(weights, facts.prices)
+    months = monthly_figures(weights, facts.prices)
     missing = "" if len(facts.index.level) else "the store holds no coin prices"
     return Supercycle(HOW, missing, listed_rallies, months, measures(listed_rallies, months))
 
 
-def listed(rally: Rally, weights: pd.DataFrame, prices: pd.DataFrame) -> ListedRally:
+def listed_rally(rally: Rally, weights: pd.DataFrame, prices: pd.DataFrame) -> ListedRally:
     """A rally with the share of coins that rose in it."""
     coins = weights.loc[: rally.low].iloc[-1].dropna().index
     span = prices.loc[rally.low - pd.Timedelta(days=CARRY) : rally.high, coins].ffill()
@@ -124,10 +124,10 @@ def listed(rally: Rally, weights: pd.DataFrame, prices: pd.DataFrame) -> ListedR
     )
 
 
-def monthly(weights: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
+def monthly_figures(weights: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
     """Every month over by the last price, from the second since the first ranking."""
     ends = month_ends(prices.index)
-    returns = log(newest(prices, ends)).diff().to_numpy()
+    returns = log(latest_values(prices, ends)).diff().to_numpy()
     bought = weights.reindex(index=ends, columns=prices.columns).notna().to_numpy()
     return [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
 

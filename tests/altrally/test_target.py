@@ -19,7 +19,7 @@ from altrally.wording import article, event_nouns, sentence
 from core.errors import BadInput, MissingData, NoChampion, Refused, UnknownName
 from core.home import Home
 from core.progress import silent
-from core.target import ALTCOINS, Leader, Target, judged_horizon, read_target, target_of
+from core.target import ALTCOINS, Leader, Target, judged_horizon, read_target, target_from_summary
 from evaluation.multiple_testing import PRIOR_TRIALS
 from features.build import build
 from features.registry import FEATURES
@@ -137,7 +137,7 @@ def test_the_default_target_gives_the_inputs_outcomes_and_forecast_it_gave(simul
 
 
 def test_a_card_from_before_there_were_targets_is_of_the_default_one() -> None:
-    assert target_of({"kind": "first_passage", "threshold": 0.3}, [30, 60, 90]) == replace(ALTCOINS, move=0.3)
+    assert target_from_summary({"kind": "first_passage", "threshold": 0.3}, [30, 60, 90]) == replace(ALTCOINS, move=0.3)
 
 
 # the whole path
@@ -178,7 +178,7 @@ def test_targets_in_one_home_have_their_own_champions_trials_and_lines(world: Wo
         scores = [line for line in ledger.lines() if line.kind == "score"]
         for target in world.targets.values():
             assert [line.as_of for line in scores if line.is_of(target)] == [DAY]
-            assert target_of(ledger.forecast_of(DAY, target).body["outcome"], [30, 60, 90]).label == target.label
+            assert target_from_summary(ledger.forecast_of(DAY, target).body["outcome"], [30, 60, 90]).label == target.label
         told = forecasts(ledger.lines())
     assert len(told) == 9
     assert told["judged"].all(), "one target's forecast is no repetition of another's"

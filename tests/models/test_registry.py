@@ -27,7 +27,7 @@ from models.champion import (
     aliases,
     champion_by_client,
     champion_rows,
-    downloaded,
+    download,
     find_run,
     list_runs,
     load_champion,
@@ -302,7 +302,7 @@ class TestRegistry:
 
     def test_a_file_that_does_not_come_from_a_server_is_said_in_one_line(self, tmp_path: Path) -> None:
         with pytest.raises(StoreUnusable, match=r"model\.skops doesn't come from http"):
-            downloaded(str(tmp_path / "model.skops"), tmp_path, "http://127.0.0.1:9")
+            download(str(tmp_path / "model.skops"), tmp_path, "http://127.0.0.1:9")
 
     def test_a_damaged_card_is_named(self, home: Path) -> None:
         (card,) = home.rglob("card.json")

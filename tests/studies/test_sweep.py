@@ -13,7 +13,7 @@ from core.progress import silent
 from core.target import ALTCOINS
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.catalog import COMPOSITES
-from studies.sweep import Arena, Candidate, Sweep, arena_on, opened, search, search_result
+from studies.sweep import Arena, Candidate, Sweep, arena_on, open_study, search, search_result
 from studies.sweep_file import read_sweep
 from training.dataset import Dataset
 from training.null_results import configuration_of, content_of
@@ -75,7 +75,7 @@ def test_a_candidate_that_is_in_the_catalogue_has_its_name_there() -> None:
 
 def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Path) -> None:
     made, candidates = arena(noise), ASKED.candidates()
-    tallies = search(made, ASKED, candidates, opened(tmp_path, ASKED, "0"), silent)
+    tallies = search(made, ASKED, candidates, open_study(tmp_path, ASKED, "0"), silent)
     found = search_result(made, ASKED, candidates, tallies)
     assert not found["found"]
     assert found["tried"] == 60
@@ -88,10 +88,12 @@ def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Pat
 def test_a_signal_in_every_input_is_found_by_chance_hardly_ever(tmp_path: Path) -> None:
     asked = replace(ASKED, trials=12)
     made, candidates = arena(small_market(SETTINGS, seed=1, until=UNTIL, signal=2.0), asked), asked.candidates()
-    found = search_result(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent))
+    found = search_result(made, asked, candidates, search(made, asked, candidates, open_study(tmp_path, asked, "0"), silent))
     assert found["search_p"] == 1 / 40
     assert found["test"]["skill_climatology"]["low"] > 0
-    one_of_three = search_result(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent), 3)
+    one_of_three = search_result(
+        made, asked, candidates, search(made, asked, candidates, open_study(tmp_path, asked, "0"), silent), 3
+    )
     assert one_of_three["best_of_n_p"] == 3 * found["best_of_n_p"]
     assert not one_of_three["found"]
 
@@ -120,17 +122,17 @@ def test_each_rotation_is_cut_short_by_its_own_numbers_alone(noise: Dataset) -> 
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(noise: Dataset, tmp_path: Path) -> None:
     made, asked = arena(noise), replace(ASKED, trials=20)
     candidates = asked.candidates()
-    whole = search(made, asked, candidates, opened(tmp_path / "whole", asked, "0"), silent)
+    whole = search(made, asked, candidates, open_study(tmp_path / "whole", asked, "0"), silent)
 
     def stop(label: str, done: int, total: int) -> None:
         if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(made, asked, candidates, opened(tmp_path, asked, "0"), stop)
-    kept = opened(tmp_path, asked, "0")
+        search(made, asked, candidates, open_study(tmp_path, asked, "0"), stop)
+    kept = open_study(tmp_path, asked, "0")
     assert len(kept.trials) == 7
-    assert len(opened(tmp_path, asked, "other data").trials) == 0
+    assert len(open_study(tmp_path, asked, "other data").trials) == 0
     done: list[int] = []
     again = search(made, asked, candidates, kept, lambda label, number, total: done.append(number))
     assert done == list(range(8, 21))

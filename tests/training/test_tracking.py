@@ -14,7 +14,7 @@ from places import ROOT
 
 from altrally.repair import repair
 from core.errors import StoreUnusable
-from core.files import copy_of
+from core.files import copy_path
 from core.home import Home, folder_at
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.champion import EXPERIMENT, figures_of, rows_of
@@ -73,7 +73,7 @@ def test_a_disk_without_room_for_the_second_copy_costs_nothing(
         raise sqlite3.OperationalError("database or disk is full")
 
     assert place.database is not None
-    copy = copy_of(place.database)
+    copy = copy_path(place.database)
     before = copy.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("core.files.overwrite", full)
