@@ -170,7 +170,7 @@ class Question:
     def of(self, target: Target) -> Target:
         """The target that asks it. Raises BadInput where the rise can't be asked."""
         try:
-            asked = target.asking(move=self.rise)
+            asked = target.with_outcome(move=self.rise)
         except BadInput as error:
             raise BadInput(str(error).replace("--threshold", "--rise")) from None
         return asked if self.days is None else replace(asked, horizons=(self.days,))
@@ -190,7 +190,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
     learnt = card if fold is None else card.folds[fold]
     target, base_rates = question.of(card.target), learnt.base_rates
     if target != card.target:
-        model = model.asking(target.rise, target.horizons)
+        model = model.for_question(target.rise, target.horizons)
         base_rates = [float(rate) for rate in model.base_rates_]
     X, horizons = inputs.row.X[card.columns], list(target.horizons)
     return Score(
@@ -198,7 +198,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
         market=card.market,
         snapshot=inputs.snapshot,
         model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
-        outcome=target.told,
+        outcome=target.summary,
         horizons=horizon_forecasts(model, X, horizons, base_rates),
         skill=card.skill,
         drivers=drivers(model, X, learnt.means, horizons),

@@ -86,7 +86,7 @@ class Line:
 
     def is_of(self, target: Target) -> bool:
         """Whether it speaks of what a target asks about; outcome, threshold and horizons may differ."""
-        return bool(self.body["outcome"].get("target") == target.told.get("target"))
+        return bool(self.body["outcome"].get("target") == target.summary.get("target"))
 
     @property
     def is_question(self) -> bool:

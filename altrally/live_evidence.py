@@ -52,7 +52,7 @@ def register(ledger: Ledger, registration: Registration, market: str, target: Ta
         return
     day = f"{registration.as_of:%Y-%m-%d}"
     about = {"configuration": registration.configuration, "model": registration.model, "as_of": day}
-    ledger.append_registration(about | {"market": market, "outcome": target.told}, now)
+    ledger.append_registration(about | {"market": market, "outcome": target.summary}, now)
 
 
 def is_about(line: Line, market: str, target: Target) -> bool:
@@ -120,7 +120,12 @@ def record_weeks(ledger: Ledger, store: Store, target: Target, *, until: pd.Time
         ends = (level.get(start), level.get(start + WEEK_LONG))
         closes = [float(close) for close in ends if close is not None and close > 0]
         if len(closes) == len(ends):
-            about = {"market": market, "outcome": target.told, "as_of": f"{start:%Y-%m-%d}", "end": f"{start + WEEK_LONG:%Y-%m-%d}"}
+            about = {
+                "market": market,
+                "outcome": target.summary,
+                "as_of": f"{start:%Y-%m-%d}",
+                "end": f"{start + WEEK_LONG:%Y-%m-%d}",
+            }
             weeks.append(about | {"closes": closes, "snapshot": snapshot})
     return sum(entry.new for entry in ledger.append_weeks(weeks, now))
 

@@ -104,7 +104,7 @@ class Target:
         return "altrally" if self.is_default else f"altrally-{self.slug}"
 
     @property
-    def whose(self) -> str:
+    def name_suffix(self) -> str:
         """What a line that names a model says after it: of which target it is; nothing of the default one."""
         return "" if self.is_default else f" of {self.name!r}"
 
@@ -115,12 +115,12 @@ class Target:
         return question if self.is_default else f"{self.name} ({digest(self.definition)[:6]}): {question}"
 
     @property
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """The outcome as cards, scores and ledger lines carry it: kind, threshold, and whose it is where it isn't the default."""
         summary = {"kind": self.outcome, "threshold": self.threshold}
         return summary if self.is_default else {**summary, "target": self.definition}
 
-    def asking(self, outcome: str | None = None, move: float | None = None) -> "Target":
+    def with_outcome(self, outcome: str | None = None, move: float | None = None) -> "Target":
         """The same question of another outcome or move, where given."""
         if outcome is None or outcome == self.outcome:
             return self if move is None else replace(self, move=move)
@@ -139,8 +139,8 @@ def target_from_summary(summary: Mapping[str, Any], horizons: Sequence[int]) -> 
     return Target(**about, outcome=summary["kind"], move=summary["threshold"], horizons=tuple(horizons))
 
 
-def whose(label: str) -> str:
-    """`Target.whose` of the target that a label is of."""
+def name_suffix(label: str) -> str:
+    """`Target.name_suffix` of the target that a label is of."""
     named = LABEL.fullmatch(label)
     return f" of {named['name']!r}" if named else ""
 

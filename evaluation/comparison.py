@@ -54,7 +54,7 @@ class CumulativeLead:
     low: Floats
     high: Floats
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return plain(asdict(self))
 

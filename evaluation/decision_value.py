@@ -27,7 +27,7 @@ class Murphy:
     scores: dict[str, Floats]
     gains: dict[str, Band]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return plain(asdict(self))
 
@@ -45,7 +45,7 @@ class ValueCurve:
     value: Band
     others: dict[str, Floats]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return plain(asdict(self))
 

@@ -20,7 +20,7 @@ class TrialHistory:
     trials: int = PRIOR_TRIALS
     configurations: frozenset[str] = frozenset()
 
-    def unjudged(self, judged: Iterable[str]) -> int:
+    def other_configurations(self, judged: Iterable[str]) -> int:
         """Configurations of the same question that are not `judged` now."""
         return len(self.configurations - set(judged))
 

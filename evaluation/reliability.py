@@ -65,7 +65,7 @@ class Groups:
         """Shares (m,) that never fall as the forecast rises and fit the groups' own (m,) best. Reference: Ayer et al. (1955)."""
         return np.asarray(isotonic_regression(means, weights=self.weeks).x)
 
-    def gained(self, means: Floats, recalibrated: Floats, probability: Floats | float) -> float:
+    def brier_gain(self, means: Floats, recalibrated: Floats, probability: Floats | float) -> float:
         """Brier score of what was `probability` less that of the recalibrated shares; squares of outcomes cancel out."""
         return float(
             (self.weeks * (probability - recalibrated) * (probability + recalibrated - 2 * means)).sum() / self.weeks.sum()
@@ -73,7 +73,7 @@ class Groups:
 
     def miscalibration(self, means: Floats) -> float:
         """What recalibration would gain on the forecasts."""
-        return self.gained(means, self.recalibrated(means), self.forecast)
+        return self.brier_gain(means, self.recalibrated(means), self.forecast)
 
 
 def group_by_forecast(probability: Floats) -> Groups:
@@ -88,7 +88,7 @@ def brier_decomposition(probability: Floats, outcome: Floats) -> tuple[float, fl
         return float("nan"), float("nan"), float("nan")
     grouped, base_rate = group_by_forecast(probability), float(outcome.mean())
     means = grouped.means(outcome)
-    discrimination = grouped.gained(means, grouped.recalibrated(means), base_rate)
+    discrimination = grouped.brier_gain(means, grouped.recalibrated(means), base_rate)
     return grouped.miscalibration(means), discrimination, base_rate * (1 - base_rate)
 
 

@@ -76,7 +76,7 @@ class HorizonModel(BaseEstimator, ABC):
         low, high = np.quantile(self.predict_draws(X), [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
         return low, high
 
-    def asking(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
+    def for_question(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
         """This fitted model, answering another rise or other horizons (days; None: its own). Raises Refused: it has no law."""
         raise Refused(
             f"{type(self).__name__} answers only what it was trained on. Models with a law answer any rise and any number of days: "

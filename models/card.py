@@ -55,7 +55,7 @@ class Card:
         """The question it answers."""
         return target_from_summary(self.outcome, self.horizons)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain dicts and lists; raises BadInput where a number isn't finite, because JSON has no such number (missing is None)."""
         plain = asdict(self)
         try:

@@ -52,7 +52,7 @@ class ModelSpec:
             )
         return self.build(kind, threshold, horizons)
 
-    def asked(self, target: Target) -> HorizonModel:
+    def for_target(self, target: Target) -> HorizonModel:
         """As `make`, for the question of a target."""
         return self.make(target.outcome, target.rise, target.horizons)
 

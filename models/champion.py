@@ -14,7 +14,7 @@ import pandas as pd
 
 from core.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName, redacted
 from core.home import EXPERIMENT, folder_at, read_only, sqlite_file
-from core.target import ALTCOINS, Target, whose
+from core.target import ALTCOINS, Target, name_suffix
 from models.base import HorizonModel
 from models.card import Card, read_card
 from models.forecaster import Forecaster
@@ -303,7 +303,7 @@ def find_run(runs: pd.DataFrame, wanted: str, target: Target = ALTCOINS) -> pd.S
     Raises UnknownName where there is none or several begin so, Refused where only another target has one of that name.
     """
     run_targets = targets_of(runs)
-    own_runs = runs[run_targets.isna() | (run_targets == target.whose)]
+    own_runs = runs[run_targets.isna() | (run_targets == target.name_suffix)]
     exact = pd.concat([runs[runs["run_id"] == wanted], own_runs[own_runs["name"] == wanted]])
     matching = exact.iloc[:1] if len(exact) else runs[runs["run_id"].str.startswith(wanted)]
     if len(matching) == 1:
@@ -311,16 +311,16 @@ def find_run(runs: pd.DataFrame, wanted: str, target: Target = ALTCOINS) -> pd.S
     other_targets = sorted({target_name or ALTCOINS_TOO for target_name in run_targets[runs["name"] == wanted].dropna()})
     if other_targets:
         raise Refused(
-            f"No run{target.whose or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(other_targets)} is. "
+            f"No run{target.name_suffix or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(other_targets)} is. "
             "Say which target with --target FILE (without: the altcoin rally), or give the run's id."
         )
     raise UnknownName("run", wanted, [*own_runs["name"], *own_runs["run_id"].str[:8]])
 
 
 def targets_of(runs: pd.DataFrame) -> pd.Series:
-    """`Target.whose` of each run; missing where it belongs to no target."""
+    """`Target.name_suffix` of each run; missing where it belongs to no target."""
     labels = runs["tags.label"] if "tags.label" in runs else pd.Series(None, runs.index, dtype="object")
-    return labels.map(whose, na_action="ignore")
+    return labels.map(name_suffix, na_action="ignore")
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def answer_requests(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -
     parts = []
     for _, rows in requests.groupby(list(QUESTION_COLUMNS), dropna=False):
         rise, days = rows.iloc[0]
-        asked_model = model.asking(None if np.isnan(rise) else float(rise), None if np.isnan(days) else (int(days),))
+        asked_model = model.for_question(None if np.isnan(rise) else float(rise), None if np.isnan(days) else (int(days),))
         parts.append(pd.DataFrame(asked_model.predict(inputs.iloc[rows.index]), rows.index))
     return np.asarray(pd.concat(parts).sort_index())
 

@@ -43,7 +43,7 @@ class LawModel(BatchedModel):
         """What is asked."""
         return Question(self.threshold, tuple(self.horizons), self.terminal)
 
-    def asking(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
+    def for_question(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
         """This fitted model, answering another rise or other horizons (days; None: its own).
 
         Base rates are carried over by the law. Raises BadInput where it can't be asked.
@@ -61,7 +61,7 @@ class LawModel(BatchedModel):
     def curve(self, X: ArrayLike) -> Floats:
         """P(highest close ≥ x) within each horizon at the rises x of `models.law.RISES`: (n, len(RISES), K)."""
         inputs, parameters = self._rows(X), None if self.parameters_ is None else self.parameters_[None]
-        models = (self.asking(float(rise), None) for rise in RISES)
+        models = (self.for_question(float(rise), None) for rise in RISES)
         return np.stack([model._forecast(inputs, parameters, model.base_rates_[None])[0] for model in models], axis=1)
 
     def interval(self, X: ArrayLike, coverage: float = 0.90) -> tuple[Floats, Floats]:

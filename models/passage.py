@@ -179,4 +179,4 @@ def likelihood(sample: Sample, beta: Floats) -> tuple[Floats, Floats]:
         curvature += share * hazard_slope
         if cells.nested:
             before, before_slope = reached, slope
-    return sample.rows.gathered(residual), sample.rows.curvature(curvature)
+    return sample.rows.gradient(residual), sample.rows.curvature(curvature)

@@ -41,7 +41,7 @@ class SharedRows:
         """(B, n) of coefficients (B, p)."""
         return beta @ self.X.T
 
-    def gathered(self, values: Floats) -> Floats:
+    def gradient(self, values: Floats) -> Floats:
         """Σ over rows of values (B, n) times the row, (B, p)."""
         return values @ self.X
 
@@ -72,7 +72,7 @@ class OwnRows:
             total += slope[:, None] * column
         return total
 
-    def gathered(self, values: Floats) -> Floats:
+    def gradient(self, values: Floats) -> Floats:
         """As for shared rows."""
         return np.column_stack([values @ self.shared, *(np.einsum("bn,bn->b", values, column) for column in self.own)])
 
@@ -160,7 +160,7 @@ def newton_steps(
         probability = logistic(eta)
         residual = y - probability
         residual *= weights
-        slope = rows.gathered(residual) - penalty * beta
+        slope = rows.gradient(residual) - penalty * beta
         np.subtract(1, probability, out=residual)
         residual *= weights
         step = solve(rows.curvature(np.multiply(probability, residual, out=residual)) + ridge, slope)

@@ -72,7 +72,7 @@ class Path:
         """Worst fall from a high (S,), what one began with among the highs."""
         return np.asarray(-np.expm1(log_drawdown(self.log_wealth).min(axis=1)))
 
-    def spent(self) -> Floats:
+    def total_cost(self) -> Floats:
         """Share of wealth (S,) that dealing took in all."""
         return np.asarray(-np.expm1(self.dealt.sum(axis=1) * np.log1p(-self.cost)))
 
@@ -205,7 +205,7 @@ class Following:
             f"p = {timing.p:.2f} for as much growth."
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, curves by week."""
         weeks = [{"day": day, **row} for day, row in zip(self.curves.index, self.curves.to_dict("records"), strict=True)]
         inside = [{"decided": day, "inside": bool(is_inside)} for day, is_inside in self.inside.items()]
@@ -283,7 +283,7 @@ def record(name: str, path: Path, tape: Tape) -> Record:
         exposure=float(altcoins[tape.week].mean()),
         switches=int(np.abs(np.diff(altcoins)).sum()),
         turnover=float(path.dealt.sum() * YEAR_DAYS / len(tape.week)),
-        costs=float(path.spent()[0]),
+        costs=float(path.total_cost()[0]),
     )
 
 

@@ -196,7 +196,7 @@ class LeakReport:
         """Names of all that didn't pass."""
         return [finding.name for finding in self.findings if finding.verdict not in PASSED]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return asdict(self) | {"leaking": self.leaking}
 

@@ -187,7 +187,7 @@ class Study:
         """16 hex digits of all that decides what is found on a market of given number, length and strength, the code apart."""
         spec = MODELS[JUDGED_MODEL]
         settings = TrainSettings()
-        params = spec.asked(settings.target).get_params()
+        params = spec.for_target(settings.target).get_params()
         model = configuration(JUDGED_MODEL, params, [*spec.columns, *FEATURES], settings)
         parts = [model, self.seed, self.lag_weeks, STOCKS, COINS, f"{END:%Y-%m-%d}"]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

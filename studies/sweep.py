@@ -68,7 +68,7 @@ class Candidate:
 
     def make(self) -> BatchedModel:
         """A new, unfitted estimator."""
-        return MODELS[self.model].asked(self.target).set_params(prior_sd=self.prior_sd)
+        return MODELS[self.model].for_target(self.target).set_params(prior_sd=self.prior_sd)
 
     @property
     def configuration(self) -> str:
@@ -76,7 +76,7 @@ class Candidate:
         return configuration(self.model, self.make().get_params(), self.columns, TrainSettings(self.target))
 
     @property
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """As plain values."""
         return {
             "model": self.model,
@@ -162,7 +162,7 @@ class Arena:
         """Any of the questions: all have the same rows."""
         return next(iter(self.questions.values()))
 
-    def tried(self, candidate: Candidate, bar: Floats | None) -> "Tally":
+    def search_tally(self, candidate: Candidate, bar: Floats | None) -> "Tally":
         """Skill (S,) in the search; a rotation in which it lies below the bar (S,) half-way is left there.
 
         Each rotation, the true dates among them, is cut short by its own numbers alone, so that chance gets the same search.
@@ -185,7 +185,7 @@ class Arena:
         """What a candidate reads."""
         return self.questions[candidate.target].ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
 
-    def tested(self, candidate: Candidate, rotation: int) -> float:
+    def test_skill(self, candidate: Candidate, rotation: int) -> float:
         """Skill against climatology after the search, of one rotation."""
         question = self.questions[candidate.target]
         events = question.events[[rotation]]
@@ -245,7 +245,7 @@ def count_sweep_trials(tracker: Tracker, search_space: Sweep, candidates: Sequen
 def trial_table(candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> pd.DataFrame:
     """One row a trial: what it was, its skill half-way through the search and at its end (NaN where it was cut short)."""
     rows = [
-        candidate.told | {"half": float(tally.half[0]), "skill": float(tally.whole[0])}
+        candidate.summary | {"half": float(tally.half[0]), "skill": float(tally.whole[0])}
         for candidate, tally in zip(candidates, tallies, strict=True)
     ]
     return pd.DataFrame(rows).assign(columns=lambda table: table["columns"].map(" ".join))
@@ -364,7 +364,7 @@ def tallies_of(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None
 
 def tally_part(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
     """Tallies of one part."""
-    return [arena.tried(candidate, bar) for candidate in candidates]
+    return [arena.search_tally(candidate, bar) for candidate in candidates]
 
 
 def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
@@ -402,7 +402,7 @@ def search_result(
     """
     table = np.array([tally.whole for tally in tallies])
     winners = np.nanargmax(table, axis=0)
-    after = np.array([arena.tested(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
+    after = np.array([arena.test_skill(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
     null = null_distribution(after, len(arena.first.ring.days) // arena.first.ring.longest_weeks)
     winner = candidates[winners[0]]
     row = winner_verification(arena.questions[winner.target].data, search_space, winner)
@@ -419,7 +419,7 @@ def search_result(
         "cut_short": sum(tally.cut_short for tally in tallies),
         "searched_weeks": int(arena.early.judged.sum() + arena.late.judged.sum()),
         "first_test": f"{search_space.first_test:%Y-%m-%d}",
-        "winner": winner.told,
+        "winner": winner.summary,
         "search_skill": float(table[winners[0], 0]),
         "horizon": judged_horizon(winner.target.horizons),
         "test": row,

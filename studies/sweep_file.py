@@ -76,7 +76,7 @@ def target_beside(path: Path, declared: Mapping[str, Any]) -> Target:
 def parse_sweep(values: Mapping[str, Any], target: Target, file: str) -> Sweep:
     """The sweep of checked values."""
     try:
-        targets = tuple(target.asking(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
+        targets = tuple(target.with_outcome(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
     except BadInput as error:
         raise BadInput(f"{file}: moves: {str(error).replace('--threshold ', '')}") from None
     for name in values["models"]:

@@ -611,7 +611,7 @@ def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame],
         if record is not None:
             for name, text in record.texts.items():
                 (Path(folder) / name).write_text(text, encoding="utf-8")
-            tracker.client.log_dict(run_id, record.card.to_json(), CARD_FILE)
+            tracker.client.log_dict(run_id, record.card.to_dict(), CARD_FILE)
         tracker.client.log_artifacts(run_id, folder)
 
 

@@ -122,7 +122,7 @@ def model_names(settings: TrainSettings) -> list[str]:
     for name in settings.models:
         if name not in MODELS:
             raise UnknownName("model", name, MODELS)
-        MODELS[name].asked(settings.target)
+        MODELS[name].for_target(settings.target)
     return list(dict.fromkeys(settings.models))
 
 
@@ -155,7 +155,7 @@ def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequenc
     """Walk forward with one model on the columns it reads."""
 
     def make() -> HorizonModel:
-        return spec.asked(settings.target)
+        return spec.for_target(settings.target)
 
     kept = draws if isinstance(make(), BatchedModel) else None
     return forecast(make, data.X[list(spec.columns)], data.outcomes, folds, draws=kept)

@@ -30,7 +30,7 @@ class History:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything an audit found; `to_json` is the contract other programs read."""
+    """Everything an audit found; `to_dict` is the contract other programs read."""
 
     as_of: str
     market: str
@@ -44,7 +44,7 @@ class Audit:
     supercycle: Supercycle
     history: History
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return asdict(self)
 

@@ -75,11 +75,11 @@ def test_curves_stand_in_their_intervals_beside_climatology_and_volatility() -> 
     assert (curve.value.low[30:40] > 0).all()
     difference = diagram.scores["climatology"] - diagram.scores["good"]
     np.testing.assert_allclose(diagram.gains["climatology"].value, difference, atol=1e-12)
-    json.dumps([curve.to_json(), diagram.to_json()], allow_nan=False)
+    json.dumps([curve.to_dict(), diagram.to_dict()], allow_nan=False)
 
 
 def test_too_few_rows_have_no_limits() -> None:
     few = made(n=12)
     curve = value_curve(few, "good", seed=1)
     assert np.isnan(curve.value.low).all()
-    assert curve.to_json()["value"]["low"][0] is None
+    assert curve.to_dict()["value"]["low"][0] is None

@@ -103,7 +103,7 @@ def test_a_sweep_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
         (ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=PART + 2, first_test=pd.Timestamp("2018-01-01"), seed=3
     )
     made, candidates = arena_on({ALTCOINS: DATA}, asked), asked.candidates()
-    bar = np.median([made.tried(candidate, None).half for candidate in candidates[:3]], axis=0)
+    bar = np.median([made.search_tally(candidate, None).half for candidate in candidates[:3]], axis=0)
     with parallel_config("sequential"):
         mine = list(tallies_of(made, candidates, bar))
     with engine("dask", two_workers.scheduler):

@@ -182,11 +182,11 @@ class TestForecaster:
 
 class TestCard:
     def test_survives_json(self) -> None:
-        assert read_card(json.dumps(CARD.to_json())) == CARD
+        assert read_card(json.dumps(CARD.to_dict())) == CARD
 
     def test_a_number_that_is_none_in_json_is_refused(self) -> None:
         with pytest.raises(BadInput, match="can't be saved"):
-            replace(CARD, base_rates=[0.1, float("nan"), 0.3]).to_json()
+            replace(CARD, base_rates=[0.1, float("nan"), 0.3]).to_dict()
 
     @pytest.mark.parametrize(
         ("change", "says"),
@@ -203,7 +203,7 @@ class TestCard:
         ],
     )
     def test_damage_is_named(self, change: dict[str, Any], says: str) -> None:
-        plain = CARD.to_json() | change
+        plain = CARD.to_dict() | change
         with pytest.raises(BadInput, match=says):
             read_card(json.dumps({key: value for key, value in plain.items() if value is not None}))
 
@@ -226,7 +226,7 @@ def log_champion(home: Path) -> None:
             mlflow.log_params({"model": "hazard"})
             mlflow.log_metrics({"brier_60": 0.21})
             mlflow.set_tags({"family": "logit"})
-            mlflow.log_dict(CARD.to_json(), "card.json")
+            mlflow.log_dict(CARD.to_dict(), "card.json")
             info = mlflow.sklearn.log_model(
                 forecaster(),
                 name="model",

@@ -44,7 +44,7 @@ def test_the_search_does_not_change_when_the_test_days_do(noise: Dataset) -> Non
     events = outcomes.events.mask(changed & outcomes.events.notna(), np.maximum.accumulate(np.nan_to_num(flipped), axis=1))
     other = replace(noise, X=inputs, outcomes=replace(outcomes, events=events))
     for candidate in ASKED.candidates()[:4]:
-        mine, theirs = (arena(data).tried(candidate, None).whole for data in (noise, other))
+        mine, theirs = (arena(data).search_tally(candidate, None).whole for data in (noise, other))
         assert mine[0] == pytest.approx(theirs[0], abs=1e-9), "to the last Newton step, which waits for the slowest rotation"
         assert not np.array_equal(mine[1:], theirs[1:]), "the rotations do hold later outcomes: they are what chance looks like"
 
@@ -109,14 +109,14 @@ def test_what_is_kept_of_rotations_is_for_these_inputs_and_outcomes_alone(noise:
 
 def test_each_rotation_is_cut_short_by_its_own_numbers_alone(noise: Dataset) -> None:
     made, candidate = arena(noise), ASKED.candidates()[0]
-    tally = made.tried(candidate, None)
+    tally = made.search_tally(candidate, None)
     bar = np.where(np.arange(len(tally.half)) % 3 == 0, tally.half + 1e-9, tally.half)
-    cut = made.tried(candidate, bar)
+    cut = made.search_tally(candidate, bar)
     assert cut.cut_short
     assert not tally.cut_short
     np.testing.assert_array_equal(np.isnan(cut.whole), np.arange(len(bar)) % 3 == 0)
     np.testing.assert_allclose(cut.whole[~np.isnan(cut.whole)], tally.whole[~np.isnan(cut.whole)], atol=1e-9)
-    assert np.isnan(made.tried(candidate, tally.half + 1).whole).all()
+    assert np.isnan(made.search_tally(candidate, tally.half + 1).whole).all()
 
 
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(noise: Dataset, tmp_path: Path) -> None:
