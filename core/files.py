@@ -22,7 +22,7 @@ NOT_NOW = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQ
 
 
 def unfinished_path(file: Path) -> Path:
-    """Where a file is made before it is moved to its place whole; what a kill left there is removed."""
+    """Path of the temporary file that is written first and then renamed to `file`. What a killed process left there is removed."""
     path = file.with_suffix(".new")
     for leftover in file.parent.glob(f"{path.name}*"):
         leftover.unlink()
@@ -30,19 +30,19 @@ def unfinished_path(file: Path) -> Path:
 
 
 def copy_path(file: Path) -> Path:
-    """Where the copy of a file is kept."""
+    """Path of the copy of a file."""
     return file.with_suffix(".copy")
 
 
 def damaged_path(file: Path) -> Path:
-    """Where a damaged file is kept."""
+    """Path to which a damaged file is moved."""
     return file.with_name(f"{file.name}.damaged")
 
 
 def keep_copy(file: Path) -> None:
-    """Make the copy what the file is now, all at once; a damaged file leaves the last copy.
+    """Replace the copy of a file by what the file is now, in one step. The last copy stays if the file is damaged.
 
-    So does a disk without room, which is no reason to fail: what was done is in the file. It is told as a warning.
+    The last copy stays on a full disk too, with a warning and no error: the file itself holds everything.
     """
     try:
         if damage(file):
@@ -60,7 +60,7 @@ def keep_copy(file: Path) -> None:
 
 
 def restore_copy(file: Path) -> Path | None:
-    """Put the copy in the place of the file, which is kept beside it; where. None where there is no sound copy.
+    """Restore a file from its copy. Returns the path to which the damaged file was moved, None if there is no sound copy.
 
     It is written into the same file where SQLite can open that, so that whoever has it open reads the copy from now on.
     """
@@ -78,13 +78,13 @@ def restore_copy(file: Path) -> Path | None:
 
 
 def overwrite(file: Path, copy: Path) -> None:
-    """Make a database what its copy is."""
+    """Write the content of a copy into a database."""
     with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(file)) as target:
         source.backup(target)
 
 
 def set_aside(file: Path) -> Path:
-    """Move a damaged file away; what its database keeps beside it is removed."""
+    """Move a damaged database away and remove the files SQLite keeps beside it. Returns the new path."""
     aside = damaged_path(file)
     if file.exists():
         file.replace(aside)
@@ -99,7 +99,7 @@ def discard(file: Path) -> None:
 
 
 def is_temporary_error(error: BaseException | None) -> bool:
-    """Whether an error of SQLite says nothing of the file itself: it is locked, protected, or the disk is full."""
+    """Whether an SQLite error says nothing about the file: it is locked or protected, or the disk is full."""
     return str(getattr(error, "sqlite_errorname", "")).startswith(NOT_NOW)
 
 
@@ -125,12 +125,12 @@ LONGEST = 2**20
 
 
 def text_copy(ledger: Path) -> Path:
-    """Where it is kept: one line of JSON each, as written."""
+    """Path of the text copy of a ledger: one line of JSON per entry."""
     return ledger.with_suffix(".jsonl")
 
 
 def append_missing_lines(ledger: Path, after: Callable[[int], Iterable[str]]) -> None:
-    """Add the lines that aren't there yet; `after(n)` hands out those after the n-th. On the disk when this returns."""
+    """Append to the text copy the lines it doesn't hold yet. `after(n)` returns those after line n. They are on disk on return."""
     with text_copy(ledger).open("a+b") as file:
         last = last_whole_line(file.fileno())
         file.write(b"".join(text.encode() + b"\n" for text in after(last)))
@@ -139,7 +139,7 @@ def append_missing_lines(ledger: Path, after: Callable[[int], Iterable[str]]) ->
 
 
 def last_whole_line(descriptor: int) -> int:
-    """Number of the last whole line; what a kill left of another is cut off. Damaged, it begins anew."""
+    """Number of the last whole line. A line cut off by a kill is removed; a damaged file is emptied (0)."""
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, LONGEST, max(0, size - LONGEST))
     whole = tail[: tail.rfind(b"\n") + 1]
@@ -152,7 +152,7 @@ def last_whole_line(descriptor: int) -> int:
 
 
 def text_copy_lines(ledger: Path) -> Iterator[str]:
-    """Every line as written, up to the first that isn't whole."""
+    """Lines of the text copy of a ledger, up to the first that isn't whole."""
     if not text_copy(ledger).exists():
         return
     with text_copy(ledger).open("rb") as file:
@@ -166,15 +166,15 @@ def text_copy_lines(ledger: Path) -> Iterator[str]:
 
 
 def temporary_folder(home: Path) -> Path:
-    """The folder of all rooms of a home."""
+    """The folder that holds the temporary folders of a home."""
     return home / "scratch"
 
 
 @contextmanager
 def temporary_root(home: Path) -> Iterator[str]:
-    """A folder for all that is temporary, other libraries' files included, while a lock says that its owner lives; its name.
+    """Name of a new temporary folder, used by other libraries too, for as long as the context lasts. A lock marks it as in use.
 
-    A kill leaves it to `remove_abandoned_folders`: in the system's own folder nobody would know whose it was.
+    A kill leaves it to `remove_abandoned_folders`: in the folder of the system its owner would be unknown.
     """
     name = uuid4().hex
     temporary_folder(home).mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def temporary_root(home: Path) -> Iterator[str]:
 
 
 def is_abandoned(home: Path, name: str) -> bool:
-    """Whether a room is there and nobody lives in it any more."""
+    """Whether a temporary folder has a lock that no process holds."""
     if not lock_path(home, name).exists():
         return False
     try:
@@ -202,12 +202,12 @@ def is_abandoned(home: Path, name: str) -> bool:
 
 
 def is_any_in_use(home: Path) -> bool:
-    """Whether any room has an owner that lives."""
+    """Whether any temporary folder is in use by a process."""
     return any(not is_abandoned(home, lock.stem) for lock in temporary_folder(home).glob("*.lock"))
 
 
 def remove_abandoned_folders(home: Path) -> int:
-    """Remove the rooms of dead owners; how many."""
+    """Remove the temporary folders whose process has ended. Returns how many."""
     abandoned = [lock.stem for lock in temporary_folder(home).glob("*.lock") if is_abandoned(home, lock.stem)]
     for name in abandoned:
         rmtree(temporary_folder(home) / name, ignore_errors=True)
@@ -216,5 +216,5 @@ def remove_abandoned_folders(home: Path) -> int:
 
 
 def lock_path(home: Path, name: str) -> Path:
-    """Held for as long as the owner of a room lives."""
+    """Path of the lock that a process holds while it uses a temporary folder."""
     return temporary_folder(home) / f"{name}.lock"

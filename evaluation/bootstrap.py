@@ -62,23 +62,23 @@ def stationary_blocks(n: int, block: int, draws: int, rng: np.random.Generator) 
 
 
 def span_sums(values: Floats, starts: Ints, lengths: Ints) -> Floats:
-    """Sum of the resampled rows of `values` (n,) for each draw (draws,): blocks of their own lengths, at most n, round the ring."""
+    """Sums (draws,) of resampled rows of `values` (n,), in circular blocks of different lengths of at most n."""
     reached = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values]))])
     return (reached[starts + lengths] - reached[starts]).sum(axis=1)
 
 
 Resampled = Callable[[Floats], Floats]
-"""Values (n,) to their sums (draws,), the same rows in every call."""
+"""Maps values (n,) to the sums (draws,) of resampled rows; the rows are the same in every call."""
 
 
 def circular_blocks(n: int, block: int, draws: int, seed: int) -> Resampled:
-    """Blocks of one length from a ring. Reference: Politis and Romano (1992), A circular block-resampling procedure."""
+    """Sums over circular blocks of one length. Reference: Politis and Romano (1992), A circular block-resampling procedure."""
     starts = block_starts(n, block, draws, np.random.default_rng(seed))
     return lambda values: block_sums(values, starts, block)
 
 
 def random_length_blocks(n: int, block: int, draws: int, seed: int) -> Resampled:
-    """Blocks of random lengths with mean `block`, so that no length is preferred."""
+    """Sums over blocks of random lengths with mean `block`, so that no single length is preferred."""
     starts, lengths = stationary_blocks(n, block, draws, np.random.default_rng(seed))
     return lambda values: span_sums(values, starts, lengths)
 
@@ -91,12 +91,12 @@ def block_weights(n: int, block: int, draws: int, rng: np.random.Generator) -> F
 
 
 def horizon_weeks(horizon_days: int) -> int:
-    """Rows an outcome reaches over: 5, 9 and 13 weeks for 30, 60 and 90 days."""
+    """Weekly rows that one outcome spans: 5, 9 and 13 for 30, 60 and 90 days."""
     return ceil(horizon_days / ROW_DAYS)
 
 
 def politis_white(differences: Floats) -> float:
-    """The automatic length of blocks for the loss differences (n,), in rows; NaN where they are all alike.
+    """Automatic block length in rows for loss differences (n,); NaN where they are all equal.
 
     Reference: Politis and White (2004), corrected by Patton, Politis and White (2009).
     """
@@ -162,7 +162,7 @@ BAND_DRAWS = 2_000
 
 @dataclass(frozen=True)
 class Band:
-    """Values (m,) with their 95 % limits (m,), each for itself; NaN where there are too few rows for limits."""
+    """Values (m,) with pointwise 95 % limits (m,); NaN where there are too few rows for limits."""
 
     value: Floats
     low: Floats
@@ -171,7 +171,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows resampled in blocks, the same for all that is summed over them; `starts` (draws, blocks) is None for too few rows."""
+    """Blocks of resampled rows, the same for every sum; `starts` (draws, blocks) is None where there are too few rows."""
 
     starts: Ints | None
     block: int

@@ -41,9 +41,9 @@ CUMULATIVE_DRAWS = 1_000
 
 @dataclass(frozen=True)
 class CumulativeLead:
-    """Brier loss of `other` less that of `model`, summed to each day (n,): rising where the model is better.
+    """Brier loss of `other` minus that of `model`, summed up to each day (n,). It rises where the model is better.
 
-    `low`, `high` (n,): where 95 % of such sums would be at each day, were neither better; NaN where there are too few rows.
+    `low`, `high` (n,): range of 95 % of such sums at each day if neither were better; NaN where there are too few rows.
     """
 
     model: str
@@ -62,14 +62,14 @@ class CumulativeLead:
 def cumulative_lead(
     sample: EvaluationSample, model: str, other: str, *, seed: int, draws: int = CUMULATIVE_DRAWS
 ) -> CumulativeLead:
-    """The lead of a model over another."""
+    """Cumulative Brier lead of a model over another, with the limits expected if neither were better."""
     better = sample.loss(other) - sample.loss(model)
     low, high = null_limits(better, sample.horizon, seed, draws)
     return CumulativeLead(model, other, sample.horizon, sample.days, np.cumsum(better), low, high)
 
 
 def null_limits(better: Floats, horizon_days: int, seed: int, draws: int) -> tuple[Floats, Floats]:
-    """Limits (n,) of sums of differences (n,) freed of their mean, whose blocks come in any order; widened as every interval."""
+    """Limits (n,) of cumulative sums of resampled differences (n,) minus their mean, widened as every interval is."""
     n, block = len(better), block_length(better, horizon_days)
     if n < 2 * block:
         return np.full(n, np.nan), np.full(n, np.nan)
@@ -87,7 +87,7 @@ YEAR_DAYS = 365.25
 
 @dataclass(frozen=True)
 class DetectableEffect:
-    """What a sample of this length and dependence can show; NaN where there are too few rows, or nothing to tell apart.
+    """The effect that a sample of this length and dependence can detect; NaN where rows are too few or losses are equal.
 
     `minimum_detectable_effect`: the true skill whose interval would lie above zero in 80 % of such samples. `years_for_0_05`: the
     years of such rows that would bring it down to a skill of +0.05.
@@ -100,10 +100,10 @@ class DetectableEffect:
 def minimum_detectable_effect(
     loss: Floats, reference: Floats, horizon_days: int, *, seed: int, draws: int = BAND_DRAWS
 ) -> DetectableEffect:
-    """What losses (n,) can tell of skill 1 − Σ loss / Σ reference.
+    """The smallest skill 1 − Σ loss / Σ reference that losses (n,) can detect, and the years needed for a skill of 0.05.
 
-    The least is (z₀.₉₇₅ + z₀.₈₀)·`WIDENING`·s. The estimate is taken as normal; s, its standard deviation over block-bootstrap
-    draws, is too small by as much as the interval's limits are, and falls with the root of the years.
+    The smallest skill is (z₀.₉₇₅ + z₀.₈₀)·`WIDENING`·s. The estimate is taken as normal. s, its standard deviation over
+    block-bootstrap draws, is too small by as much as the interval's limits are, and falls with the root of the years.
     """
     resampling = resampling_blocks(reference - loss, horizon_days, seed, draws)
     loss_sums, reference_sums = resampling.sums(np.column_stack([loss, reference])).T

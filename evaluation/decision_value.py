@@ -1,4 +1,4 @@
-"""For whom would the forecasts have been of use? Everyone who acts from some probability on, one threshold after another."""
+"""Value of forecasts for users who act above a probability threshold, for each threshold."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,8 +17,8 @@ THRESHOLDS: Floats = np.arange(1, 100) / 100
 class Murphy:
     """Mean elementary score (T,) of each model at each threshold, and what `model` gains on the others, with intervals.
 
-    At threshold θ it costs θ to act in vain and 1 − θ to miss an event. Below at every threshold is better for everybody; twice the
-    area is the Brier score. Reference: Ehm, Gneiting, Jordan & Krüger (2016).
+    At threshold θ it costs θ to act in vain and 1 − θ to miss an event. A model that is lower at every threshold is better for
+    every user. Twice the area is the Brier score. Reference: Ehm, Gneiting, Jordan & Krüger (2016).
     """
 
     model: str
@@ -34,9 +34,9 @@ class Murphy:
 
 @dataclass(frozen=True)
 class ValueCurve:
-    """Of what knowing the outcome would have saved (1), the share each model saved, by cost-loss ratio (T,).
+    """Share of the possible savings that each model gained, by cost-loss ratio (T,); perfect forecasts gain 1.
 
-    0 is what the base rate of these very years saves, which nobody knew. Reference: Richardson (2000).
+    0 is the saving by the base rate of the same years, which was not known at the time. Reference: Richardson (2000).
     """
 
     model: str
@@ -68,7 +68,7 @@ def murphy(sample: EvaluationSample, model: str, *, seed: int, draws: int = BAND
 
 
 def mean_gain(sample: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
-    """Mean (T,) of how much better (n, T) the model's scores are."""
+    """Mean gain (T,) with its band, from the score differences `better` (n, T)."""
     resampling = resampling_blocks(sample.loss(other) - sample.loss(model), sample.horizon, seed, draws)
     return band(better.sum(axis=0) / row_count(sample), resampling.sums(better) / row_count(sample))
 
@@ -83,17 +83,17 @@ def value_curve(sample: EvaluationSample, model: str, *, seed: int, draws: int =
 
 
 def reference_models(sample: EvaluationSample, model: str) -> list[str]:
-    """What a model is drawn beside: climatology known at the time, and volatility alone."""
+    """Names of the models to compare with: climatology known at the time, and volatility alone."""
     return [name for name in dict.fromkeys([CLIMATOLOGY, sample.baselines["volatility"]]) if name != model]
 
 
 def row_count(sample: EvaluationSample) -> int:
-    """Rows to divide a sum by; of none the sum is 0, and so is its mean."""
+    """Number of rows, at least 1, so that the mean of no rows is 0."""
     return max(len(sample.outcome), 1)
 
 
 def model_value(sample: EvaluationSample, name: str) -> Floats:
-    """Value (T,) of a model."""
+    """Cost-loss value (T,) of a model."""
     scores = elementary_scores(sample.probabilities[name], sample.outcome)
     return relative_value(scores.sum(axis=0) / row_count(sample), np.asarray(sample.outcome.sum() / row_count(sample)))
 

@@ -1,4 +1,4 @@
-"""Of many tries one is the best by luck alone: is the best better than that?"""
+"""p-values for the best of many models: is it better than the best by luck?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ PRIOR_TRIALS = 184
 
 @dataclass(frozen=True)
 class TrialHistory:
-    """What was tried before: `trials` in all, and the `configurations` that asked the same question."""
+    """Earlier trials: their number `trials`, and the `configurations` with the same question."""
 
     trials: int = PRIOR_TRIALS
     configurations: frozenset[str] = frozenset()
 
     def other_configurations(self, judged: Iterable[str]) -> int:
-        """Configurations of the same question that are not `judged` now."""
+        """Number of configurations of the same question that are not in `judged`."""
         return len(self.configurations - set(judged))
 
 
 def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats], days: int, *, seed: int) -> dict[str, float]:
-    """Superior predictive ability: how easily chance makes one of so many configurations beat every reference by as much.
+    """p-value of each configuration for superior predictive ability over every reference.
 
     losses: (n,) of each configuration; references: (n,) of each baseline, on the same days. Step-down: the p-value of a
     configuration allows for it and all that did worse, and is no smaller than that of any that did better. The largest over the

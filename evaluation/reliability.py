@@ -21,10 +21,10 @@ FEWER_DRAWS = 200
 
 @dataclass(frozen=True)
 class Reliability:
-    """The Brier score taken apart: miscalibration − discrimination + uncertainty.
+    """Decomposition of the Brier score: miscalibration − discrimination + uncertainty.
 
-    A forecaster who is reliable is miscalibrated too in so few windows: `by_chance` on average, more than `by_chance_high` one time
-    in twenty. Reference: Dimitriadis, Gneiting & Jordan (2021).
+    Reliable forecasts look miscalibrated too in few windows: by `by_chance` on average, and by more than `by_chance_high` in 5 % of
+    samples. Reference: Dimitriadis, Gneiting & Jordan (2021).
     """
 
     miscalibration: float
@@ -36,8 +36,10 @@ class Reliability:
 
 @dataclass(frozen=True)
 class ReliabilityCurve:
-    """Recalibrated share of events at each distinct forecast (m,), `weeks` rows each, and where 90 % of shares would lie, point by
-    point, were the forecasts reliable (`low`, `high`)."""
+    """Recalibrated share of events at each distinct forecast (m,), with `weeks` rows each.
+
+    `low`, `high`: pointwise range of 90 % of the shares if the forecasts were reliable.
+    """
 
     forecast: Floats
     share: Floats
@@ -66,18 +68,18 @@ class Groups:
         return np.asarray(isotonic_regression(means, weights=self.weeks).x)
 
     def brier_gain(self, means: Floats, recalibrated: Floats, probability: Floats | float) -> float:
-        """Brier score of what was `probability` less that of the recalibrated shares; squares of outcomes cancel out."""
+        """Brier score of `probability` minus that of the recalibrated shares. The squares of the outcomes cancel out."""
         return float(
             (self.weeks * (probability - recalibrated) * (probability + recalibrated - 2 * means)).sum() / self.weeks.sum()
         )
 
     def miscalibration(self, means: Floats) -> float:
-        """What recalibration would gain on the forecasts."""
+        """Brier score that recalibration would gain."""
         return self.brier_gain(means, self.recalibrated(means), self.forecast)
 
 
 def group_by_forecast(probability: Floats) -> Groups:
-    """Rows by their forecast."""
+    """Groups of rows with equal forecasts."""
     forecast, begins, weeks = np.unique(np.sort(probability), return_index=True, return_counts=True)
     return Groups(forecast, weeks.astype(float), np.argsort(probability, kind="stable"), begins)
 
@@ -106,7 +108,7 @@ def reliable_outcomes(probability: Floats, weeks: Ints, horizon_days: int, draws
 
 
 def reliability(sample: EvaluationSample, name: str, *, seed: int, draws: int = FEWER_DRAWS) -> Reliability:
-    """The Brier score of a model taken apart."""
+    """Brier decomposition of a model, with the miscalibration expected by chance."""
     probability = sample.probabilities[name]
     parts = brier_decomposition(probability, sample.outcome)
     if not len(sample.outcome):

@@ -1,4 +1,4 @@
-"""The altcoin index: what altcoins did, as one could have held them. Features read it, and the outcome does."""
+"""The altcoin index: the value of a basket of altcoins that could have been held. Features and the outcome read it."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,7 +24,7 @@ RANKING_LOOKBACK = 31 + VOLUME_DAYS + CARRY
 
 @dataclass(frozen=True)
 class AltcoinIndex:
-    """The index and what it held.
+    """The index and its members.
 
     `level` by observed day, every day, NaN where fewer than half its coins quote; its scale is arbitrary.
     `members`: month_end, symbol, weight: what is held from the close of that month-end on.
@@ -79,7 +79,7 @@ def month_end_weights(price: pd.DataFrame, market_cap: pd.DataFrame, dollar_volu
 
 
 def month_ends(days: pd.Index) -> pd.DatetimeIndex:
-    """The last days of all calendar months that ended within `days`."""
+    """Last days of the calendar months that ended within `days`."""
     return pd.date_range(days[0], days[-1], freq="ME", name="month_end") if len(days) else pd.DatetimeIndex([], name="month_end")
 
 
@@ -98,7 +98,7 @@ def typical_volume(dollar_volume: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
 
 
 def keep_largest(sizes: Floats) -> Floats:
-    """`sizes` of the `TOP` largest, NaN for the others; of equals the first."""
+    """`sizes` with only the `TOP` largest kept, NaN elsewhere; among equals the first is kept."""
     order = np.argsort(-sizes, kind="stable")  # NaN goes last
     top = np.full(sizes.shape, np.nan)
     top[order[:TOP]] = sizes[order[:TOP]]
@@ -144,7 +144,7 @@ def index_history(price: pd.DataFrame, weights: pd.DataFrame) -> tuple[pd.Series
 
 
 def basket_growth(quotes: Floats, weights: Floats, *, bought: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Growth of a basket since the row `bought` of its `quotes` (days × coins), and whether half of it quotes; by row since."""
+    """Growth of a basket since row `bought` of its `quotes` (days × coins), and whether half of its coins quote, by row."""
     price = bn.push(quotes, axis=0)[bought:]
     fresh = np.isfinite(bn.push(quotes, n=CARRY, axis=0)[bought:]).sum(axis=1) >= len(weights) / 2
     return (price / price[0] * weights).sum(axis=1), fresh
@@ -156,7 +156,7 @@ def every_day(days: pd.Index) -> pd.DatetimeIndex:
 
 
 def index_level(price: pd.DataFrame, weights: pd.DataFrame) -> pd.Series:
-    """Level of the index alone, for the formulas that need no more."""
+    """Level of the index by day."""
     return index_history(price, weights)[0]
 
 

@@ -77,7 +77,7 @@ def matrix(table: FeatureTable, days: pd.DatetimeIndex) -> Matrix:
 def load(
     store: Reader, features: Iterable[Feature], as_of: pd.Timestamp, start: pd.Timestamp
 ) -> dict[Series | Panel, pd.DataFrame]:
-    """Each input once, from as far before `start` as some formula reaches."""
+    """Read each input once, from the earliest day before `start` that a formula needs."""
     reach: dict[Series | Panel, list[int | None]] = {}
     for feature in features:
         for source, days in feature.reach():
@@ -120,7 +120,7 @@ def compute(features: Iterable[Feature], frames: Frames, days: pd.DatetimeIndex)
 
 @dataclass(frozen=True)
 class Known:
-    """An input by known day, each row with the last day it may be carried to."""
+    """An input by known day, with the last day on which each row may still be used."""
 
     data: pd.Series | pd.DataFrame
     until: DayNumbers
@@ -128,7 +128,7 @@ class Known:
 
 @dataclass(frozen=True)
 class KnownInputs:
-    """Inputs dated by when they were known, each dated or derived once."""
+    """Cache of inputs dated by the day they became known."""
 
     frames: Frames
     done: dict[Input, Known] = field(default_factory=dict)
@@ -160,7 +160,7 @@ NO_ROWS = pd.DataFrame({"observed": NOTHING.index, "known": NOTHING.index, "valu
 
 
 def known_series(declared: Series, rows: pd.DataFrame) -> Known:
-    """On each day something became known, the value of the latest day observed by then.
+    """Value of the latest observed day, by the day on which something became known.
 
     A late revision of an older day says nothing new of the latest one, so the past it was known in stays as it was.
     """
@@ -172,7 +172,7 @@ def known_series(declared: Series, rows: pd.DataFrame) -> Known:
 
 
 def known_panel(declared: Panel, frame: pd.DataFrame) -> Known:
-    """Every day of a panel becomes known its release lag later."""
+    """A panel by known day: each row is known one release lag after its day."""
     return _shifted(frame, declared)
 
 
@@ -196,7 +196,7 @@ def _on_grid(feature: Feature, inputs: list[Known], grid: DayNumbers) -> Floats:
 
 
 def _on_calendar(known: Known, days: pd.Index, calendar: DayNumbers) -> pd.Series | pd.DataFrame:
-    """A Series carried forward onto the days of the first input; a DataFrame as it is."""
+    """A Series forward-filled onto the days of the first input; a DataFrame unchanged."""
     if isinstance(known.data, pd.DataFrame):
         return known.data
     since = day_numbers(known.data.index)

@@ -55,20 +55,20 @@ def features_of(target: Target) -> Mapping[str, Feature]:
 
 
 def input_swaps(target: Target) -> dict[Input, Input]:
-    """What stands in the place of what."""
+    """Map from each default input to the target's input."""
     index: dict[Input, Input] = {} if target.universe == TOP_ALTCOINS else {ALTCOIN_INDEX: index_of(target)}
     return index if target.leader == Leader() else index | leader_inputs(target.leader)
 
 
 def leader_inputs(leader: Leader) -> dict[Input, Input]:
-    """The Russell 2000 and its fund swapped for another leader and its fund."""
+    """Map from the inputs of the Russell 2000 and its fund to those of another leader."""
     low, high = fund(leader.fund, "low", "USD"), fund(leader.fund, "high", "USD")
     prices: dict[Input, Input] = {RUT: raw_close(leader.index), IWM: fund(leader.fund), IWM_CLOSE: raw_close(leader.fund)}
     return {**prices, IWM_VOLUME: share_volume(leader.fund), IWM_LOW: low, IWM_HIGH: high}
 
 
 def index_of(target: Target) -> Derived:
-    """The level whose rise is asked about, as features read it."""
+    """The target's level as an input of features."""
     if target.universe != NAMED_COINS:
         return Derived(target.subject, (BTC_MARKET_CAP, COIN_MARKET_CAP), altcoins_a_bitcoin, "level, arbitrary scale", CARRY)
     panels = coin_panels(target)
@@ -77,7 +77,7 @@ def index_of(target: Target) -> Derived:
 
 
 def coin_panels(target: Target) -> tuple[Panel, Panel, Panel]:
-    """Price, market cap and dollar volume of the coins named, whatever class they are of."""
+    """Panels of price, market cap and dollar volume of the named coins."""
     price, cap, volume = (
         replace(panel, name=f"{target.subject} {panel.field}", asset_class=None, symbols=target.coins)
         for panel in (COIN_PRICE, COIN_MARKET_CAP, COIN_DOLLAR_VOLUME)
@@ -86,13 +86,13 @@ def coin_panels(target: Target) -> tuple[Panel, Panel, Panel]:
 
 
 def altcoins_a_bitcoin(bitcoin: pd.Series, caps: pd.DataFrame) -> pd.Series:
-    """BTC dominance turned over: the market cap of BTC and all altcoins over that of BTC; it rises as dominance falls."""
+    """Inverse of BTC dominance: market cap of BTC and all altcoins over that of BTC. It rises as dominance falls."""
     altcoins = total(filled(caps, rows=CARRY)).reindex(bitcoin.index)
     return (bitcoin + altcoins.where(altcoins > 0)) / bitcoin
 
 
 def swap_input(declared: Input, swaps: Mapping[Input, Input]) -> Input:
-    """An input, with whatever it rests on swapped."""
+    """An input after the swaps, which also apply to the inputs of a derived one."""
     if declared in swaps:
         return swaps[declared]
     if not isinstance(declared, Derived):
@@ -117,14 +117,14 @@ def load_target_index(store: Reader, as_of: pd.Timestamp, target: Target, start:
 
 
 def require_coins(store: Reader, as_of: pd.Timestamp, target: Target, price: pd.DataFrame) -> None:
-    """Each coin named has a price."""
+    """Raise UnknownName where a named coin has no price."""
     for coin in target.coins:
         if coin not in price:
             raise UnknownName("coin", coin, store.read_panel(COIN_PRICE, as_of, as_of - pd.Timedelta(days=CARRY)).columns)
 
 
 def require_leader(store: Reader, as_of: pd.Timestamp, target: Target) -> None:
-    """Both tickers of a leader that isn't the default one are in the store; without them its blocks would silently be neutral."""
+    """Raise MissingData where the store lacks a ticker of a custom leader; its blocks would otherwise be neutral unnoticed."""
     if target.leader == Leader():
         return
     for ticker in dict.fromkeys((target.leader.index, target.leader.fund)):
