@@ -65,7 +65,7 @@ def block_shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str,
 
     values: as for `composites`. A contribution is the signed score over the number of known scores, minus its own trailing mean,
     in standard deviations of the block's mean; so the trailing mean of the block is divided exactly too. A missing score counts as
-    0 against its own past. Where the composite is clipped, all its contributions shrink in proportion.
+    0 before its trailing mean is subtracted. Where the composite is clipped, all its contributions shrink in proportion.
     """
     declared = {feature.name: feature for feature in features}
     scores = trailing_z(values[list(declared)], pd.Series({name: feature.sd_floor for name, feature in declared.items()}))

@@ -1,4 +1,4 @@
-"""What following the forecasts would have meant: one plain rule, at closes, after costs. An illustration only."""
+"""Backtest of a simple rule that follows the forecasts, at closes, after costs. An illustration only."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ from evaluation.permutation import circularly_shifted, shift_p
 from evaluation.scores import Floats
 
 DEALING_DELAY = pd.Timedelta(days=1)
-"""What is decided at the end of one day is dealt at the close of the next."""
+"""A decision at the end of one day is traded at the close of the next."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class Path:
         return np.asarray(np.expm1(self.log_wealth[:, -1] * YEAR_DAYS / (self.log_wealth.shape[1] - 1)))
 
     def maximum_drawdown(self) -> Floats:
-        """Worst fall from a high (S,), what one began with among the highs."""
+        """Worst fall from a high (S,); the initial wealth counts as a high."""
         return np.asarray(-np.expm1(log_drawdown(self.log_wealth).min(axis=1)))
 
     def total_cost(self) -> Floats:
-        """Share of wealth (S,) that dealing took in all."""
+        """Share of wealth (S,) lost to trading costs in all."""
         return np.asarray(-np.expm1(self.dealt.sum(axis=1) * np.log1p(-self.cost)))
 
 
 def log_drawdown(log_wealth: Floats) -> Floats:
-    """Log wealth (S, D + 1) less its highest so far, what one began with among the highs."""
+    """Log wealth (S, D + 1) minus its highest so far; the initial wealth counts as a high."""
     return np.asarray(log_wealth - np.maximum.accumulate(np.maximum(log_wealth, 0), axis=1))
 
 
@@ -95,7 +95,7 @@ def path_of(tape: Tape, altcoins: Floats, bitcoin: Floats, cost: float) -> Path:
 
 
 def traded_shares(shares: Floats) -> Floats:
-    """What is bought or sold (S, n) to hold these shares, none at first."""
+    """Shares bought or sold (S, n) each week to hold `shares`, beginning with none."""
     return np.asarray(np.abs(np.diff(shares, axis=1, prepend=0.0)))
 
 
@@ -114,7 +114,7 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class Record:
-    """How a holding went; shares are 0–1.
+    """Result of a holding; shares are 0–1.
 
     `wealth` is what 1 became, `growth` compound a year, `maximum_drawdown` the worst fall from a high by daily closes, `volatility`
     of daily log returns a year, `exposure` the share of days in altcoins, `turnover` what was bought and sold a year in times all
@@ -184,7 +184,7 @@ class Following:
 
     @property
     def sentence(self) -> str:
-        """What came of it, and what that is worth."""
+        """Sentence with the result of each holding and its significance."""
         grown = "; ".join(
             f"{record.name} {record.growth:+.0%} (worst fall {record.maximum_drawdown:.0%})" for record in self.records
         )
@@ -272,7 +272,7 @@ def variant(rule: str, inside: Bools) -> tuple[Floats, Floats]:
 
 
 def record(name: str, path: Path, tape: Tape) -> Record:
-    """How the one holding of a path went."""
+    """Record of the single holding of a path."""
     altcoins, log_wealth = path.altcoins[0], path.log_wealth[0]
     return Record(
         name=name,

@@ -1,4 +1,4 @@
-"""A search for the future in features: data cut on many days, what came later spoilt, every value compared bit for bit."""
+"""Search for look-ahead in features: data that became known after a cut are changed; earlier values must stay the same."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ class Moved:
 
 
 def spoil(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
-    """`frames` with everything spoilt that became known after the end of `cut`; seeded, so that it can be repeated."""
+    """`frames` in which all data that became known after the end of `cut` are removed or changed, by a seeded generator."""
     rng = np.random.default_rng(seed)
     return {source: _spoil(source, frame, became_known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
 
@@ -52,7 +52,7 @@ def became_known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Time
 
 
 def days_known(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeIndex:
-    """When each row became known: a panel's release lag is that of its universe, as data are stored by, whatever it declares."""
+    """Day on which each row became known. A panel's release lag is that of its universe, whatever the panel declares."""
     return pd.DatetimeIndex(frame.index + LAGS[source.universe] if isinstance(source, Panel) else frame["known"])
 
 
@@ -129,7 +129,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run gave: values on the days up to its cut, the model inputs of that day (of a cut), and features that failed."""
+    """Result of one run: values on the days up to its cut, the model inputs of that day (of a cut), and features that failed."""
 
     cut: pd.Timestamp
     kind: str
@@ -140,7 +140,7 @@ class Run:
 
 @dataclass
 class Tally:
-    """What was found of one feature so far."""
+    """Counts of the runs of one feature so far."""
 
     name: str
     block: str
@@ -193,7 +193,7 @@ class LeakReport:
 
     @property
     def leaking(self) -> list[str]:
-        """Names of all that didn't pass."""
+        """Names of the features that did not pass."""
         return [finding.name for finding in self.findings if finding.verdict not in PASSED]
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,7 +212,7 @@ class Check:
     processes: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can't be done."""
+        """Raise BadInput where the check can't be run."""
         if not 0 <= self.cuts <= 5000:
             raise BadInput(f"--cuts {self.cuts} isn't a number of days from 0 to 5000.")
         if self.seed < 0:
@@ -253,7 +253,7 @@ def refusals(store: Reader, own_features: Sequence[Feature]) -> dict[str, str]:
 
 
 def thin_panels(frames: Frames) -> tuple[Frames, dict[str, str]]:
-    """Every k-th name of wide panels, and how many of how many."""
+    """Frames with every k-th name of wide panels, and how many names of how many each keeps."""
     steps = {
         source: -(-frame.shape[1] // NAMES)
         for source, frame in frames.items()
@@ -355,7 +355,7 @@ def one_run(
 
 
 def compute_features(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Every feature on each of `days`; one that raises is missing, and what it said is returned."""
+    """Every feature on each of `days`, and the errors by name of those that raised, whose values are missing."""
     try:
         return compute(judged, frames, days), {}
     except Exception:  # whatever a stranger's formula may raise: find out whose it was
@@ -433,7 +433,7 @@ def champion_probabilities(inputs: pd.DataFrame, champion: "Champion | None") ->
 
 
 def finding(tally: Tally) -> Finding:
-    """The verdict on what was counted."""
+    """The finding on one tally."""
     verdict = (
         FAILED if tally.why else UNSTEADY if tally.unsteady else LEAK if tally.differing else CLEAN if tally.known else NO_VALUE
     )
@@ -455,5 +455,5 @@ def finding(tally: Tally) -> Finding:
 
 
 def refusal(feature: Feature, why: str) -> Finding:
-    """The verdict on a feature that can't be checked because it knows the future by declaration."""
+    """The finding on a feature that is refused because its data know the future by declaration."""
     return Finding(feature.name, feature.block, REFUSED, None, None, None, None, 0, 0, why)

@@ -58,7 +58,7 @@ class Scenario:
 
     @property
     def settings(self) -> TrainSettings:
-        """As on the real market: rows from the second year on, forecasts from the fifth."""
+        """Training settings as on the real market: rows from the second year on, forecasts from the fifth."""
         first, test = (self.start + pd.DateOffset(years=years) for years in (YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST))
         return TrainSettings(start=first, first_test=test, models=(JUDGED_MODEL,))
 
@@ -72,7 +72,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found on one market, 60 days ahead; p-values under `usual` are those of tests that don't hold.
+    """Results on one market, 60 days ahead; `usual` holds the p-values of naive tests, which don't hold here.
 
     `skill` are Brier skills of the pool against each baseline. `drift` says whether the drift score rejects, `history` whether its
     grade would be "history supports it", `live` whether the evidence of `weeks` weeks ever reached 20; `e_value` is its last value.
@@ -90,7 +90,7 @@ class Judgement:
 
 
 def judge_market(scenario: Scenario) -> dict[str, Any]:
-    """The judgements of one market, by its inputs: `own_judgement`, and `independent` (None where liquidity moves coins)."""
+    """The judgements of one market, by its inputs: `own`, and `independent` (None where liquidity moves coins)."""
     settings = scenario.settings
     data = prepare(scenario.drawn(ITSELF), settings, END)
     own_judgement = asdict(judgement_of(data, settings))
@@ -109,7 +109,7 @@ def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dat
 
 
 def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
-    """The three grades and the usual tests, of the pool."""
+    """Grades and naive tests of the pool on one market."""
     folds = usable(quarters(settings.first_test, END), data.outcomes)
     walks = walk_all(data, settings, [JUDGED_MODEL], folds, silent)
     sample = evaluation_sample({name: walk.probabilities for name, walk in walks.items()}, data.outcomes.events, JUDGED_DAYS)
@@ -139,7 +139,7 @@ def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
 
 
 def evidence_path(walk: WalkForward, data: Dataset) -> np.ndarray:
-    """Evidence (weeks,) after each week that was forecast out of sample, as the ledger would have kept it from the first on."""
+    """E-values (weeks,) after each week of out-of-sample forecasts, as the ledger would have recorded them."""
     factors = []
     for fold in walk.models:
         rows = data.X.loc[fold.start : fold.end, list(MODELS[JUDGED_MODEL].columns)]
@@ -171,7 +171,7 @@ class Study:
     seed: int
 
     def __post_init__(self) -> None:
-        """Refuse what can't be simulated."""
+        """Raise BadInput where the study can't be simulated."""
         for option, value, least in (("--markets", self.markets, 1), ("--lag-weeks", self.lag_weeks, 0), ("--seed", self.seed, 0)):
             if value < least:
                 raise BadInput(f"{option} must be at least {least}, not {value}.")
@@ -184,7 +184,7 @@ class Study:
 
     @property
     def configuration(self) -> str:
-        """16 hex digits of all that decides what is found on a market of given number, length and strength, the code apart."""
+        """16 hex digits of the settings that decide the result on a market of given number, length and strength, code excluded."""
         spec = MODELS[JUDGED_MODEL]
         settings = TrainSettings()
         params = spec.for_target(settings.target).get_params()
@@ -226,25 +226,25 @@ def run_study(study: Study, file: Path, *, processes: int | None, progress: Prog
 
 
 def judge_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
-    """A line a market as it is finished, in any order."""
+    """One line per market, in the order in which they finish."""
     named = study.configuration
     yield from run_in_parallel(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
 
 
 def line_of(named: str, scenario: Scenario) -> Line:
-    """One market as it is kept."""
+    """The stored line of one market."""
     about = {"configuration": named, "years": scenario.years, "strength": scenario.strength, "market": scenario.market}
     return about | judge_market(scenario)
 
 
 def key(line: Line) -> tuple[int, float, int]:
-    """What tells one market of a study from another."""
+    """Key that identifies a market within a study."""
     return line["years"], line["strength"], line["market"]
 
 
 @contextmanager
 def study_lock(file: Path) -> Iterator[None]:
-    """No other study writes to the file meanwhile."""
+    """Lock that keeps other studies from writing to the file."""
     try:
         with FileLock(f"{file}.lock", timeout=0):
             yield
@@ -253,7 +253,7 @@ def study_lock(file: Path) -> Iterator[None]:
 
 
 def finished_lines(file: Path, study: Study) -> list[Line]:
-    """The markets a file holds; a line that was cut off when its writer was killed is taken away."""
+    """Lines of the markets a file holds. A last line cut off by a kill is removed from the file."""
     written = file.read_bytes() if file.exists() else b""
     whole = written[: written.rfind(b"\n") + 1]
     if whole != written:
@@ -266,7 +266,7 @@ def finished_lines(file: Path, study: Study) -> list[Line]:
 
 
 def line_in(file: Path, number: int, text: bytes) -> Line:
-    """One line read back."""
+    """A line parsed from text."""
     try:
         line: Line = json.loads(text)
         return (
@@ -277,11 +277,11 @@ def line_in(file: Path, number: int, text: bytes) -> Line:
 
 
 def no_line(file: Path, number: int) -> Line:
-    """Refuse a file of something else."""
+    """Error for a file that holds something else."""
     raise BadInput(f"Line {number} of {file} isn't a market of a power study: move the file away, or name another --out.")
 
 
 def append(handle: int, line: Line) -> None:
-    """One whole line, on disk before the next market is counted."""
+    """Append one whole line and write it to disk."""
     os.write(handle, json.dumps(line, allow_nan=False).encode() + b"\n")
     os.fsync(handle)

@@ -1,4 +1,4 @@
-"""What a study of simulated markets says: how often each test rejects, with exact intervals, and how many years would do."""
+"""Report of a power study: how often each test rejects, with exact intervals, and how many years are needed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -44,7 +44,7 @@ OWN, INDEPENDENT = "own", "independent"
 
 
 def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
-    """Everything the lines say, as plain lists and dicts.
+    """Report of the lines as plain lists and dicts.
 
     `cells`: a row a length, strength and kind of inputs, with the share of markets each test rejects on. `size_kept`: a row a
     length without signal, whether each promised size is. `years_needed`: a row a strength and test.
@@ -82,7 +82,7 @@ def cell(judgements: Sequence[Found], years: int, strength: float, inputs: str) 
 
 
 def mean_of(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean over markets with its 95 % interval; no interval of one."""
+    """Mean over markets with its 95 % interval; no interval for a single market."""
     known = np.array(values)
     if len(known) < 2:
         return {"value": float(known[0]) if len(known) else None, "low": None, "high": None}
@@ -100,7 +100,7 @@ def share(rejected: Sequence[bool | None]) -> dict[str, Any] | None:
 
 
 def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each length whether each promised size is kept: the interval of the share includes or lies below the level."""
+    """Whether each test keeps its size at each length: the interval of the share includes or lies below the level."""
     quiet = [row for row in cells if row["strength"] == 0]
     return [
         {"years": years} | {name: all(below_or_at(row[name]) for row in quiet if row["years"] == years) for name in OURS}
@@ -109,12 +109,12 @@ def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def below_or_at(part: Mapping[str, Any]) -> bool:
-    """Whether a share isn't clearly above the level."""
+    """Whether the lower limit of a share is at most the level."""
     return bool(part["low"] <= LEVEL)
 
 
 def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each strength above 0, the years of coins at which each grade reaches 80 % power."""
+    """Years of coin data at which each grade reaches 80 % power, by strength above 0."""
     strengths = sorted({row["strength"] for row in cells if row["strength"] > 0})
     return [
         {"strength": strength, "test": test, **years_to_power([row for row in cells if row["strength"] == strength], test)}
@@ -124,7 +124,7 @@ def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def years_to_power(rows: Sequence[Mapping[str, Any]], test: str) -> dict[str, Any]:
-    """Where the curve of a test over years first reaches `POWER`, by straight lines between the lengths that were simulated.
+    """Years at which the power of a test first reaches `POWER`, interpolated linearly between the simulated lengths.
 
     `years` None: not within `longest`. `at_most`: already at the shortest length, so that fewer may do.
     """

@@ -1,4 +1,4 @@
-"""Pictures of the studies: three of an audit, one of the backtest. Numbers come in finished."""
+"""Figures of the studies: three of an audit, one of the backtest. They draw given numbers and compute none."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def write_figures(result: "Audit", folder: Path) -> list[Path]:
 
 
 def origin(result: "Audit") -> str:
-    """What every picture says of its market and day."""
+    """Note on the market and day that every figure carries."""
     return f"{SIMULATED if result.market == 'simulated' else ''}As known on {result.as_of}."
 
 
@@ -97,7 +97,7 @@ def draw_grid(result: "Audit", path: Path) -> None:
 
 
 def patch(axis: Any, cell: HitRate, x: int, y: int) -> None:
-    """One cell of the heat map."""
+    """Draw one cell of the heat map."""
     from matplotlib.patches import Rectangle
 
     claimed = (
@@ -111,7 +111,7 @@ def patch(axis: Any, cell: HitRate, x: int, y: int) -> None:
 
 
 def colour(difference: float, n: int) -> Any:
-    """Pink below the base rate, green above, white at it; the paler, the fewer breakouts it rests on."""
+    """Colour of a cell: pink below the base rate, green above, white at it; paler with fewer breakouts."""
     from matplotlib import colormaps
 
     weight = min(n / LEAST_N, 1.0)
@@ -119,7 +119,7 @@ def colour(difference: float, n: int) -> Any:
 
 
 def draw_lead_lag(result: "Audit", path: Path) -> None:
-    """Cross-correlations of every claimed link, with the bands rotation gives."""
+    """Cross-correlations of every claimed link, with bands from rotations."""
     with canvas(1, len(result.cascade.lead_lag), (12.5, 3.6), space=0) as (figure, axes):
         for axis, link in zip(axes[0], result.cascade.lead_lag, strict=True):
             lead_lag_panel(axis, link)
@@ -129,7 +129,7 @@ def draw_lead_lag(result: "Audit", path: Path) -> None:
 
 
 def lead_lag_panel(axis: Any, link: LeadLag) -> None:
-    """One link."""
+    """Draw the cross-correlations of one link."""
     axis.set_title(f"{link.driver} → {link.target}", fontsize=9)
     axis.set_xlabel("weeks")
     if link.correlations is None:
@@ -165,7 +165,7 @@ def draw_following(following: Following, path: Path) -> None:
 
 
 def wealth_panel(above: Any, below: Any, following: Following) -> None:
-    """Curves, and where they stand under their highs."""
+    """Draw the wealth curves, and their distance below their highs."""
     days, is_inside = following.curves.index, following.inside.to_numpy()
     for name, (colour, width) in CURVES.items():
         above.plot(days, following.curves[name], color=colour, linewidth=width, label=name)
@@ -178,7 +178,7 @@ def wealth_panel(above: Any, below: Any, following: Following) -> None:
 
 
 def following_finding(following: Following) -> str:
-    """Growth beside what holding brought, and how other timings fared."""
+    """Title with the growth of the rule and of holding, and the p-value among other timings."""
     rule, index, bitcoin = (next(record for record in following.records if record.name == name) for name in (RULE, INDEX, BITCOIN))
     return (
         f"The rule {rule.growth:+.0%} a year, altcoins {index.growth:+.0%}, BTC {bitcoin.growth:+.0%}; "

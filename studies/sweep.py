@@ -51,10 +51,10 @@ ROTATIONS = 39
 """As for any model whose tuning is repeated (STATISTICS 12): no p-value is below 1/40."""
 
 PART = 20
-"""So many candidates are tried in one part of the work, a second or two; an interruption costs the parts that were under way."""
+"""Candidates in one part of the work, a second or two; an interruption loses the parts under way."""
 
 FIRST_JUDGED_WHOLE = 50
-"""So many trials are never cut short; they set the bar for the others."""
+"""The first trials, which are never cut short; they set the bar for the others."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Candidate:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """As plain values."""
+        """The candidate as plain values."""
         return {
             "model": self.model,
             "columns": list(self.columns),
@@ -104,7 +104,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """16 hex digits of all that is asked."""
+        """16 hex digits that identify the search space."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     @property
@@ -163,7 +163,7 @@ class Arena:
         return next(iter(self.questions.values()))
 
     def search_tally(self, candidate: Candidate, bar: Floats | None) -> "Tally":
-        """Skill (S,) in the search; a rotation in which it lies below the bar (S,) half-way is left there.
+        """Skill (S,) in the search; a rotation whose skill half-way is below the bar (S,) stops there.
 
         Each rotation, the true dates among them, is cut short by its own numbers alone, so that chance gets the same search.
         """
@@ -182,7 +182,7 @@ class Arena:
         return summed_losses(walk_shifts(candidate.make(), self.inputs_of(candidate), events, folds), events, folds, self.k)
 
     def inputs_of(self, candidate: Candidate) -> Floats:
-        """What a candidate reads."""
+        """Input columns of a candidate."""
         return self.questions[candidate.target].ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
 
     def test_skill(self, candidate: Candidate, rotation: int) -> float:
@@ -203,7 +203,7 @@ class Tally:
 
     @property
     def cut_short(self) -> bool:
-        """Whether it was on the true dates."""
+        """Whether the trial on the true dates was cut short."""
         return bool(np.isnan(self.whole[0]))
 
 
@@ -232,7 +232,7 @@ def sweep(store: Store, search_space: Sweep, *, place: TrackingPlace, folder: Pa
 
 
 def count_sweep_trials(tracker: Tracker, search_space: Sweep, candidates: Sequence[Candidate], market: str) -> int:
-    """A look is a try: every candidate is counted before any is tried; how many tries that makes in all."""
+    """Number of trials after all candidates are counted, which is done before any is evaluated."""
     trials = 0
     for target in search_space.targets:
         configurations = [candidate.configuration for candidate in candidates if candidate.target == target]
@@ -303,7 +303,7 @@ def search_folds(data: Dataset, complete_rows: CompleteRows, first_test: pd.Time
 
 
 def folds_of(rows: list[tuple[Any, Any]]) -> FoldMask:
-    """A part of a walk-forward."""
+    """The fold mask of a part of a walk-forward."""
     return FoldMask(rows, np.any([test for _, test in rows], axis=0))
 
 
@@ -313,7 +313,7 @@ def summed_losses(forecasts: Floats, events: Floats, folds: FoldMask, k: int) ->
 
 
 def climate_losses(rows: CompleteRows, events: Floats, folds: FoldMask, k: int) -> Floats:
-    """Those of climatology, refitted on every rotation."""
+    """Summed Brier losses (S,) of climatology, refitted on every rotation."""
     return summed_losses(walk_shifts(Climatology(ordered=False), rows.inputs, events, folds), events, folds, k)
 
 
@@ -328,7 +328,7 @@ def distinct_draws(rng: np.random.Generator, size: int) -> Iterator[int]:
 
 
 def open_study(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Study":
-    """The study of this sweep on this data in a journal, as far as it has come."""
+    """The Optuna study of this sweep on this data, resumed from its journal where there is one."""
     try:
         import optuna
         from optuna.storages.journal import JournalFileBackend
@@ -344,7 +344,7 @@ def open_study(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Stud
 def search(
     arena: Arena, search_space: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress
 ) -> list[Tally]:
-    """Every candidate's tally, those kept in the study as they are."""
+    """Tally of every candidate; those already in the study are read from it."""
     tallies = {int(trial.user_attrs["number"]): read_tally(trial.user_attrs) for trial in study.get_trials(deepcopy=False)}
     for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):
         todo = [number for number in numbers if number not in tallies]
@@ -363,12 +363,12 @@ def tallies_of(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None
 
 
 def tally_part(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
-    """Tallies of one part."""
+    """Tallies of some candidates."""
     return [arena.search_tally(candidate, bar) for candidate in candidates]
 
 
 def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
-    """A candidate and its tally, as Optuna keeps it and can draw it."""
+    """A candidate and its tally as an Optuna trial."""
     from optuna.distributions import CategoricalDistribution
     from optuna.trial import TrialState, create_trial
 
@@ -389,7 +389,7 @@ def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: 
 
 
 def read_tally(attributes: Mapping[str, Any]) -> Tally:
-    """A tally as it was kept."""
+    """The tally in the attributes of an Optuna trial."""
     return Tally(np.array(attributes["half"], dtype=np.float64), np.array(attributes["whole"], dtype=np.float64))
 
 

@@ -18,17 +18,17 @@ MOST_TRIALS = 100_000
 
 
 def are_distinct(value: Any, holds: Callable[[Any], bool]) -> bool:
-    """A list of different values, each of which will do."""
+    """Whether a value is a list of different items that each pass the check `holds`."""
     return isinstance(value, list) and bool(value) and all(map(holds, value)) and len({*value}) == len(value)
 
 
 def is_tunable(name: Any) -> bool:
-    """A model with a prior whose refits are solved at once, on any columns."""
+    """Whether a value names a model whose prior a sweep can vary."""
     return isinstance(name, str) and name in TUNABLE
 
 
 def is_positive(value: Any) -> bool:
-    """A number above zero."""
+    """Whether a value is a number above 0."""
     return is_number(value) and value > 0
 
 
@@ -51,7 +51,7 @@ KEYS: Mapping[str, Key] = {
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a file may leave out."""
+    """Defaults of the keys a file may leave out."""
 
     trials: int = 1000
     seed: int = 7

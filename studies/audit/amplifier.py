@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Amplifier:
-    """One difference a state."""
+    """Result for line 4 of the claim: one difference per state."""
 
     how: str
     missing: str
@@ -69,7 +69,7 @@ class Amplifier:
 
 
 def amplifier(facts: Facts, *, seed: int, draws: int) -> Amplifier:
-    """Sort Sundays by state and compare what followed."""
+    """Differences of the response after capitulation, by state."""
     rows = sundays(facts)
     missing = "" if len(rows) else "no week has an altcoin index, its drawdown and what followed"
     return Amplifier(HOW, missing, [difference(rows, state, seed, draws) for state in STATES])
@@ -94,7 +94,7 @@ def sundays(facts: Facts) -> pd.DataFrame:
 
 
 def mark(holds: pd.Series, source: pd.Series) -> pd.Series:
-    """1 or 0, NaN where the source is."""
+    """1 where `holds`, 0 elsewhere, NaN where the source is missing."""
     return holds.astype(np.float64).where(source.notna())
 
 
@@ -112,7 +112,7 @@ def difference(rows: pd.DataFrame, state: str, seed: int, draws: int) -> Differe
 
 
 def cell(rows: pd.DataFrame, state: str, positive: bool, capitulation: bool) -> Cell:
-    """One combination of states."""
+    """Cell of one combination of states."""
     within = rows[(rows[state] == positive) & (rows["capitulation"] == capitulation)]
     means = (None, None) if within.empty else (float(within["response"].mean()), float(within["rally"].mean()))
     return Cell(positive, capitulation, len(within), spells(pd.DatetimeIndex(within.index)), *means)
@@ -152,7 +152,7 @@ def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | No
 
 
 def amplifier_lines(result: Amplifier) -> list[Line]:
-    """One line a state."""
+    """One line of the audit per state."""
     words: Mapping[str, str] = {"breakout": "a small-cap breakout", "liquidity": "growing liquidity"}
     return [
         with_verdict(
@@ -166,7 +166,7 @@ def amplifier_lines(result: Amplifier) -> list[Line]:
 
 
 def evidence(result: Amplifier, row: Difference) -> Evidence:
-    """Independent observations: the fewer of the spells on either side."""
+    """Evidence of one difference. Independent observations are the spells of the side that has fewer."""
     n = min(part.spells for part in row.cells if part.positive)
     if row.difference is None:
         return Evidence(n, NEEDED, missing=result.missing or f"no week of the {row.state} state on one of the sides")

@@ -126,7 +126,7 @@ class Breakouts:
 
 
 def breakouts(facts: Facts) -> Breakouts:
-    """Enumerate, follow and count."""
+    """Breakouts by rule, what followed each, and the grid of hit rates."""
     close, level = facts.closes(RUT), facts.index.level
     dates = {(kind, quiet): KINDS[kind](close, quiet) for kind, quiet in product(KINDS, QUIET_SESSIONS)}
     passages = {rise: first_passage(level, rise, LOOKED_AHEAD) for rise in RISES}
@@ -159,7 +159,7 @@ def event(rule: Rule, day: pd.Timestamp, close: float, markets: dict[str, Market
 
 
 def window_name(window: tuple[int, int]) -> str:
-    """For people and as a key."""
+    """Text of a window, shown to users and used as a key."""
     return f"day {window[0]} to {window[1]}"
 
 
@@ -180,7 +180,7 @@ def reason_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str |
 
 
 def return_after(market: Market, day: pd.Timestamp, days: int) -> Followed:
-    """From the close of `day` to that of the horizon, each the last there is and at most a week old."""
+    """Return from the close of `day` to that of the horizon; each is the last known close, at most a week old."""
     end = day + pd.Timedelta(days=days)
     before, after = market.closes.loc[day - WEEK : day], market.closes.loc[day + pd.Timedelta(days=1) : end]
     gap = before.empty or after.empty or after.index[-1] < end - WEEK
@@ -190,7 +190,7 @@ def return_after(market: Market, day: pd.Timestamp, days: int) -> Followed:
 
 
 def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: FirstPassage, rise: float, window: tuple[int, int]) -> HitRate:
-    """One cell of the grid."""
+    """Hit rate of one rule, rise and window."""
     known = event_occurred(passage, *window).dropna()
     chosen = np.flatnonzero(known.index.isin(dates))
     hits, n = int(known.iloc[chosen].sum()), len(chosen)
@@ -236,7 +236,7 @@ def breakout_lines(result: Breakouts) -> list[Line]:
 
 
 def evidence(result: Breakouts, window: tuple[int, int]) -> Evidence:
-    """Of the default rule and rise."""
+    """Evidence of the default rule and rise in one window."""
     key = (*BREAKOUT_RULE, RISE, *window)
     cell = next(row for row in result.grid if (row.kind, row.quiet, row.rise, row.first_day, row.last_day) == key)
     if cell.base_rate is None or cell.difference is None:

@@ -83,7 +83,7 @@ class Weekly:
 
 
 def cascade(facts: Facts) -> Cascade:
-    """Correlate and test."""
+    """Cross-correlations and lag tests of every link."""
     weeks = weekly_changes(facts)
     return Cascade(
         how=HOW,
@@ -94,7 +94,7 @@ def cascade(facts: Facts) -> Cascade:
 
 
 def directed_links() -> list[tuple[str, str, str]]:
-    """Every link as claimed and turned around."""
+    """Every link in the claimed direction and in reverse."""
     return [(a, b, "forward") for a, b in LINKS] + [(b, a, "reverse") for a, b in LINKS]
 
 
@@ -104,7 +104,7 @@ def link_test(weeks: Weekly, driver: str, target: str, direction: str, span: str
 
 
 def with_holm_p(links: list[Link]) -> list[Link]:
-    """Holm over all tests that could be made."""
+    """Links with Holm-corrected p-values over all tests that could be made."""
     p_holm = iter(holm_p_values([link.test.p for link in links if link.test is not None]))
     return [link if link.test is None else replace(link, p_holm=next(p_holm)) for link in links]
 
@@ -121,7 +121,7 @@ Reading = Callable[[Series, pd.DataFrame, pd.DatetimeIndex, pd.Timestamp], pd.Se
 
 
 def levels(facts: Facts, sundays: pd.DatetimeIndex, reading: Reading) -> dict[str, pd.Series]:
-    """What is differenced, by rung: logs, and the negative credit spread."""
+    """Level of each rung before differencing: logs, and the negative credit spread."""
 
     def of(series: Series) -> pd.Series:
         return reading(series, facts.rows[series], sundays, facts.as_of)
@@ -159,7 +159,7 @@ def altcoin_sundays(level: pd.Series, sundays: pd.DatetimeIndex, reading: Readin
 
 
 def cascade_lines(result: Cascade) -> list[Line]:
-    """One line a claimed link."""
+    """One line of the audit per claimed link."""
     return [
         with_verdict(
             f"{driver} → {target}",
@@ -172,7 +172,7 @@ def cascade_lines(result: Cascade) -> list[Line]:
 
 
 def evidence(result: Cascade, driver: str, target: str) -> Evidence:
-    """Of the whole span. Independent observations are spans of 13 weeks."""
+    """Evidence of a link over the whole span. Independent observations are spans of 13 weeks."""
     by_name = {(link.driver, link.target): link for link in result.tests if link.span == "all"}
     forward, reverse = by_name[driver, target], by_name[target, driver]
     if forward.test is None:

@@ -78,7 +78,7 @@ def audit(store: Store, as_of: pd.Timestamp, *, seed: int = SEED, draws: int = D
 
 
 def chance(lines: list[Line]) -> str:
-    """What a reader must know of many lines judged at once."""
+    """Sentence on how many lines chance alone would support."""
     with_p = sum(line.evidence.p is not None for line in lines)
     return f"Of {with_p} lines with a p-value up to {LEVEL * with_p:.1f} would be supported by chance, were the claim false in all."
 

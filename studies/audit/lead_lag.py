@@ -34,7 +34,7 @@ class CrossCorrelation:
 
 
 def cross_correlation(driver: pd.Series, target: pd.Series) -> CrossCorrelation | None:
-    """Of two weekly series on the same grid, on the ring of weeks both have; None with fewer than `LEAST_WEEKS`."""
+    """Cross-correlation of two weekly series on their common weeks, joined to a circle; None with fewer than `LEAST_WEEKS`."""
     pairs = pd.DataFrame({"x": driver, "y": target}).dropna()
     if len(pairs) < LEAST_WEEKS:
         return None
@@ -115,7 +115,7 @@ def fit_lag_test(rows: pd.DataFrame, driver_sd: float) -> LagTest:
 
 
 def holm_p_values(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for all being looked at together. Reference: Holm (1979)."""
+    """p-values corrected for multiple tests. Reference: Holm (1979)."""
     p = np.asarray(p_values)
     order = np.argsort(p)
     stepped = np.maximum.accumulate(np.minimum(p[order] * np.arange(len(p), 0, -1), 1.0))

@@ -71,6 +71,6 @@ def states_of(frames: dict[Series | Panel, pd.DataFrame], level: pd.Series, as_o
 
 
 def latest(rows: pd.DataFrame) -> pd.Series:
-    """Of each observed day the value known last; days without one are left out."""
+    """Last known value of each observed day; days without one are left out."""
     newest = rows.drop_duplicates("observed", keep="last").sort_values("observed")
     return pd.Series(newest["value"].to_numpy(), pd.DatetimeIndex(newest["observed"])).dropna()

@@ -96,7 +96,7 @@ CLAIMS = {
 
 
 def supercycle(facts: Facts) -> Supercycle:
-    """Enumerate rallies and months."""
+    """Rallies, months and measures of the altcoin index."""
     weights = facts.index.members.pivot_table(index="month_end", columns="symbol", values="weight")
     listed_rallies = [
         listed_rally(rally, weights, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)
@@ -153,7 +153,7 @@ def turnover(before: Floats, after: Floats) -> float:
 
 
 def measures(listed_rallies: list[ListedRally], months: list[Month]) -> list[Measure]:
-    """The latest of each in its own past. A rally that goes on counts with what it has reached so far."""
+    """Latest value of each measure within its own past. An ongoing rally counts with its values so far."""
     rally_days, month_days = [rally.low for rally in listed_rallies], [row.end for row in months]
     return [
         measure("rally length", 1, rally_days, [rally.days for rally in listed_rallies]),
@@ -179,7 +179,7 @@ def measure(name: str, side: int, days: list[str], values: list[float] | list[fl
 
 
 def supercycle_lines(result: Supercycle) -> list[Line]:
-    """One line a measure."""
+    """One line of the audit per measure."""
     return [
         with_verdict(
             f"supercycle, {row.name}",
@@ -192,7 +192,7 @@ def supercycle_lines(result: Supercycle) -> list[Line]:
 
 
 def evidence(result: Supercycle, row: Measure) -> Evidence:
-    """Independent observations: what the past values are worth."""
+    """Evidence of one measure. Independent observations are the effective number of past values."""
     if row.percentile is None or row.low is None or row.high is None:
         return Evidence(row.n, NEEDED, missing=result.missing or "fewer than two values")
     return Evidence(int(row.n_effective), NEEDED, row.percentile - 0.5, row.low - 0.5, row.high - 0.5, row.p)
