@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import BadInput, GateClosed
-from core.target import ALTCOINS, Target, judged_horizon, target_of
+from core.target import ALTCOINS, Target, judged_horizon, target_from_summary
 from features.build import COMPOSITE_LOOKBACK, Matrix, build, matrix
 from features.registry import BLOCKS, FEATURES
 from sources.quality import RECENT_COINS, coverage_by_month, freshness, last_known, require, require_coverage
@@ -105,7 +105,7 @@ class Score:
     @property
     def target(self) -> Target:
         """The question it answers."""
-        return target_of(self.outcome, [row.days for row in self.horizons])
+        return target_from_summary(self.outcome, [row.days for row in self.horizons])
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts."""
@@ -173,7 +173,7 @@ class Question:
     def of(self, target: Target) -> Target:
         """The target that asks it. Raises BadInput where the rise can't be asked."""
         try:
-            asked = target.asking(move=self.rise)
+            asked = target.with_outcome(move=self.rise)
         except BadInput as error:
             raise BadInput(str(error).replace("--threshold", "--rise")) from None
         return asked if self.days is None else replace(asked, horizons=(self.days,))
@@ -193,7 +193,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
     learnt = card if fold is None else card.folds[fold]
     target, base_rates = question.of(card.target), learnt.base_rates
     if target != card.target:
-        model = model.asking(target.rise, target.horizons)
+        model = model.for_question(target.rise, target.horizons)
         base_rates = [float(rate) for rate in model.base_rates_]
     X, horizons = inputs.row.X[card.columns], list(target.horizons)
     return Score(
@@ -201,7 +201,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
         market=card.market,
         snapshot=inputs.snapshot,
         model={"name": card.model, "version": champion.version, "run_id": champion.run_id},
-        outcome=target.told,
+        outcome=target.summary,
         horizons=horizon_forecasts(model, X, horizons, base_rates),
         skill=card.skill,
         drivers=drivers(model, X, learnt.means, horizons),

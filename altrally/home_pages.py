@@ -16,7 +16,7 @@ from altrally.ledger import Entry
 from altrally.render import market_banner, outcome_text, probability_table
 from altrally.watch import Round
 from core.number_format import interval, number
-from core.target import target_of
+from core.target import target_from_summary
 from sources.quality import REFUSE_BELOW, WARN_BELOW
 
 CHANGES, MONTHS = 5, 12
@@ -187,7 +187,7 @@ def said(forecast: dict[str, Any] | None) -> Iterator[RenderableType]:
     """The forecast as `score` prints it, in brief; nothing where there is none."""
     if forecast is None:
         return
-    yield outcome_text(target_of(forecast["outcome"], [row["days"] for row in forecast["horizons"]]))
+    yield outcome_text(target_from_summary(forecast["outcome"], [row["days"] for row in forecast["horizons"]]))
     yield probability_table([HorizonForecast(**row) for row in forecast["horizons"]])
     yield Text(f"Skill: {forecast.get('grade') or 'not shown'}. `altrally score` says what that rests on.")
     yield Text(f"Line {forecast['line']} of the ledger, issued {forecast['issued_at']}.", style="dim")

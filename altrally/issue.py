@@ -97,8 +97,8 @@ def require_market(champion: "Champion", home: Home, store: Store) -> None:
     learnt, here = champion.card.market, store.market
     if learnt != here:
         raise Refused(
-            f"The champion{champion.card.target.whose} at {redacted(home.tracking_uri)} was trained on the {learnt} market, and "
-            f"{home.folder} holds the {here} one. Give each market a tracking server, or a home, of its own."
+            f"The champion{champion.card.target.name_suffix} at {redacted(home.tracking_uri)} was trained on the {learnt} market, "
+            f"and {home.folder} holds the {here} one. Give each market a tracking server, or a home, of its own."
         )
 
 

@@ -92,10 +92,10 @@ def demo(home: Home, *, every_horizon: bool) -> None:
 def target_in(file: Path | None, outcome: str | None = None, threshold: float | None = None) -> Target:
     """The target of a file, the built-in one without, asked for another outcome or threshold where they are given."""
     if file is None:
-        return ALTCOINS.asking(outcome, threshold)
+        return ALTCOINS.with_outcome(outcome, threshold)
     from core.target import read_target
 
-    return read_target(file).asking(outcome, threshold)
+    return read_target(file).with_outcome(outcome, threshold)
 
 
 def fetch(home: Home, provider: str, path: Path | None, target: Target, *, check: bool = False) -> None:
@@ -179,7 +179,7 @@ def leakcheck(home: Home, own: Sequence[str], cuts: int, seed: int, *, whole: bo
     with opened(home) as store, progress_bar() as report:
         found = checked(store, check, last_day(store, None), None if own else champion_or_none(home), report)
     if as_json:
-        emit(found.to_json())
+        emit(found.to_dict())
     else:
         from altrally.render import show
         from altrally.study_pages import leakcheck_page
@@ -416,7 +416,7 @@ def audit(home: Home, as_of: str | None, figures: Path | None, *, as_json: bool)
 
         write_figures(found, figures)
     if as_json:
-        emit(found.to_json())
+        emit(found.to_dict())
         return
     from altrally.render import show
     from altrally.study_pages import audit_page

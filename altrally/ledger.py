@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from core.errors import InUse, LedgerBroken, StoreUnusable
-from core.files import follow, mirror, mirrored, set_aside, unfinished
+from core.files import append_missing_lines, set_aside, text_copy, text_copy_lines, unfinished_path
 from core.home import read_only
 from core.target import ALTCOINS, Target
 
@@ -86,7 +86,7 @@ class Line:
 
     def is_of(self, target: Target) -> bool:
         """Whether it speaks of what a target asks about; outcome, threshold and horizons may differ."""
-        return bool(self.body["outcome"].get("target") == target.told.get("target"))
+        return bool(self.body["outcome"].get("target") == target.summary.get("target"))
 
     @property
     def is_question(self) -> bool:
@@ -220,14 +220,14 @@ class Ledger:
     def verify_mirror(self) -> None:
         """The mirror, where there is one, holds the lines of the ledger. Raises StoreUnusable."""
         with clear_errors(self.path):
-            if mirror(self.path).exists() and list(mirrored(self.path)) != self._after(0):
+            if text_copy(self.path).exists() and list(text_copy_lines(self.path)) != self._after(0):
                 raise StoreUnusable("it doesn't hold the lines of the ledger")
 
     def write_mirror(self) -> None:
         """Write the mirror anew from the lines; what stood there is kept beside it."""
         with clear_errors(self.path), ledger_lock(self.path):
-            set_aside(mirror(self.path))
-            follow(self.path, self._after)
+            set_aside(text_copy(self.path))
+            append_missing_lines(self.path, self._after)
 
     def _followed(self, head: Head) -> Head:
         last = Head(0, BEGINNING)
@@ -258,7 +258,7 @@ class Ledger:
                 entries = [self._put(body) for body in bodies]
             if self.head() != head:
                 write_head(self.path, self.head())
-            follow(self.path, self._after)  # always: a kill may have left the mirror behind
+            append_missing_lines(self.path, self._after)  # always: a kill may have left the mirror behind
         return entries
 
     def recorded(self, outcome: Mapping[str, Any]) -> bool:
@@ -409,14 +409,14 @@ def rebuild(path: Path) -> Head:
 
     Raises LedgerBroken where the mirror doesn't hold what the head, or where it is gone the database, names as its last line.
     """
-    place = unfinished(path)
+    place = unfinished_path(path)
     with clear_errors(path), ledger_lock(path):
         promised = promise(path)
         with closing(sqlite3.connect(place, isolation_level=None)) as connection:
             ledger = Ledger(place, connection)
             ledger._create()
             with ledger._transaction():
-                for text in mirrored(path):
+                for text in text_copy_lines(path):
                     ledger._add(json.loads(text)["key"], text)
             last, reached = ledger.head(), ledger._hash_of(promised.lines)
         if reached != promised.hash:

@@ -11,7 +11,7 @@ from altrally.forecast import Inputs, edge_of
 from altrally.ledger import LIVE, OUTCOME, REGISTRATION, SCORE, SHADOW, WEEK, Ledger, Line, canonical
 from core.home import Home
 from core.target import ALTCOINS, Target, judged_horizon
-from evaluation.evidence import WEEK_DAYS, LiveEvidence, apart, brier_factor, tilt_factor
+from evaluation.evidence import WEEK_DAYS, LiveEvidence, brier_factor, spaced_positions, tilt_factor
 from features.targets import load_target_index
 from models.card import Card
 from models.champion import Shadow, load_shadows
@@ -52,7 +52,7 @@ def register(ledger: Ledger, registration: Registration, market: str, target: Ta
         return
     day = f"{registration.as_of:%Y-%m-%d}"
     about = {"configuration": registration.configuration, "model": registration.model, "as_of": day}
-    ledger.append_registration(about | {"market": market, "outcome": target.told}, now)
+    ledger.append_registration(about | {"market": market, "outcome": target.summary}, now)
 
 
 def is_about(line: Line, market: str, target: Target) -> bool:
@@ -98,7 +98,7 @@ def streams(found: Iterable[Bet]) -> dict[str, list[Bet]]:
     chosen = {}
     for configuration, by_day in by_configuration.items():
         days = sorted(by_day)
-        places = apart([(day - days[0]).days for day in days], WEEK_DAYS)
+        places = spaced_positions([(day - days[0]).days for day in days], WEEK_DAYS)
         chosen[configuration] = [by_day[days[place]] for place in places]
     return chosen
 
@@ -120,7 +120,12 @@ def record_weeks(ledger: Ledger, store: Store, target: Target, *, until: pd.Time
         ends = (level.get(start), level.get(start + WEEK_LONG))
         closes = [float(close) for close in ends if close is not None and close > 0]
         if len(closes) == len(ends):
-            about = {"market": market, "outcome": target.told, "as_of": f"{start:%Y-%m-%d}", "end": f"{start + WEEK_LONG:%Y-%m-%d}"}
+            about = {
+                "market": market,
+                "outcome": target.summary,
+                "as_of": f"{start:%Y-%m-%d}",
+                "end": f"{start + WEEK_LONG:%Y-%m-%d}",
+            }
             weeks.append(about | {"closes": closes, "snapshot": snapshot})
     return sum(entry.new for entry in ledger.append_weeks(weeks, now))
 
@@ -217,7 +222,7 @@ def mean_loss(probability: pd.Series, event: pd.Series) -> float | None:
 def paired_e_value(mine: pd.DataFrame, theirs: pd.DataFrame, days: int) -> float:
     """Evidence that my Brier score is the better, from resolved forecasts of the same days whose outcomes do not overlap."""
     both = mine.merge(theirs, on=["as_of", "outcome"], suffixes=("", "_theirs")).sort_values("as_of")
-    chosen = both.iloc[apart([(day - both["as_of"].iloc[0]).days for day in both["as_of"]], days)] if len(both) else both
+    chosen = both.iloc[spaced_positions([(day - both["as_of"].iloc[0]).days for day in both["as_of"]], days)] if len(both) else both
     e_value = 1.0
     for p, q, event in zip(chosen["probability"], chosen["probability_theirs"], chosen["event"], strict=True):
         e_value *= brier_factor(float(p), float(q), int(event))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from altrally.ledger import LIVE, SCORE, Line
 from core.errors import BadInput
-from core.target import ALTCOINS, Target, judged_horizon, target_of
+from core.target import ALTCOINS, Target, judged_horizon, target_from_summary
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def crossing_notice(before: Line, line: Line, crossing: Crossing) -> dict[str, A
     if was is None or now is None or (was["probability"] < crossing.level) == (now["probability"] < crossing.level):
         return None
     rose = now["probability"] >= crossing.level
-    asked = target_of(line.body["outcome"], [row["days"] for row in line.body["horizons"]])
+    asked = target_from_summary(line.body["outcome"], [row["days"] for row in line.body["horizons"]])
     moved = f"P({asked.name} within {crossing.days} days) {'rose to' if rose else 'fell below'} {crossing.level:g}"
     days = f"{now['probability']:.2f} on {line.body['as_of']}, {was['probability']:.2f} on {before.body['as_of']}"
     text = f"{simulated(line.body['market'])}{moved}: {days}; base rate {now['base_rate']:.2f}. Not investment advice."

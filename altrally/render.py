@@ -52,7 +52,7 @@ def market_banner(market: str | None) -> RenderableType:
 def score_page(score: "Score") -> Group:
     """A forecast: probabilities beside base rates, what they are worth, what moved them."""
     model = score.model
-    about = f"{score.market} market · snapshot {score.snapshot} · {model['name']} v{model['version']}{score.target.whose}"
+    about = f"{score.market} market · snapshot {score.snapshot} · {model['name']} v{model['version']}{score.target.name_suffix}"
     return Group(
         market_banner(score.market),
         Text(headline(score), style="bold"),

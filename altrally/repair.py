@@ -14,7 +14,7 @@ from altrally.api import place_of
 from altrally.ledger import Ledger, head_file, rebuild
 from altrally.watch import state_in
 from core.errors import AltrallyError, Damaged, InUse, MissingData, OtherVersion, StoreUnusable
-from core.files import aside_of, bring_back, clear, copy_of, damage, discard, mirror, set_aside
+from core.files import copy_path, damage, damaged_path, discard, remove_abandoned_folders, restore_copy, set_aside, text_copy
 from core.home import Home, command
 from core.target import ALTCOINS
 from models.champion import champion_names, champion_place, damaged_figures, damaged_files, rows_of
@@ -86,7 +86,7 @@ def train_again(home: Home, name: str) -> str:
 
 def stale_files(home: Home) -> Iterator[Finding]:
     """What a kill left half written, and not what another process is writing."""
-    clear(home.folder)
+    remove_abandoned_folders(home.folder)
     for lock, pattern in UNFINISHED:
         for file in sorted(home.folder.glob(pattern)):
             try:
@@ -138,7 +138,7 @@ def runs(home: Home) -> Iterator[Finding]:
     except InUse:
         raise
     except OtherVersion as error:
-        if schema_of(home.database) == schema_of(copy_of(home.database)):
+        if schema_of(home.database) == schema_of(copy_path(home.database)):
             yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {quote(home.tracking_uri)}")
             return
         yield brought_back(home, str(error))
@@ -153,7 +153,7 @@ def runs(home: Home) -> Iterator[Finding]:
 
 def brought_back(home: Home, why: str) -> Finding:
     """A database for which its copy was taken, where that is whole. What was there is kept beside it."""
-    aside = bring_back(home.database)
+    aside = restore_copy(home.database)
     if aside is not None and failure(partial(require_runs, home)) is None:
         return Finding(str(home.database), why, f"its copy was brought back, the damaged one is {aside.name}", None)
     if aside is None:
@@ -225,7 +225,7 @@ def works(home: Home) -> Iterator[Finding]:
 
 def ledger(home: Home) -> Iterator[Finding]:
     """The chain is whole; else it is written anew from its mirror. From a whole chain the mirror is, where it isn't the same."""
-    if not any(file.exists() for file in (home.ledger, head_file(home.ledger), mirror(home.ledger))):
+    if not any(file.exists() for file in (home.ledger, head_file(home.ledger), text_copy(home.ledger))):
         return
     why = failure(partial(with_ledger, home, Ledger.verify))
     if why is None:
@@ -241,8 +241,8 @@ def mirrored_again(home: Home) -> Iterator[Finding]:
     why = failure(partial(with_ledger, home, Ledger.verify_mirror))
     if why is not None:
         with_ledger(home, Ledger.write_mirror)
-        done = f"written anew from the ledger, whose chain is whole; the former one is {aside_of(mirror(home.ledger)).name}"
-        yield Finding(str(mirror(home.ledger)), why, done, None)
+        done = f"written anew from the ledger, whose chain is whole; the former one is {damaged_path(text_copy(home.ledger)).name}"
+        yield Finding(str(text_copy(home.ledger)), why, done, None)
 
 
 def with_ledger(home: Home, step: Callable[[Ledger], object]) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from altrally.ledger import BACKTEST, IN_SAMPLE, LIVE, OUTCOME, SCORE, Ledger, Line, canonical
 from altrally.live_evidence import live_rows
 from core.errors import BadInput
-from core.target import target_of
+from core.target import target_from_summary
 from evaluation.bootstrap import COVERAGE, DRAWS, block_starts, block_sums
 from evaluation.reliability import reliability_bins
 from evaluation.scores import Floats, brier_losses, brier_score, log_score
@@ -112,7 +112,7 @@ def record_outcomes(ledger: Ledger, store: Store, due: pd.DataFrame, until: pd.T
     snapshot = store.snapshot(until)
     came: list[dict[str, Any]] = []
     for _, rows in due.drop_duplicates(list(EVENT)).groupby(["target", "outcome", "threshold"]):
-        target = target_of(outcome_of(rows.iloc[0].to_dict()), sorted({*rows["horizon"]}))
+        target = target_from_summary(outcome_of(rows.iloc[0].to_dict()), sorted({*rows["horizon"]}))
         level = load_target_index(store, until, target, rows["as_of"].min() - READ_BEFORE).level
         made = index_outcomes(store, level, pd.DatetimeIndex(rows["as_of"].unique()), target, until)
         came += [{**said, "snapshot": snapshot} for row in rows.to_dict("records") if (said := what_came(made, row))]

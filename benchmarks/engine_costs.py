@@ -18,7 +18,7 @@ from evaluation.permutation import circularly_shifted
 from models.boosted import Boosted
 from models.catalog import COMPOSITES
 from models.hazard import Hazard
-from models.parallel import engine, one_thread, spread
+from models.parallel import engine, one_thread, run_in_parallel
 from studies.power import Scenario, line_of
 from training.dataset import Outcomes
 from training.null_tests import complete_rows, fold_mask, walk_one_shift, walk_shifts
@@ -78,9 +78,9 @@ def overhead() -> tuple[float, float]:
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         engine("dask", cluster.scheduler_address),
     ):
-        list(spread(abs, [(1,)] * 10))
+        list(run_in_parallel(abs, [(1,)] * 10))
         start, clock = time.process_time(), time.perf_counter()
-        list(spread(abs, [(1,)] * EMPTY))
+        list(run_in_parallel(abs, [(1,)] * EMPTY))
         return (time.process_time() - start) / EMPTY, (time.perf_counter() - clock) / EMPTY
 
 

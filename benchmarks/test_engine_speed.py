@@ -13,7 +13,7 @@ from test_nulls_speed import FIRST, market  # noqa: F401  (a fixture)
 
 from models.boosted import Boosted
 from models.hazard import Hazard
-from models.parallel import engine, spread
+from models.parallel import engine, run_in_parallel
 from studies.power import Study, line_of
 from training.dataset import Outcomes
 from training.null_tests import shift_null
@@ -55,7 +55,7 @@ def test_trees(benchmark: Any, engines: dict[str, How], market: tuple[pd.DataFra
 @pytest.mark.parametrize("how", HOWS)
 def test_power(benchmark: Any, engines: dict[str, How], how: str) -> None:
     parts = [(STUDY.configuration, scenario) for scenario in STUDY.scenarios()]
-    assert len(timed(benchmark, engines[how], lambda: list(spread(line_of, parts, ordered=False)))) == STUDY.markets
+    assert len(timed(benchmark, engines[how], lambda: list(run_in_parallel(line_of, parts, ordered=False)))) == STUDY.markets
 
 
 @pytest.mark.benchmark(group="it doesn't: one logit walked forward")
@@ -65,7 +65,9 @@ def test_one_logit(benchmark: Any, engines: dict[str, How], market: tuple[pd.Dat
     here = forecast(Hazard, *market, folds).probabilities
 
     def spread_out() -> pd.DataFrame:
-        return pd.concat([walked.probabilities for walked in spread(forecast, [(Hazard, *market, [fold]) for fold in folds])])
+        return pd.concat(
+            [walked.probabilities for walked in run_in_parallel(forecast, [(Hazard, *market, [fold]) for fold in folds])]
+        )
 
     kinds = {"as it is": ("one process", lambda: forecast(Hazard, *market, folds).probabilities)}
     name, job = kinds.get(how, ("two workers", spread_out))

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from arch.bootstrap import CircularBlockBootstrap
 
-from evaluation.bootstrap import circular, stationary
+from evaluation.bootstrap import circular_blocks, random_length_blocks
 from features.breadth import above_mean
 from sources.batches import Batch
 from sources.series import STOCK_PRICE
@@ -84,5 +84,5 @@ def test_bootstrap(benchmark: Callable[..., Any], how: str) -> None:
         bootstrap = CircularBlockBootstrap(BLOCK, loss, reference, seed=3)
         return bootstrap.apply(lambda mine, theirs: np.array([1 - mine.sum() / theirs.sum()]), DRAWS)[:, 0]
 
-    jobs = {"ours": partial(ours, circular), "stationary, ours": partial(ours, stationary), "arch": arch}
-    assert benchmark(jobs[how]).std() == pytest.approx(ours(circular).std(), rel=0.15)
+    jobs = {"ours": partial(ours, circular_blocks), "stationary, ours": partial(ours, random_length_blocks), "arch": arch}
+    assert benchmark(jobs[how]).std() == pytest.approx(ours(circular_blocks).std(), rel=0.15)

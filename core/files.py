@@ -21,50 +21,50 @@ NOT_NOW = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQ
 """What SQLite says where a file can't be had for the moment, and nothing is wrong with it."""
 
 
-def unfinished(file: Path) -> Path:
-    """Where a file is made before it is moved to its place whole; what a kill left there is removed."""
-    place = file.with_suffix(".new")
-    for left in file.parent.glob(f"{place.name}*"):
-        left.unlink()
-    return place
+def unfinished_path(file: Path) -> Path:
+    """Path of the temporary file that is written first and then renamed to `file`. What a killed process left there is removed."""
+    path = file.with_suffix(".new")
+    for leftover in file.parent.glob(f"{path.name}*"):
+        leftover.unlink()
+    return path
 
 
-def copy_of(file: Path) -> Path:
-    """Where the copy of a file is kept."""
+def copy_path(file: Path) -> Path:
+    """Path of the copy of a file."""
     return file.with_suffix(".copy")
 
 
-def aside_of(file: Path) -> Path:
-    """Where a damaged file is kept."""
+def damaged_path(file: Path) -> Path:
+    """Path to which a damaged file is moved."""
     return file.with_name(f"{file.name}.damaged")
 
 
 def keep_copy(file: Path) -> None:
-    """Make the copy what the file is now, all at once; a damaged file leaves the last copy.
+    """Replace the copy of a file by what the file is now, in one step. The last copy stays if the file is damaged.
 
-    So does a disk without room, which is no reason to fail: what was done is in the file. It is told as a warning.
+    The last copy stays on a full disk too, with a warning and no error: the file itself holds everything.
     """
     try:
         if damage(file):
             return
     except InUse:
         return
-    beside = copy_of(file).with_suffix(".copy.new")
+    beside = copy_path(file).with_suffix(".copy.new")
     beside.unlink(missing_ok=True)
     try:
         overwrite(beside, file)
-        beside.replace(copy_of(file))
+        beside.replace(copy_path(file))
     except (sqlite3.Error, OSError) as error:
         beside.unlink(missing_ok=True)
         LOG.warning("%s holds everything, but there is no room for its second copy (%s). The last one stays.", file, error)
 
 
-def bring_back(file: Path) -> Path | None:
-    """Put the copy in the place of the file, which is kept beside it; where. None where there is no sound copy.
+def restore_copy(file: Path) -> Path | None:
+    """Restore a file from its copy. Returns the path to which the damaged file was moved, None if there is no sound copy.
 
     It is written into the same file where SQLite can open that, so that whoever has it open reads the copy from now on.
     """
-    copy, aside = copy_of(file), aside_of(file)
+    copy, aside = copy_path(file), damaged_path(file)
     if damage(copy):
         return None
     if file.exists():
@@ -78,14 +78,14 @@ def bring_back(file: Path) -> Path | None:
 
 
 def overwrite(file: Path, copy: Path) -> None:
-    """Make a database what its copy is."""
+    """Write the content of a copy into a database."""
     with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(file)) as target:
         source.backup(target)
 
 
 def set_aside(file: Path) -> Path:
-    """Move a damaged file away; what its database keeps beside it is removed."""
-    aside = aside_of(file)
+    """Move a damaged database away and remove the files SQLite keeps beside it. Returns the new path."""
+    aside = damaged_path(file)
     if file.exists():
         file.replace(aside)
     discard(file)
@@ -98,8 +98,8 @@ def discard(file: Path) -> None:
         file.with_name(file.name + ending).unlink(missing_ok=True)
 
 
-def is_passing(error: BaseException | None) -> bool:
-    """Whether an error of SQLite says nothing of the file itself: it is locked, protected, or the disk is full."""
+def is_temporary_error(error: BaseException | None) -> bool:
+    """Whether an SQLite error says nothing about the file: it is locked or protected, or the disk is full."""
     return str(getattr(error, "sqlite_errorname", "")).startswith(NOT_NOW)
 
 
@@ -115,7 +115,7 @@ def damage(file: Path, *checks: str) -> str | None:
             verdict = database.execute(SOUND).fetchone()[0]
             failed = [check for check in checks if database.execute(check).fetchone() != (1,)]
     except sqlite3.Error as error:
-        if is_passing(error):
+        if is_temporary_error(error):
             raise InUse(f"{file} is in use, or can't be opened now: {error}.") from error
         return str(error)
     return f"failed: {failed[0]}" if failed else None if verdict == "ok" else str(verdict).splitlines()[0]
@@ -124,14 +124,14 @@ def damage(file: Path, *checks: str) -> str | None:
 LONGEST = 2**20
 
 
-def mirror(ledger: Path) -> Path:
-    """Where it is kept: one line of JSON each, as written."""
+def text_copy(ledger: Path) -> Path:
+    """Path of the text copy of a ledger: one line of JSON per entry."""
     return ledger.with_suffix(".jsonl")
 
 
-def follow(ledger: Path, after: Callable[[int], Iterable[str]]) -> None:
-    """Add the lines that aren't there yet; `after(n)` hands out those after the n-th. On the disk when this returns."""
-    with mirror(ledger).open("a+b") as file:
+def append_missing_lines(ledger: Path, after: Callable[[int], Iterable[str]]) -> None:
+    """Append to the text copy the lines it doesn't hold yet. `after(n)` returns those after line n. They are on disk on return."""
+    with text_copy(ledger).open("a+b") as file:
         last = last_whole_line(file.fileno())
         file.write(b"".join(text.encode() + b"\n" for text in after(last)))
         file.flush()
@@ -139,7 +139,7 @@ def follow(ledger: Path, after: Callable[[int], Iterable[str]]) -> None:
 
 
 def last_whole_line(descriptor: int) -> int:
-    """Number of the last whole line; what a kill left of another is cut off. Damaged, it begins anew."""
+    """Number of the last whole line. A line cut off by a kill is removed; a damaged file is emptied (0)."""
     size = os.fstat(descriptor).st_size
     tail = os.pread(descriptor, LONGEST, max(0, size - LONGEST))
     whole = tail[: tail.rfind(b"\n") + 1]
@@ -151,11 +151,11 @@ def last_whole_line(descriptor: int) -> int:
         return 0
 
 
-def mirrored(ledger: Path) -> Iterator[str]:
-    """Every line as written, up to the first that isn't whole."""
-    if not mirror(ledger).exists():
+def text_copy_lines(ledger: Path) -> Iterator[str]:
+    """Lines of the text copy of a ledger, up to the first that isn't whole."""
+    if not text_copy(ledger).exists():
         return
-    with mirror(ledger).open("rb") as file:
+    with text_copy(ledger).open("rb") as file:
         for line in file:
             try:
                 text = line.decode()
@@ -166,19 +166,19 @@ def mirrored(ledger: Path) -> Iterator[str]:
 
 
 def temporary_folder(home: Path) -> Path:
-    """The folder of all rooms of a home."""
+    """The folder that holds the temporary folders of a home."""
     return home / "scratch"
 
 
 @contextmanager
 def temporary_root(home: Path) -> Iterator[str]:
-    """A folder for all that is temporary, other libraries' files included, while a lock says that its owner lives; its name.
+    """Name of a new temporary folder, used by other libraries too, for as long as the context lasts. A lock marks it as in use.
 
-    A kill leaves it to `clear`: in the system's own folder nobody would know whose it was.
+    A kill leaves it to `remove_abandoned_folders`: in the folder of the system its owner would be unknown.
     """
     name = uuid4().hex
     temporary_folder(home).mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_of(home, name)):
+    with FileLock(lock_path(home, name)):
         folder = temporary_folder(home) / name
         folder.mkdir()
         before, tempfile.tempdir = tempfile.tempdir, str(folder)
@@ -187,34 +187,34 @@ def temporary_root(home: Path) -> Iterator[str]:
         finally:
             tempfile.tempdir = before
             rmtree(folder, ignore_errors=True)
-            lock_of(home, name).unlink(missing_ok=True)
+            lock_path(home, name).unlink(missing_ok=True)
 
 
 def is_abandoned(home: Path, name: str) -> bool:
-    """Whether a room is there and nobody lives in it any more."""
-    if not lock_of(home, name).exists():
+    """Whether a temporary folder has a lock that no process holds."""
+    if not lock_path(home, name).exists():
         return False
     try:
-        with FileLock(lock_of(home, name), timeout=0):
+        with FileLock(lock_path(home, name), timeout=0):
             return True
     except Timeout:
         return False
 
 
-def is_occupied(home: Path) -> bool:
-    """Whether any room has an owner that lives."""
+def is_any_in_use(home: Path) -> bool:
+    """Whether any temporary folder is in use by a process."""
     return any(not is_abandoned(home, lock.stem) for lock in temporary_folder(home).glob("*.lock"))
 
 
-def clear(home: Path) -> int:
-    """Remove the rooms of dead owners; how many."""
-    left = [lock.stem for lock in temporary_folder(home).glob("*.lock") if is_abandoned(home, lock.stem)]
-    for name in left:
+def remove_abandoned_folders(home: Path) -> int:
+    """Remove the temporary folders whose process has ended. Returns how many."""
+    abandoned = [lock.stem for lock in temporary_folder(home).glob("*.lock") if is_abandoned(home, lock.stem)]
+    for name in abandoned:
         rmtree(temporary_folder(home) / name, ignore_errors=True)
-        lock_of(home, name).unlink(missing_ok=True)
-    return len(left)
+        lock_path(home, name).unlink(missing_ok=True)
+    return len(abandoned)
 
 
-def lock_of(home: Path, name: str) -> Path:
-    """Held for as long as the owner of a room lives."""
+def lock_path(home: Path, name: str) -> Path:
+    """Path of the lock that a process holds while it uses a temporary folder."""
     return temporary_folder(home) / f"{name}.lock"

@@ -78,11 +78,11 @@ def stored_elsewhere(database: Path, artifacts: Path) -> str | None:
     """The address below which runs keep their files, where that isn't `artifacts`; None where it is, or nothing is known."""
     try:
         with closing(sqlite3.connect(read_only(database), uri=True)) as connection:
-            found = connection.execute(STORED, (EXPERIMENT,)).fetchone()
+            row = connection.execute(STORED, (EXPERIMENT,)).fetchone()
     except sqlite3.Error:
         return None
-    here = found is None or folder_at(found[0]) in (None, artifacts.resolve())
-    return None if here else str(found[0])
+    here = row is None or folder_at(row[0]) in (None, artifacts.resolve())
+    return None if here else str(row[0])
 
 
 def hidden_tag(tags: Mapping[str, str], name: str, default: str = "") -> str:
@@ -177,7 +177,7 @@ def home_folder(named: Path | str) -> Path:
         folder = expanded(named).resolve()
     except (RuntimeError, OSError) as error:
         raise BadInput(f"--home {named} leads nowhere ({error}). Name another folder.") from None
-    found = [sign for sign in NOT_FOR_DUCKDB if sign in str(folder)]
-    if found:
-        raise BadInput(f"--home {folder} holds a {found[0]}: DuckDB, which keeps the store, can't open it. Name another folder.")
+    refused = [sign for sign in NOT_FOR_DUCKDB if sign in str(folder)]
+    if refused:
+        raise BadInput(f"--home {folder} holds a {refused[0]}: DuckDB, which keeps the store, can't open it. Name another folder.")
     return folder

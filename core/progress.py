@@ -1,4 +1,4 @@
-"""How far long work is, told to whoever watches."""
+"""Progress of long work, reported through a callback."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def silent(label: str, done: int, total: int) -> None:
-    """Nobody watches."""
+    """Show nothing."""

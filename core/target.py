@@ -33,7 +33,7 @@ class Leader:
 
 @dataclass(frozen=True)
 class Target:
-    """A question the whole path answers: features, outcome, training, score, ledger, report.
+    """What is forecast: the question that features, outcome, training, score, ledger and report answer.
 
     `name` says the event ("ETH rally"), `subject` what moves ("ETH"). `universe`: the top 50 altcoins; `coins` by their asset id,
     bought and held like those; or BTC's share in the market cap of all coins, which is asked to fall. `move` is a share (0.3 is
@@ -50,7 +50,7 @@ class Target:
     horizons: tuple[int, ...] = (30, 60, 90)
 
     def __post_init__(self) -> None:
-        """Refuse what can't be asked."""
+        """Raise BadInput where the question makes no sense."""
         if self.outcome not in KINDS:
             raise UnknownName("outcome", self.outcome, KINDS)
         if sorted(set(self.horizons)) != list(self.horizons) or not self.horizons or self.horizons[0] < 1:
@@ -64,27 +64,27 @@ class Target:
 
     @property
     def falls(self) -> bool:
-        """Whether the event is a fall; then the level is turned over, so that all formulas see a rise."""
+        """Whether the event is a fall. Then the level is inverted, so that all formulas see a rise."""
         return self.universe == DOMINANCE
 
     @property
     def threshold(self) -> float:
-        """The move asked for, or the outcome's own."""
+        """The move that counts as the event, as a share; by default that of the outcome."""
         return KINDS[self.outcome] if self.move is None else self.move
 
     @property
     def rise(self) -> float:
-        """By how much the level must rise: of one turned over, 1/(1 − fall) − 1."""
+        """Share by which the level must rise; 1/(1 − fall) − 1 for an inverted level."""
         return 1 / (1 - self.threshold) - 1 if self.falls else self.threshold
 
     @property
     def under_way(self) -> float:
-        """How far above its lowest close of 90 days the level stands when the event is on already (STATISTICS 15)."""
+        """Share above the lowest close of 90 days from which the event counts as already under way (STATISTICS 15)."""
         return ALREADY_RISEN if self.is_default or self.outcome != "first_passage" else self.rise
 
     @cached_property
     def definition(self) -> dict[str, Any]:
-        """What is asked about, as plain lists and dicts: all but the outcome, the move and the horizons."""
+        """The question as plain lists and dicts, without the outcome, the move and the horizons."""
         about = {name: getattr(self, name) for name in ("name", "subject", "universe")}
         return about | {"coins": list(self.coins), "leader": asdict(self.leader)}
 
@@ -95,33 +95,33 @@ class Target:
 
     @property
     def slug(self) -> str:
-        """The name as part of other names: family, registered model, files."""
+        """The name in lower case with hyphens, for families, registered models and files."""
         return "-".join("".join(letter if letter.isalnum() else " " for letter in self.name.lower()).split())
 
     @property
     def registered_model(self) -> str:
-        """What its versions are registered as."""
+        """Name of its registered model in MLflow."""
         return "altrally" if self.is_default else f"altrally-{self.slug}"
 
     @property
-    def whose(self) -> str:
-        """What a line that names a model says after it: of which target it is; nothing of the default one."""
+    def name_suffix(self) -> str:
+        """Words that follow a model's name, such as " of 'ETH rally'"; empty for the default target."""
         return "" if self.is_default else f" of {self.name!r}"
 
     @property
     def label(self) -> str:
-        """Names what is forecast: only forecasts of the same label can be compared."""
-        asked = f"{self.outcome} {self.threshold:g} within {'/'.join(map(str, self.horizons))} days"
-        return asked if self.is_default else f"{self.name} ({digest(self.definition)[:6]}): {asked}"
+        """Text that names what is forecast. Only forecasts of the same label can be compared."""
+        question = f"{self.outcome} {self.threshold:g} within {'/'.join(map(str, self.horizons))} days"
+        return question if self.is_default else f"{self.name} ({digest(self.definition)[:6]}): {question}"
 
     @property
-    def told(self) -> dict[str, Any]:
-        """The outcome as cards, scores and ledger lines carry it: kind, threshold, and whose it is where it isn't the default."""
-        asked = {"kind": self.outcome, "threshold": self.threshold}
-        return asked if self.is_default else {**asked, "target": self.definition}
+    def summary(self) -> dict[str, Any]:
+        """Outcome as cards, scores and ledger lines hold it: kind, threshold, and the definition unless it is the default."""
+        summary = {"kind": self.outcome, "threshold": self.threshold}
+        return summary if self.is_default else {**summary, "target": self.definition}
 
-    def asking(self, outcome: str | None = None, move: float | None = None) -> "Target":
-        """The same question of another outcome or move, where given."""
+    def with_outcome(self, outcome: str | None = None, move: float | None = None) -> "Target":
+        """The same question with another outcome or move, where given."""
         if outcome is None or outcome == self.outcome:
             return self if move is None else replace(self, move=move)
         return replace(self, outcome=outcome, move=move)
@@ -131,16 +131,16 @@ ALTCOINS = Target()
 """The question of the claim."""
 
 
-def target_of(told: Mapping[str, Any], horizons: Sequence[int]) -> Target:
-    """The target whose outcome a card, a score or a ledger line carries."""
-    about = dict(told.get("target") or {})
+def target_from_summary(summary: Mapping[str, Any], horizons: Sequence[int]) -> Target:
+    """The target of a card, a score or a ledger line, from its `Target.summary` and its horizons (days)."""
+    about = dict(summary.get("target") or {})
     if about:
         about |= {"coins": tuple(about["coins"]), "leader": Leader(**about["leader"])}
-    return Target(**about, outcome=told["kind"], move=told["threshold"], horizons=tuple(horizons))
+    return Target(**about, outcome=summary["kind"], move=summary["threshold"], horizons=tuple(horizons))
 
 
-def whose(label: str) -> str:
-    """`Target.whose` of the target that a label is of."""
+def name_suffix(label: str) -> str:
+    """`Target.name_suffix` of the target that a label is of."""
     named = LABEL.fullmatch(label)
     return f" of {named['name']!r}" if named else ""
 
@@ -152,7 +152,7 @@ def judged_horizon(horizons: Iterable[int]) -> int:
 
 
 def require_move(outcome: str, move: float, *, falls: bool) -> None:
-    """Refuse a threshold the outcome can't have."""
+    """Raise BadInput where the outcome can't have this threshold."""
     if outcome == "relative" and move != 0:
         raise BadInput(f"--threshold {move:g} has no meaning for `relative`, which asks whether the index beats BTC.")
     if falls and not 0 < move < 1:
@@ -164,7 +164,7 @@ def require_move(outcome: str, move: float, *, falls: bool) -> None:
 
 
 def digest(definition: Mapping[str, Any]) -> str:
-    """16 hex digits that name a definition."""
+    """The first 16 hex digits of the SHA-256 of a definition."""
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -177,32 +177,32 @@ SHORTEST, LONGEST = 7, 365
 
 @dataclass(frozen=True)
 class Key:
-    """One key of the file: whether a value will do, and what to write instead."""
+    """One key of the file: a check of its value, and the words for what to write instead."""
 
     holds: Callable[[Any], bool]
     wanted: str
 
 
-def text(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
-    """A string of that shape."""
+def matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
+    """A check that a value is a string that matches the pattern."""
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def number(value: Any) -> bool:
-    """A finite number; true and false are none."""
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
-def coins(value: Any) -> bool:
-    """One to fifty asset ids, each once."""
-    if not isinstance(value, list) or not all(isinstance(one, str) and ASSET.fullmatch(one) for one in value):
+def are_coin_ids(value: Any) -> bool:
+    """Whether a value is a list of 1 to 50 different asset ids."""
+    if not isinstance(value, list) or not all(isinstance(coin, str) and ASSET.fullmatch(coin) for coin in value):
         return False
     return 0 < len(value) <= MOST_COINS and len(set(value)) == len(value)
 
 
-def horizons(value: Any) -> bool:
-    """Rising whole days."""
-    if not isinstance(value, list) or not all(type(one) is int and SHORTEST <= one <= LONGEST for one in value):
+def are_horizons(value: Any) -> bool:
+    """Whether a value is a list of rising whole numbers of days."""
+    if not isinstance(value, list) or not all(type(days) is int and SHORTEST <= days <= LONGEST for days in value):
         return False
     return 0 < len(value) <= MOST_HORIZONS and sorted(set(value)) == value
 
@@ -210,32 +210,32 @@ def horizons(value: Any) -> bool:
 WORDS = "a few plain words, at most 40 letters, digits, spaces and . & + -"
 SHARE = "a number; 0.3 is 30 %"
 KEYS: Mapping[str, Key] = {
-    "name": Key(text(NAME), f'{WORDS}: the event, as in "ETH rally"'),
-    "subject": Key(text(NAME), f'{WORDS}: what moves, as in "ETH"'),
+    "name": Key(matches(NAME), f'{WORDS}: the event, as in "ETH rally"'),
+    "subject": Key(matches(NAME), f'{WORDS}: what moves, as in "ETH"'),
     "universe": Key(lambda value: value in (TOP_ALTCOINS, DOMINANCE), f'"{TOP_ALTCOINS}" or "{DOMINANCE}"; or name coins'),
-    "coins": Key(coins, 'a list of 1 to 50 asset ids, each once, as in ["ethereum"]'),
+    "coins": Key(are_coin_ids, 'a list of 1 to 50 asset ids, each once, as in ["ethereum"]'),
     "outcome": Key(lambda value: isinstance(value, str) and value in KINDS, f"one of {', '.join(KINDS)}"),
-    "rise": Key(number, SHARE),
-    "fall": Key(number, SHARE),
+    "rise": Key(is_number, SHARE),
+    "fall": Key(is_number, SHARE),
     "horizons": Key(
-        horizons, f"1 to {MOST_HORIZONS} rising whole numbers of days from {SHORTEST} to {LONGEST}, as in [30, 60, 90]"
+        are_horizons, f"1 to {MOST_HORIZONS} rising whole numbers of days from {SHORTEST} to {LONGEST}, as in [30, 60, 90]"
     ),
     "leader": Key(lambda value: isinstance(value, dict), "a table [leader] with name, index and fund"),
 }
 LEADER_KEYS: Mapping[str, Key] = {
-    "name": Key(text(NAME), f'{WORDS}: an adjective, as in "mid-cap"'),
-    "index": Key(text(TICKER), 'a ticker of the store, as in "^RUT"'),
-    "fund": Key(text(TICKER), 'a ticker of the store, as in "IWM"'),
+    "name": Key(matches(NAME), f'{WORDS}: an adjective, as in "mid-cap"'),
+    "index": Key(matches(TICKER), 'a ticker of the store, as in "^RUT"'),
+    "fund": Key(matches(TICKER), 'a ticker of the store, as in "IWM"'),
 }
 
 
 def read_target(path: Path) -> Target:
     """The target a file declares. Raises BadInput: file, key, value, what to do."""
-    return target_in(read_toml(path, "docs/targets shows three that are"), path.name)
+    return parse_target(read_toml(path, "docs/targets shows three that are"), path.name)
 
 
 def read_toml(path: Path, example: str) -> dict[str, Any]:
-    """What a TOML file holds; `example` says where one is shown. Raises BadInput."""
+    """Content of a TOML file. Raises BadInput, which ends with `example`: where a file is shown."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -244,8 +244,8 @@ def read_toml(path: Path, example: str) -> dict[str, Any]:
         raise BadInput(f"{path} isn't a TOML file: {error}. {example}.") from None
 
 
-def target_in(declared: Mapping[str, Any], file: str) -> Target:
-    """The target of a parsed file."""
+def parse_target(declared: Mapping[str, Any], file: str) -> Target:
+    """The target that a parsed file declares. Raises BadInput."""
     require_keys(declared, KEYS, file, "")
     require_keys(declared.get("leader", {}), LEADER_KEYS, file, "leader.")
     for key in ("name", "subject"):
@@ -254,7 +254,10 @@ def target_in(declared: Mapping[str, Any], file: str) -> Target:
     universe = universe_of(declared, file)
     move = "fall" if universe == DOMINANCE else "rise"
     require_move_key(declared, file, move)
-    asked = {"outcome": declared.get("outcome", ALTCOINS.outcome), "horizons": tuple(declared.get("horizons", ALTCOINS.horizons))}
+    question = {
+        "outcome": declared.get("outcome", ALTCOINS.outcome),
+        "horizons": tuple(declared.get("horizons", ALTCOINS.horizons)),
+    }
     leader = Leader(**{**vars(Leader()), **declared.get("leader", {})})
     try:
         target = Target(
@@ -264,7 +267,7 @@ def target_in(declared: Mapping[str, Any], file: str) -> Target:
             tuple(declared.get("coins", ())),
             leader,
             move=declared.get(move),
-            **asked,
+            **question,
         )
     except BadInput as error:
         raise BadInput(f"{file}: {str(error).replace('--threshold', move)}") from None
@@ -273,50 +276,55 @@ def target_in(declared: Mapping[str, Any], file: str) -> Target:
 
 
 def require_keys(declared: Mapping[str, Any], keys: Mapping[str, Key], file: str, table: str) -> None:
-    """Each key is known and its value will do."""
+    """Raise BadInput where a key is unknown or its value is not allowed."""
     for key, value in declared.items():
         if key not in keys:
             near = get_close_matches(key, keys, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}."
-            raise BadInput(f"{file}: {table}{key} = {quoted(value)} is no key of a target; {hint}")
+            raise BadInput(f"{file}: {table}{key} = {short_repr(value)} is no key of a target; {hint}")
         if not keys[key].holds(value):
-            raise BadInput(f"{file}: {table}{key} = {quoted(value)} will not do; write {keys[key].wanted}.")
+            raise BadInput(f"{file}: {table}{key} = {short_repr(value)} will not do; write {keys[key].wanted}.")
 
 
 def universe_of(declared: Mapping[str, Any], file: str) -> str:
-    """Which of the three; exactly one must be named."""
+    """The universe a file names. Raises BadInput unless it names exactly one."""
     if ("coins" in declared) == ("universe" in declared):
-        said = "both are there" if "coins" in declared else "neither is there"
-        raise BadInput(f'{file}: name either coins, as in coins = ["ethereum"], or universe, as in universe = "altcoins"; {said}.')
+        problem = "both are there" if "coins" in declared else "neither is there"
+        raise BadInput(
+            f'{file}: name either coins, as in coins = ["ethereum"], or universe, as in universe = "altcoins"; {problem}.'
+        )
     return NAMED_COINS if "coins" in declared else str(declared["universe"])
 
 
 def require_move_key(declared: Mapping[str, Any], file: str, move: str) -> None:
-    """BTC dominance falls, all else rises; a fall has no default."""
+    """Raise BadInput where a file names a fall of what must rise, or the reverse, or leaves out a needed fall."""
     other = "rise" if move == "fall" else "fall"
     if other in declared:
         raise BadInput(
-            f"{file}: {other} = {quoted(declared[other])} has no meaning here; write {move} = {quoted(declared[other])}."
+            f"{file}: {other} = {short_repr(declared[other])} has no meaning here; write {move} = {short_repr(declared[other])}."
         )
     if move == "fall" and "fall" not in declared:
         raise BadInput(f"{file}: fall is missing; write the share by which BTC dominance must fall, as in fall = 0.1.")
 
 
 def require_own_name(target: Target, file: str) -> None:
-    """A name that is the default's means the default, and the default's question has no second name: tries are counted by name."""
+    """Raise BadInput where a file gives the default's name to another question, or another name to the default's question.
+
+    Trials are counted by name.
+    """
     if target.slug == ALTCOINS.slug and not target.is_default:
         raise BadInput(
-            f"{file}: name = {quoted(target.name)} is that of the built-in target, which asks something else; choose another."
+            f"{file}: name = {short_repr(target.name)} is that of the built-in target, which asks something else; choose another."
         )
     same = (target.universe, target.leader) == (ALTCOINS.universe, ALTCOINS.leader)
     if same and target.slug != ALTCOINS.slug:
         raise BadInput(
-            f"{file}: name = {quoted(target.name)} asks what the built-in target asks; write "
+            f"{file}: name = {short_repr(target.name)} asks what the built-in target asks; write "
             f'name = "{ALTCOINS.name}" and subject = "{ALTCOINS.subject}", so that its tries are counted where they belong.'
         )
 
 
-def quoted(value: Any) -> str:
-    """A value in an error: short, on one line."""
-    told = " ".join(repr(value).split())
-    return told if len(told) <= 60 else f"{told[:57]}..."
+def short_repr(value: Any) -> str:
+    """A value as one short line for an error."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -62,23 +62,23 @@ def stationary_blocks(n: int, block: int, draws: int, rng: np.random.Generator) 
 
 
 def span_sums(values: Floats, starts: Ints, lengths: Ints) -> Floats:
-    """Sum of the resampled rows of `values` (n,) for each draw (draws,): blocks of their own lengths, at most n, round the ring."""
+    """Sums (draws,) of resampled rows of `values` (n,), in circular blocks of different lengths of at most n."""
     reached = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values]))])
     return (reached[starts + lengths] - reached[starts]).sum(axis=1)
 
 
 Resampled = Callable[[Floats], Floats]
-"""Values (n,) to their sums (draws,), the same rows in every call."""
+"""Maps values (n,) to the sums (draws,) of resampled rows; the rows are the same in every call."""
 
 
-def circular(n: int, block: int, draws: int, seed: int) -> Resampled:
-    """Blocks of one length from a ring. Reference: Politis and Romano (1992), A circular block-resampling procedure."""
+def circular_blocks(n: int, block: int, draws: int, seed: int) -> Resampled:
+    """Sums over circular blocks of one length. Reference: Politis and Romano (1992), A circular block-resampling procedure."""
     starts = block_starts(n, block, draws, np.random.default_rng(seed))
     return lambda values: block_sums(values, starts, block)
 
 
-def stationary(n: int, block: int, draws: int, seed: int) -> Resampled:
-    """Blocks of random lengths with mean `block`, so that no length is preferred."""
+def random_length_blocks(n: int, block: int, draws: int, seed: int) -> Resampled:
+    """Sums over blocks of random lengths with mean `block`, so that no single length is preferred."""
     starts, lengths = stationary_blocks(n, block, draws, np.random.default_rng(seed))
     return lambda values: span_sums(values, starts, lengths)
 
@@ -90,13 +90,13 @@ def block_weights(n: int, block: int, draws: int, rng: np.random.Generator) -> F
     return np.bincount(picked.ravel(), minlength=draws * n).reshape(draws, n).astype(float)
 
 
-def weeks_of(horizon_days: int) -> int:
-    """Rows an outcome reaches over: 5, 9 and 13 weeks for 30, 60 and 90 days."""
+def horizon_weeks(horizon_days: int) -> int:
+    """Weekly rows that one outcome spans: 5, 9 and 13 for 30, 60 and 90 days."""
     return ceil(horizon_days / ROW_DAYS)
 
 
 def politis_white(differences: Floats) -> float:
-    """The automatic length of blocks for the loss differences (n,), in rows; NaN where they are all alike.
+    """Automatic block length in rows for loss differences (n,); NaN where they are all equal.
 
     Reference: Politis and White (2004), corrected by Patton, Politis and White (2009).
     """
@@ -110,7 +110,7 @@ def politis_white(differences: Floats) -> float:
 
 def block_length(differences: Floats, horizon_days: int) -> int:
     """Rows a block: the Politis-White length of the loss differences (n,), at least the weeks of the horizon."""
-    weeks = weeks_of(horizon_days)
+    weeks = horizon_weeks(horizon_days)
     automatic = politis_white(differences) if len(differences) >= 2 * weeks else float("nan")
     return weeks if np.isnan(automatic) else max(ceil(automatic), weeks)
 
@@ -122,27 +122,27 @@ def skill_interval(
     *,
     seed: int,
     draws: int = DRAWS,
-    resample: Callable[[int, int, int, int], Resampled] = circular,
+    resample: Callable[[int, int, int, int], Resampled] = circular_blocks,
 ) -> Interval:
     """Skill 1 − Σ loss / Σ reference of losses (n,) on the same days, with its interval: both are resampled together."""
     value = float(1 - loss.sum() / reference.sum()) if reference.any() else float("nan")
-    sums = shared(reference - loss, horizon_days, seed, draws, resample)
+    sums = resampled_sums(reference - loss, horizon_days, seed, draws, resample)
     if sums is None or not reference.any():
         return Interval(value, np.nan, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return widened(value, 1 - sums(loss) / sums(reference))
+        return widened_interval(value, 1 - sums(loss) / sums(reference))
 
 
 def difference_interval(loss: Floats, reference: Floats, horizon_days: int, *, seed: int, draws: int = DRAWS) -> Interval:
     """Mean of reference − loss (n,), positive where the first is better, with its interval."""
     better = reference - loss
-    sums = shared(better, horizon_days, seed, draws, circular)
+    sums = resampled_sums(better, horizon_days, seed, draws, circular_blocks)
     if sums is None:
         return Interval(float(better.mean()) if len(better) else np.nan, np.nan, np.nan)
-    return widened(float(better.mean()), sums(better) / len(better))
+    return widened_interval(float(better.mean()), sums(better) / len(better))
 
 
-def shared(
+def resampled_sums(
     differences: Floats, horizon_days: int, seed: int, draws: int, resample: Callable[[int, int, int, int], Resampled]
 ) -> Resampled | None:
     """Sums over resampled rows with these loss differences (n,); None where there are fewer than two blocks."""
@@ -151,7 +151,7 @@ def shared(
     return resample(n, block, draws, seed) if n >= 2 * block else None
 
 
-def widened(value: float, resampled: Floats) -> Interval:
+def widened_interval(value: float, resampled: Floats) -> Interval:
     """Percentile limits moved away from the point estimate by `WIDENING`."""
     low, high = np.quantile(resampled, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Interval(value, value + WIDENING * (float(low) - value), value + WIDENING * (float(high) - value))
@@ -162,7 +162,7 @@ BAND_DRAWS = 2_000
 
 @dataclass(frozen=True)
 class Band:
-    """Values (m,) with their 95 % limits (m,), each for itself; NaN where there are too few rows for limits."""
+    """Values (m,) with pointwise 95 % limits (m,); NaN where there are too few rows for limits."""
 
     value: Floats
     low: Floats
@@ -171,7 +171,7 @@ class Band:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Rows resampled in blocks, the same for all that is summed over them; `starts` (draws, blocks) is None for too few rows."""
+    """Blocks of resampled rows, the same for every sum; `starts` (draws, blocks) is None where there are too few rows."""
 
     starts: Ints | None
     block: int
@@ -183,7 +183,7 @@ class Blocks:
         return np.stack([block_sums(column, self.starts, self.block) for column in np.ascontiguousarray(values.T)], axis=1)
 
 
-def blocks_of(differences: Floats, horizon_days: int, seed: int, draws: int = BAND_DRAWS) -> Blocks:
+def resampling_blocks(differences: Floats, horizon_days: int, seed: int, draws: int = BAND_DRAWS) -> Blocks:
     """Draws for rows with these loss differences (n,); none where there are fewer than two blocks."""
     block, n = block_length(differences, horizon_days), len(differences)
     starts = block_starts(n, block, draws, np.random.default_rng(seed)) if n >= 2 * block else None

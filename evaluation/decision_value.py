@@ -1,4 +1,4 @@
-"""For whom would the forecasts have been of use? Everyone who acts from some probability on, one threshold after another."""
+"""Value of forecasts for users who act above a probability threshold, for each threshold."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from core.json import plain
-from evaluation.bootstrap import BAND_DRAWS, Band, band, blocks_of
+from evaluation.bootstrap import BAND_DRAWS, Band, band, resampling_blocks
 from evaluation.sample import CLIMATOLOGY, EvaluationSample
 from evaluation.scores import Floats
 
@@ -17,8 +17,8 @@ THRESHOLDS: Floats = np.arange(1, 100) / 100
 class Murphy:
     """Mean elementary score (T,) of each model at each threshold, and what `model` gains on the others, with intervals.
 
-    At threshold θ it costs θ to act in vain and 1 − θ to miss an event. Below at every threshold is better for everybody; twice the
-    area is the Brier score. Reference: Ehm, Gneiting, Jordan & Krüger (2016).
+    At threshold θ it costs θ to act in vain and 1 − θ to miss an event. A model that is lower at every threshold is better for
+    every user. Twice the area is the Brier score. Reference: Ehm, Gneiting, Jordan & Krüger (2016).
     """
 
     model: str
@@ -27,16 +27,16 @@ class Murphy:
     scores: dict[str, Floats]
     gains: dict[str, Band]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return plain(asdict(self))
 
 
 @dataclass(frozen=True)
 class ValueCurve:
-    """Of what knowing the outcome would have saved (1), the share each model saved, by cost-loss ratio (T,).
+    """Share of the possible savings that each model gained, by cost-loss ratio (T,); perfect forecasts gain 1.
 
-    0 is what the base rate of these very years saves, which nobody knew. Reference: Richardson (2000).
+    0 is the saving by the base rate of the same years, which was not known at the time. Reference: Richardson (2000).
     """
 
     model: str
@@ -45,7 +45,7 @@ class ValueCurve:
     value: Band
     others: dict[str, Floats]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return plain(asdict(self))
 
@@ -57,48 +57,48 @@ def elementary_scores(probability: Floats, outcome: Floats, thresholds: Floats =
     return np.where(acts & ~event, thresholds, np.where(~acts & event, 1 - thresholds, 0.0))
 
 
-def murphy(found: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> Murphy:
+def murphy(sample: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> Murphy:
     """The Murphy diagram of a model beside climatology and volatility alone."""
-    others = compared(found, model)
-    scores = {name: elementary_scores(found.probabilities[name], found.outcome) for name in (model, *others)}
-    gains = {name: gain(found, model, name, scores[name] - scores[model], seed, draws) for name in others}
+    references = reference_models(sample, model)
+    scores = {name: elementary_scores(sample.probabilities[name], sample.outcome) for name in (model, *references)}
+    gains = {name: mean_gain(sample, model, name, scores[name] - scores[model], seed, draws) for name in references}
     return Murphy(
-        model, found.horizon, THRESHOLDS, {name: score.sum(axis=0) / rows(found) for name, score in scores.items()}, gains
+        model, sample.horizon, THRESHOLDS, {name: score.sum(axis=0) / row_count(sample) for name, score in scores.items()}, gains
     )
 
 
-def gain(found: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
-    """Mean (T,) of how much better (n, T) the model's scores are."""
-    resampling = blocks_of(found.loss(other) - found.loss(model), found.horizon, seed, draws)
-    return band(better.sum(axis=0) / rows(found), resampling.sums(better) / rows(found))
+def mean_gain(sample: EvaluationSample, model: str, other: str, better: Floats, seed: int, draws: int) -> Band:
+    """Mean gain (T,) with its band, from the score differences `better` (n, T)."""
+    resampling = resampling_blocks(sample.loss(other) - sample.loss(model), sample.horizon, seed, draws)
+    return band(better.sum(axis=0) / row_count(sample), resampling.sums(better) / row_count(sample))
 
 
-def value_curve(found: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> ValueCurve:
+def value_curve(sample: EvaluationSample, model: str, *, seed: int, draws: int = BAND_DRAWS) -> ValueCurve:
     """The cost-loss value of a model, beside climatology known at the time and volatility alone."""
-    resampling = blocks_of(found.loss(CLIMATOLOGY) - found.loss(model), found.horizon, seed, draws)
-    scores, n = elementary_scores(found.probabilities[model], found.outcome), rows(found)
-    resampled = saved(resampling.sums(scores) / n, resampling.sums(found.outcome[:, None]) / n)
-    others = {name: value(found, name) for name in compared(found, model)}
-    return ValueCurve(model, found.horizon, THRESHOLDS, band(value(found, model), resampled), others)
+    resampling = resampling_blocks(sample.loss(CLIMATOLOGY) - sample.loss(model), sample.horizon, seed, draws)
+    scores, n = elementary_scores(sample.probabilities[model], sample.outcome), row_count(sample)
+    resampled = relative_value(resampling.sums(scores) / n, resampling.sums(sample.outcome[:, None]) / n)
+    references = {name: model_value(sample, name) for name in reference_models(sample, model)}
+    return ValueCurve(model, sample.horizon, THRESHOLDS, band(model_value(sample, model), resampled), references)
 
 
-def compared(found: EvaluationSample, model: str) -> list[str]:
-    """What a model is drawn beside: climatology known at the time, and volatility alone."""
-    return [name for name in dict.fromkeys([CLIMATOLOGY, found.baselines["volatility"]]) if name != model]
+def reference_models(sample: EvaluationSample, model: str) -> list[str]:
+    """Names of the models to compare with: climatology known at the time, and volatility alone."""
+    return [name for name in dict.fromkeys([CLIMATOLOGY, sample.baselines["volatility"]]) if name != model]
 
 
-def rows(found: EvaluationSample) -> int:
-    """Rows to divide a sum by; of none the sum is 0, and so is its mean."""
-    return max(len(found.outcome), 1)
+def row_count(sample: EvaluationSample) -> int:
+    """Number of rows, at least 1, so that the mean of no rows is 0."""
+    return max(len(sample.outcome), 1)
 
 
-def value(found: EvaluationSample, name: str) -> Floats:
-    """Value (T,) of a model."""
-    scores = elementary_scores(found.probabilities[name], found.outcome)
-    return saved(scores.sum(axis=0) / rows(found), np.asarray(found.outcome.sum() / rows(found)))
+def model_value(sample: EvaluationSample, name: str) -> Floats:
+    """Cost-loss value (T,) of a model."""
+    scores = elementary_scores(sample.probabilities[name], sample.outcome)
+    return relative_value(scores.sum(axis=0) / row_count(sample), np.asarray(sample.outcome.sum() / row_count(sample)))
 
 
-def saved(score: Floats, base_rate: Floats) -> Floats:
+def relative_value(score: Floats, base_rate: Floats) -> Floats:
     """1 − mean score / that of always or never acting, whichever is cheaper at this base rate; NaN where that costs nothing."""
     reference = np.minimum(THRESHOLDS * (1 - base_rate), (1 - THRESHOLDS) * base_rate)
     return 1 - np.divide(score, reference, out=np.full(np.broadcast(score, reference).shape, np.nan), where=reference > 0)

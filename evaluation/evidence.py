@@ -75,7 +75,7 @@ class Evidence:
 
 
 def drift_score(signal: Floats, followed: Floats) -> DriftScore | None:
-    """Whether a signal (n,), known at the end of each week, tilts what followed (n,), a return in standard deviations.
+    """Test of whether a signal (n,), known at the end of each week, tilts the next return (n,), in standard deviations.
 
     Nothing is fitted. Returns are cut at ±3; weeks with a gap are left out. One is shifted against the other along the circle of
     weeks, by at least 13: p = (1 + shifts with as large a sum) / (1 + shifts). None where the weeks allow no shift.
@@ -92,10 +92,10 @@ def drift_score(signal: Floats, followed: Floats) -> DriftScore | None:
 
 
 def tilt_factor(tilt: float, sigma: float, log_return: float) -> float:
-    """What a bet on a tilt returns over one stretch: exp(μy − μ²y²/2); over d days μ = λ√d and y = log return / σ√d, so μy = λr/σ.
+    """Return of a bet on a tilt over one period: exp(μy − μ²y²/2); over d days μ = λ√d and y = log return / σ√d, so μy = λr/σ.
 
-    tilt λ and sigma σ are daily, as issued before. Its expectation is at most 1 where returns are symmetric about 0 given the past,
-    so that a product over stretches that don't overlap may be looked at on any day.
+    The tilt λ and sigma σ are daily and were issued before the period. The expectation is at most 1 where returns are symmetric
+    about 0 given the past, so that the product over periods that don't overlap is valid on any day.
     Reference: de la Peña, "A general class of exponential inequalities", Annals of Probability 27 (1999).
     """
     bet = tilt * log_return / sigma
@@ -103,7 +103,7 @@ def tilt_factor(tilt: float, sigma: float, log_return: float) -> float:
 
 
 def brier_factor(probability: float, baseline: float, event: int) -> float:
-    """What one outcome says for a forecast p against a baseline q: the likelihood of p over that of (p + q)/2.
+    """Likelihood ratio of one outcome for a forecast p against a baseline q: that of p over that of (p + q)/2.
 
     It is 1 + (Brier loss of q − that of p) / ((p + q)(2 − p − q)), so its expectation is at most 1 where q scores no worse.
     """
@@ -111,17 +111,17 @@ def brier_factor(probability: float, baseline: float, event: int) -> float:
     return probability / middle if event else (1 - probability) / (1 - middle)
 
 
-def apart(days: Sequence[int], gap: int) -> list[int]:
-    """Positions of the rising `days` that can be chosen, always the earliest, with at least `gap` days from one to the next."""
+def spaced_positions(days: Sequence[int], gap: int) -> list[int]:
+    """Positions of rising `days` at least `gap` days apart, chosen from the earliest on."""
     chosen: list[int] = []
-    for place, day in enumerate(days):
+    for position, day in enumerate(days):
         if not chosen or day - days[chosen[-1]] >= gap:
-            chosen.append(place)
+            chosen.append(position)
     return chosen
 
 
 def grade_of(drift_p: float | None, ahead_of_all: bool | None, e_value: float) -> Grade:
-    """The one rule: shown live where the evidence reaches 20; else whether history supports it; else not shown."""
+    """Grade of the evidence: shown live if the e-value reaches 20, else supported by history, else not shown."""
     if e_value >= ENOUGH:
         return Grade.SHOWN
     if drift_p is not None and drift_p < LEVEL and ahead_of_all:
@@ -130,14 +130,14 @@ def grade_of(drift_p: float | None, ahead_of_all: bool | None, e_value: float) -
 
 
 def evidence(drift_p: float | None, ahead_of_all: bool | None, live: LiveEvidence) -> Evidence:
-    """What history and the live record say together."""
+    """Evidence of history and the live record together: grade, numbers and a sentence."""
     grade = grade_of(drift_p, ahead_of_all, live.e_value)
-    said = f"{history_sentence(grade, drift_p, ahead_of_all)} {live_sentence(live)}"
-    return Evidence(str(grade), drift_p, ahead_of_all, live.e_value, live.registered, live.weeks, said)
+    sentence = f"{history_sentence(grade, drift_p, ahead_of_all)} {live_sentence(live)}"
+    return Evidence(str(grade), drift_p, ahead_of_all, live.e_value, live.registered, live.weeks, sentence)
 
 
 def history_sentence(grade: Grade, drift_p: float | None, ahead_of_all: bool | None) -> str:
-    """The grade and what history says, in plain words."""
+    """Sentence with the grade and the result on past data."""
     if drift_p is None:
         return f"{str(grade).capitalize()}: there is no test on past data."
     tilts = drift_p < LEVEL
@@ -152,7 +152,7 @@ def history_sentence(grade: Grade, drift_p: float | None, ahead_of_all: bool | N
 
 
 def live_sentence(live: LiveEvidence) -> str:
-    """The evidence so far, and how long it may take."""
+    """Sentence with the live evidence so far, and the years it may take."""
     at_one, at_half = YEARS_AT_SHARPE_ONE, 4 * YEARS_AT_SHARPE_ONE
     years = f"an edge with a Sharpe ratio of 1 would take about {at_one:.0f} years, one of 0.5 about {at_half:.0f}"
     if live.registered is None:

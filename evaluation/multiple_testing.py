@@ -1,4 +1,4 @@
-"""Of many tries one is the best by luck alone: is the best better than that?"""
+"""p-values for the best of many models: is it better than the best by luck?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ PRIOR_TRIALS = 184
 
 @dataclass(frozen=True)
 class TrialHistory:
-    """What was tried before: `trials` in all, and the `configurations` that asked the same question."""
+    """Earlier trials: their number `trials`, and the `configurations` with the same question."""
 
     trials: int = PRIOR_TRIALS
     configurations: frozenset[str] = frozenset()
 
-    def unjudged(self, judged: Iterable[str]) -> int:
-        """Configurations of the same question that are not `judged` now."""
+    def other_configurations(self, judged: Iterable[str]) -> int:
+        """Number of configurations of the same question that are not in `judged`."""
         return len(self.configurations - set(judged))
 
 
 def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats], days: int, *, seed: int) -> dict[str, float]:
-    """Superior predictive ability: how easily chance makes one of so many configurations beat every reference by as much.
+    """p-value of each configuration for superior predictive ability over every reference.
 
     losses: (n,) of each configuration; references: (n,) of each baseline, on the same days. Step-down: the p-value of a
     configuration allows for it and all that did worse, and is no smaller than that of any that did better. The largest over the
@@ -35,8 +35,8 @@ def spa_p_values(losses: Mapping[str, Floats], references: Mapping[str, Floats],
     """
     if min(map(len, losses.values()), default=0) < 2:
         return {}
-    each = [step_down_p_values(losses, reference, days, seed) for reference in references.values()]
-    return {name: max(found[name] for found in each) for name in losses}
+    by_reference = [step_down_p_values(losses, reference, days, seed) for reference in references.values()]
+    return {name: max(p_values[name] for p_values in by_reference) for name in losses}
 
 
 def step_down_p_values(losses: Mapping[str, Floats], reference: Floats, days: int, seed: int) -> dict[str, float]:
@@ -45,9 +45,9 @@ def step_down_p_values(losses: Mapping[str, Floats], reference: Floats, days: in
     from arch.bootstrap import SPA
 
     rivals = sorted((name for name in losses if (losses[name] != reference).any()), key=lambda name: float(losses[name].sum()))
-    found = dict.fromkeys(losses, 1.0)
+    p_values = dict.fromkeys(losses, 1.0)
     if not rivals:
-        return found
+        return p_values
     block = block_length(reference - losses[rivals[0]], days)
     test = SPA(
         reference,
@@ -58,8 +58,8 @@ def step_down_p_values(losses: Mapping[str, Floats], reference: Floats, days: in
         seed=seed,
     )
     least = 1 / (1 + RESAMPLES)
-    for place, name in enumerate(rivals):
-        test.subset(np.arange(len(rivals)) >= place)
+    for rank, name in enumerate(rivals):
+        test.subset(np.arange(len(rivals)) >= rank)
         test.compute()
-        least = found[name] = max(least, float(test.pvalues["consistent"]))
-    return found
+        least = p_values[name] = max(least, float(test.pvalues["consistent"]))
+    return p_values

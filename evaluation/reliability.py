@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
-from evaluation.bootstrap import Ints, weeks_of
+from evaluation.bootstrap import Ints, horizon_weeks
 from evaluation.sample import EvaluationSample
 from evaluation.scores import Floats
 
@@ -21,10 +21,10 @@ FEWER_DRAWS = 200
 
 @dataclass(frozen=True)
 class Reliability:
-    """The Brier score taken apart: miscalibration − discrimination + uncertainty.
+    """Decomposition of the Brier score: miscalibration − discrimination + uncertainty.
 
-    A forecaster who is reliable is miscalibrated too in so few windows: `by_chance` on average, more than `by_chance_high` one time
-    in twenty. Reference: Dimitriadis, Gneiting & Jordan (2021).
+    Reliable forecasts look miscalibrated too in few windows: by `by_chance` on average, and by more than `by_chance_high` in 5 % of
+    samples. Reference: Dimitriadis, Gneiting & Jordan (2021).
     """
 
     miscalibration: float
@@ -36,8 +36,10 @@ class Reliability:
 
 @dataclass(frozen=True)
 class ReliabilityCurve:
-    """Recalibrated share of events at each distinct forecast (m,), `weeks` rows each, and where 90 % of shares would lie, point by
-    point, were the forecasts reliable (`low`, `high`)."""
+    """Recalibrated share of events at each distinct forecast (m,), with `weeks` rows each.
+
+    `low`, `high`: pointwise range of 90 % of the shares if the forecasts were reliable.
+    """
 
     forecast: Floats
     share: Floats
@@ -65,28 +67,30 @@ class Groups:
         """Shares (m,) that never fall as the forecast rises and fit the groups' own (m,) best. Reference: Ayer et al. (1955)."""
         return np.asarray(isotonic_regression(means, weights=self.weeks).x)
 
-    def gained(self, means: Floats, recalibrated: Floats, given: Floats | float) -> float:
-        """Brier score of what was `given` less that of the recalibrated shares; squares of outcomes cancel out."""
-        return float((self.weeks * (given - recalibrated) * (given + recalibrated - 2 * means)).sum() / self.weeks.sum())
+    def brier_gain(self, means: Floats, recalibrated: Floats, probability: Floats | float) -> float:
+        """Brier score of `probability` minus that of the recalibrated shares. The squares of the outcomes cancel out."""
+        return float(
+            (self.weeks * (probability - recalibrated) * (probability + recalibrated - 2 * means)).sum() / self.weeks.sum()
+        )
 
     def miscalibration(self, means: Floats) -> float:
-        """What recalibration would gain on the forecasts."""
-        return self.gained(means, self.recalibrated(means), self.forecast)
+        """Brier score that recalibration would gain."""
+        return self.brier_gain(means, self.recalibrated(means), self.forecast)
 
 
-def groups(probability: Floats) -> Groups:
-    """Rows by their forecast."""
+def group_by_forecast(probability: Floats) -> Groups:
+    """Groups of rows with equal forecasts."""
     forecast, begins, weeks = np.unique(np.sort(probability), return_index=True, return_counts=True)
     return Groups(forecast, weeks.astype(float), np.argsort(probability, kind="stable"), begins)
 
 
-def decomposed(probability: Floats, outcome: Floats) -> tuple[float, float, float]:
+def brier_decomposition(probability: Floats, outcome: Floats) -> tuple[float, float, float]:
     """Miscalibration, discrimination and uncertainty of (n,) rows, NaN of none. First − second + third is the Brier score."""
     if not len(outcome):
         return float("nan"), float("nan"), float("nan")
-    grouped, base_rate = groups(probability), float(outcome.mean())
+    grouped, base_rate = group_by_forecast(probability), float(outcome.mean())
     means = grouped.means(outcome)
-    discrimination = grouped.gained(means, grouped.recalibrated(means), base_rate)
+    discrimination = grouped.brier_gain(means, grouped.recalibrated(means), base_rate)
     return grouped.miscalibration(means), discrimination, base_rate * (1 - base_rate)
 
 
@@ -96,41 +100,41 @@ def reliable_outcomes(probability: Floats, weeks: Ints, horizon_days: int, draws
     A row's event is that the mean of the next h/7 weekly shocks falls below what its forecast asks for: a Gaussian copula that is
     exact for the sign of a driftless sum. weeks: (n,), rising.
     """
-    reach = weeks_of(horizon_days)
+    reach = horizon_weeks(horizon_days)
     shocks = np.random.default_rng(seed).normal(size=(draws, int(weeks[-1]) + reach))
     total = np.cumsum(np.pad(shocks, ((0, 0), (1, 0))), axis=1)
     latent = (total[:, reach:] - total[:, :-reach]) / np.sqrt(reach)
     return np.asarray(latent[:, weeks] < norm.ppf(probability), dtype=float)
 
 
-def reliability(found: EvaluationSample, name: str, *, seed: int, draws: int = FEWER_DRAWS) -> Reliability:
-    """The Brier score of a model taken apart."""
-    probability = found.probabilities[name]
-    parts = decomposed(probability, found.outcome)
-    if not len(found.outcome):
+def reliability(sample: EvaluationSample, name: str, *, seed: int, draws: int = FEWER_DRAWS) -> Reliability:
+    """Brier decomposition of a model, with the miscalibration expected by chance."""
+    probability = sample.probabilities[name]
+    parts = brier_decomposition(probability, sample.outcome)
+    if not len(sample.outcome):
         return Reliability(*parts, np.nan, np.nan)
-    grouped = groups(probability)
-    outcomes = reliable_outcomes(probability, found.weeks(), found.horizon, draws, seed)
+    grouped = group_by_forecast(probability)
+    outcomes = reliable_outcomes(probability, sample.weeks(), sample.horizon, draws, seed)
     chance = [grouped.miscalibration(means) for means in grouped.means(outcomes)]
     return Reliability(*parts, float(np.mean(chance)), float(np.quantile(chance, 0.95)))
 
 
-def reliability_curve(found: EvaluationSample, name: str, *, seed: int, draws: int = DRAWS) -> ReliabilityCurve:
+def reliability_curve(sample: EvaluationSample, name: str, *, seed: int, draws: int = DRAWS) -> ReliabilityCurve:
     """The reliability diagram of a model. Raises ValueError without a known outcome."""
-    if not len(found.outcome):
-        raise ValueError(f"No outcome within {found.horizon} days is known: there is nothing to compare {name} with.")
-    grouped = groups(found.probabilities[name])
-    outcomes = reliable_outcomes(found.probabilities[name], found.weeks(), found.horizon, draws, seed)
+    if not len(sample.outcome):
+        raise ValueError(f"No outcome within {sample.horizon} days is known: there is nothing to compare {name} with.")
+    grouped = group_by_forecast(sample.probabilities[name])
+    outcomes = reliable_outcomes(sample.probabilities[name], sample.weeks(), sample.horizon, draws, seed)
     shares = np.stack([grouped.recalibrated(means) for means in grouped.means(outcomes)])
     low, high = np.quantile(shares, [(1 - BAND) / 2, (1 + BAND) / 2], axis=0)
     return ReliabilityCurve(
         forecast=grouped.forecast,
-        share=grouped.recalibrated(grouped.means(found.outcome)),
+        share=grouped.recalibrated(grouped.means(sample.outcome)),
         weeks=grouped.weeks,
         low=low,
         high=high,
-        base_rate=float(found.outcome.mean()),
-        reliability=reliability(found, name, seed=seed, draws=draws),
+        base_rate=float(sample.outcome.mean()),
+        reliability=reliability(sample, name, seed=seed, draws=draws),
     )
 
 

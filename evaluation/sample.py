@@ -1,4 +1,4 @@
-"""What is judged together: the forecasts of all models on the days every one of them has, and what came."""
+"""Evaluation sample: the forecasts of all models on their common days, and the outcomes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class EvaluationSample:
 
 
 def evaluation_sample(forecasts: Mapping[str, pd.DataFrame], events: pd.DataFrame, horizon: int) -> EvaluationSample:
-    """One horizon of the forecasts (days × horizons, a model each) where all have spoken and the outcome is known."""
+    """One horizon of the forecasts (a model each, days × horizons), on the days with all forecasts and a known outcome."""
     together = pd.DataFrame({name: frame[horizon] for name, frame in forecasts.items()})
     together["outcome"] = events[horizon]
     together = together.dropna()
@@ -52,5 +52,5 @@ def evaluation_sample(forecasts: Mapping[str, pd.DataFrame], events: pd.DataFram
 def evaluation_samples(
     forecasts: Mapping[str, pd.DataFrame], events: pd.DataFrame, horizons: Sequence[int]
 ) -> dict[int, EvaluationSample]:
-    """Every horizon."""
+    """Evaluation sample of each horizon, by days."""
     return {days: evaluation_sample(forecasts, events, days) for days in horizons}

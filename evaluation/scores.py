@@ -34,10 +34,10 @@ def log_score(probability: Floats, outcome: Floats) -> float:
 def auc(probability: Floats, outcome: Floats) -> float:
     """Chance that an event was given more than a non-event, ties half; NaN where all outcomes are alike."""
     events = float(outcome.sum())
-    others = len(outcome) - events
-    if not events or not others:
+    non_events = len(outcome) - events
+    if not events or not non_events:
         return float("nan")
-    return float((rankdata(probability)[outcome == 1].sum() - events * (events + 1) / 2) / (events * others))
+    return float((rankdata(probability)[outcome == 1].sum() - events * (events + 1) / 2) / (events * non_events))
 
 
 def mean(values: Floats) -> float:

@@ -1,4 +1,4 @@
-"""The altcoin index: what altcoins did, as one could have held them. Features read it, and the outcome does."""
+"""The altcoin index: the value of a basket of altcoins that could have been held. Features and the outcome read it."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,7 +24,7 @@ RANKING_LOOKBACK = 31 + VOLUME_DAYS + CARRY
 
 @dataclass(frozen=True)
 class AltcoinIndex:
-    """The index and what it held.
+    """The index and its members.
 
     `level` by observed day, every day, NaN where fewer than half its coins quote; its scale is arbitrary.
     `members`: month_end, symbol, weight: what is held from the close of that month-end on.
@@ -42,8 +42,8 @@ def altcoin_index(price: pd.DataFrame, market_cap: pd.DataFrame, dollar_volume: 
     The `TOP` coins at each month-end are bought and held until the next: weighted by market cap with no coin above `WEIGHT_LIMIT`;
     where caps are missing, equally over those of highest trailing 90-day median dollar volume.
     """
-    weights = ranked(price, market_cap, dollar_volume)
-    level, stopped = held(price, weights)
+    weights = month_end_weights(price, market_cap, dollar_volume)
+    level, stopped = index_history(price, weights)
     members = weights.melt(var_name="symbol", value_name="weight", ignore_index=False).dropna().reset_index()
     return AltcoinIndex(level, stopped, members.sort_values(["month_end", "symbol"], ignore_index=True))
 
@@ -56,39 +56,39 @@ def load_index(store: Reader, as_of: pd.Timestamp, start: pd.Timestamp | None = 
     return altcoin_index(price, market_cap, dollar_volume)
 
 
-def ranked(price: pd.DataFrame, market_cap: pd.DataFrame, dollar_volume: pd.DataFrame) -> pd.DataFrame:
+def month_end_weights(price: pd.DataFrame, market_cap: pd.DataFrame, dollar_volume: pd.DataFrame) -> pd.DataFrame:
     """Weights to hold from each month-end on: month-ends × symbols ever held, NaN where not held.
 
     A month-end at which fewer than half of those held quote is passed over: the source has failed, not the coins.
     """
     ends, symbols = month_ends(price.index), price.columns
-    quoting = newest(price, ends).notna()
-    caps = newest(market_cap, ends).reindex(columns=symbols).where(quoting).to_numpy()
+    quoting = latest_values(price, ends).notna()
+    caps = latest_values(market_cap, ends).reindex(columns=symbols).where(quoting).to_numpy()
     weights = np.full(caps.shape, np.nan)
     former = np.zeros(len(symbols), dtype=bool)
     for row, quotes in enumerate(quoting.to_numpy()):
         if (quotes & former).sum() < former.sum() / 2:
             continue
         if np.isfinite(caps[row]).sum() >= CAPS_NEEDED * min(TOP, quotes.sum()):
-            weights[row] = limited(largest(caps[row]))
+            weights[row] = limit_weights(keep_largest(caps[row]))
         else:
-            traded = largest(np.where(quotes, typical_volume(dollar_volume, ends[row]).reindex(symbols), np.nan))
+            traded = keep_largest(np.where(quotes, typical_volume(dollar_volume, ends[row]).reindex(symbols), np.nan))
             weights[row] = traded * 0 + 1 / max(np.isfinite(traded).sum(), 1)
         former = np.isfinite(weights[row])
     return pd.DataFrame(weights, ends, symbols).dropna(how="all").dropna(how="all", axis=1)
 
 
 def month_ends(days: pd.Index) -> pd.DatetimeIndex:
-    """The last days of all calendar months that ended within `days`."""
+    """Last days of the calendar months that ended within `days`."""
     return pd.date_range(days[0], days[-1], freq="ME", name="month_end") if len(days) else pd.DatetimeIndex([], name="month_end")
 
 
-def newest(frame: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
+def latest_values(frame: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
     """The value at the end of each of `days`, or the newest up to `CARRY` days older."""
-    found = frame.reindex(days)
+    values = frame.reindex(days)
     for age in range(1, CARRY + 1):
-        found = found.fillna(frame.reindex(days - pd.Timedelta(days=age)).set_axis(days))
-    return found
+        values = values.fillna(frame.reindex(days - pd.Timedelta(days=age)).set_axis(days))
+    return values
 
 
 def typical_volume(dollar_volume: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
@@ -97,15 +97,15 @@ def typical_volume(dollar_volume: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
     return past.median().where(past.count() >= LEAST_VOLUME_DAYS)
 
 
-def largest(sizes: Floats) -> Floats:
-    """`sizes` of the `TOP` largest, NaN for the others; of equals the first."""
+def keep_largest(sizes: Floats) -> Floats:
+    """`sizes` with only the `TOP` largest kept, NaN elsewhere; among equals the first is kept."""
     order = np.argsort(-sizes, kind="stable")  # NaN goes last
-    kept = np.full(sizes.shape, np.nan)
-    kept[order[:TOP]] = sizes[order[:TOP]]
-    return kept
+    top = np.full(sizes.shape, np.nan)
+    top[order[:TOP]] = sizes[order[:TOP]]
+    return top
 
 
-def limited(sizes: Floats) -> Floats:
+def limit_weights(sizes: Floats) -> Floats:
     """Weights in proportion to `sizes`, none above `WEIGHT_LIMIT` (or an equal part, where too few coins fit under it)."""
     limit = max(WEIGHT_LIMIT, 1 / max(np.isfinite(sizes).sum(), 1))
     weights = sizes / np.nansum(sizes)
@@ -116,7 +116,7 @@ def limited(sizes: Floats) -> Floats:
     return weights
 
 
-def held(price: pd.DataFrame, weights: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
+def index_history(price: pd.DataFrame, weights: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
     """Level by day, and the coins that stopped, of holding each row of `weights` from its month-end to the next."""
     days = every_day(price.index)
     quotes = price.reindex(columns=weights.columns).reindex(days).to_numpy()
@@ -127,7 +127,7 @@ def held(price: pd.DataFrame, weights: pd.DataFrame) -> tuple[pd.Series, pd.Data
         coins = np.flatnonzero(weights.iloc[number].notna())
         before = max(first - CARRY, 0)
         month = quotes[before : last + 1, coins]
-        growth, fresh = hold(month, weights.iloc[number].to_numpy()[coins], bought=first - before)
+        growth, fresh = basket_growth(month, weights.iloc[number].to_numpy()[coins], bought=first - before)
         level[first : last + 1] = np.where(fresh, base * growth, np.nan)
         base *= growth[-1]
         last_quote = last - np.isfinite(month[::-1]).argmax(axis=0)
@@ -143,8 +143,8 @@ def held(price: pd.DataFrame, weights: pd.DataFrame) -> tuple[pd.Series, pd.Data
     )
 
 
-def hold(quotes: Floats, weights: Floats, *, bought: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Growth of a basket since the row `bought` of its `quotes` (days × coins), and whether half of it quotes; by row since."""
+def basket_growth(quotes: Floats, weights: Floats, *, bought: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Growth of a basket since row `bought` of its `quotes` (days × coins), and whether half of its coins quote, by row."""
     price = bn.push(quotes, axis=0)[bought:]
     fresh = np.isfinite(bn.push(quotes, n=CARRY, axis=0)[bought:]).sum(axis=1) >= len(weights) / 2
     return (price / price[0] * weights).sum(axis=1), fresh
@@ -156,8 +156,8 @@ def every_day(days: pd.Index) -> pd.DatetimeIndex:
 
 
 def index_level(price: pd.DataFrame, weights: pd.DataFrame) -> pd.Series:
-    """Level of the index alone, for the formulas that need no more."""
-    return held(price, weights)[0]
+    """Level of the index by day."""
+    return index_history(price, weights)[0]
 
 
 def equity_correlation(equity: pd.Series, level: pd.Series) -> pd.Series:
@@ -167,7 +167,11 @@ def equity_correlation(equity: pd.Series, level: pd.Series) -> pd.Series:
 
 
 TOP_COINS = Derived(
-    "top 50 coins", (COIN_PRICE, COIN_MARKET_CAP, COIN_DOLLAR_VOLUME), ranked, "weight from each month-end on", RANKING_LOOKBACK
+    "top 50 coins",
+    (COIN_PRICE, COIN_MARKET_CAP, COIN_DOLLAR_VOLUME),
+    month_end_weights,
+    "weight from each month-end on",
+    RANKING_LOOKBACK,
 )
 ALTCOIN_INDEX = Derived("altcoin index", (COIN_PRICE, TOP_COINS), index_level, "level, arbitrary scale", CARRY)
 EQUITY_CORRELATION = Derived("crypto-equity correlation", (QQQ, ALTCOIN_INDEX), equity_correlation, "correlation", 90)

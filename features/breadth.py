@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.registry import feature
-from features.transforms import EQUAL, Floats, above, at_least, count, moving_max, moving_mean, moving_min, tallied
+from features.transforms import EQUAL, Floats, above, at_least, count, count_in_chunks, moving_max, moving_mean, moving_min
 from sources.series import FUND_PRICE, STOCK_PRICE
 
 WEEKS_10, WEEKS_40 = 50, 200  # sessions
@@ -29,7 +29,7 @@ def above_mean(price: pd.DataFrame, sessions: int) -> pd.Series:
 
         return names_above_mean(price, sessions, least, EQUAL)
 
-    higher, known = tallied(counts, compiled, price)
+    higher, known = count_in_chunks(counts, compiled, price)
     return higher / at_least(known)
 
 
@@ -45,7 +45,7 @@ def highs_less_lows(price: pd.DataFrame) -> pd.Series:
 
         return names_at_extremes(price, YEAR, LEAST_OF_YEAR)
 
-    highs, lows, known = tallied(counts, compiled, price)
+    highs, lows, known = count_in_chunks(counts, compiled, price)
     return (highs - lows) / at_least(known)
 
 
@@ -61,7 +61,7 @@ def advances_less_declines(price: pd.DataFrame) -> pd.Series:
 
         return names_moved(price)
 
-    rose, fell, known = tallied(counts, compiled, price)
+    rose, fell, known = count_in_chunks(counts, compiled, price)
     return moving_mean((rose - fell) / at_least(known), MONTH, least=LEAST_OF_MONTH)
 
 

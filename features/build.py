@@ -77,7 +77,7 @@ def matrix(table: FeatureTable, days: pd.DatetimeIndex) -> Matrix:
 def load(
     store: Reader, features: Iterable[Feature], as_of: pd.Timestamp, start: pd.Timestamp
 ) -> dict[Series | Panel, pd.DataFrame]:
-    """Each input once, from as far before `start` as some formula reaches."""
+    """Read each input once, from the earliest day before `start` that a formula needs."""
     reach: dict[Series | Panel, list[int | None]] = {}
     for feature in features:
         for source, days in feature.reach():
@@ -120,7 +120,7 @@ def compute(features: Iterable[Feature], frames: Frames, days: pd.DatetimeIndex)
 
 @dataclass(frozen=True)
 class Known:
-    """An input by known day, each row with the last day it may be carried to."""
+    """An input by known day, with the last day on which each row may still be used."""
 
     data: pd.Series | pd.DataFrame
     until: DayNumbers
@@ -128,7 +128,7 @@ class Known:
 
 @dataclass(frozen=True)
 class KnownInputs:
-    """Inputs dated by when they were known, each dated or derived once."""
+    """Cache of inputs dated by the day they became known."""
 
     frames: Frames
     done: dict[Input, Known] = field(default_factory=dict)
@@ -160,7 +160,7 @@ NO_ROWS = pd.DataFrame({"observed": NOTHING.index, "known": NOTHING.index, "valu
 
 
 def known_series(declared: Series, rows: pd.DataFrame) -> Known:
-    """On each day something became known, the value of the latest day observed by then.
+    """Value of the latest observed day, by the day on which something became known.
 
     A late revision of an older day says nothing new of the latest one, so the past it was known in stays as it was.
     """
@@ -172,7 +172,7 @@ def known_series(declared: Series, rows: pd.DataFrame) -> Known:
 
 
 def known_panel(declared: Panel, frame: pd.DataFrame) -> Known:
-    """Every day of a panel becomes known its release lag later."""
+    """A panel by known day: each row is known one release lag after its day."""
     return _shifted(frame, declared)
 
 
@@ -186,43 +186,43 @@ def _redated(data: pd.Series | pd.DataFrame, lag: pd.Timedelta) -> pd.Series | p
 
 
 def _on_grid(feature: Feature, inputs: list[Known], grid: DayNumbers) -> Floats:
-    if any(one.data.empty for one in inputs):
+    if any(known.data.empty for known in inputs):
         return np.full(len(grid), np.nan)
     first = inputs[0]
     calendar = day_numbers(first.data.index)
-    result = feature.function(first.data, *(_on_calendar(one, first.data.index, calendar) for one in inputs[1:]))
-    given = day_numbers(result.index)
-    return forward_fill(result.to_numpy(dtype=np.float64), given, first.until[np.searchsorted(calendar, given)], grid)
+    result = feature.function(first.data, *(_on_calendar(known, first.data.index, calendar) for known in inputs[1:]))
+    result_days = day_numbers(result.index)
+    return forward_fill(result.to_numpy(dtype=np.float64), result_days, first.until[np.searchsorted(calendar, result_days)], grid)
 
 
-def _on_calendar(one: Known, days: pd.Index, calendar: DayNumbers) -> pd.Series | pd.DataFrame:
-    """A Series carried forward onto the days of the first input; a DataFrame as it is."""
-    if isinstance(one.data, pd.DataFrame):
-        return one.data
-    since = day_numbers(one.data.index)
-    return pd.Series(forward_fill(one.data.to_numpy(), since, one.until, calendar), days, name=one.data.name)
+def _on_calendar(known: Known, days: pd.Index, calendar: DayNumbers) -> pd.Series | pd.DataFrame:
+    """A Series forward-filled onto the days of the first input; a DataFrame unchanged."""
+    if isinstance(known.data, pd.DataFrame):
+        return known.data
+    since = day_numbers(known.data.index)
+    return pd.Series(forward_fill(known.data.to_numpy(), since, known.until, calendar), days, name=known.data.name)
 
 
 OWN_MODULE = "own_features"
 
 
 @cache
-def load_own(place: str) -> tuple[str, ...]:
+def load_own(source: str) -> tuple[str, ...]:
     """Names of the features that a Python file, or a module by its dotted name, declares. It runs once a process.
 
     Raises BadInput where there is no such file or module, where it fails, or where it declares none.
     """
     before = set(FEATURES)
     try:
-        _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        _file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     except Exception as error:  # whatever a stranger's code may raise
         for name in set(FEATURES) - before:
             del FEATURES[name]
-        said = str(error).strip().splitlines() or [""]
-        raise BadInput(f"--own {place} can't be loaded: {type(error).__name__}: {said[0]}") from error
+        message = str(error).strip().splitlines() or [""]
+        raise BadInput(f"--own {source} can't be loaded: {type(error).__name__}: {message[0]}") from error
     declared = tuple(name for name in FEATURES if name not in before)
     if not declared:
-        raise BadInput(f"--own {place} declares no feature: decorate a function with `features.registry.feature`.")
+        raise BadInput(f"--own {source} declares no feature: decorate a function with `features.registry.feature`.")
     return declared
 
 

@@ -15,7 +15,7 @@ SD_FLOOR = 0.1
 
 
 def trailing_z(data: pd.DataFrame, sd_floor: pd.Series) -> pd.DataFrame:
-    """Distance from the mean of the past three years in their standard deviations, today's among them, at most ±3.
+    """Trailing z-score over the past three years including today, cut at ±3.
 
     data: every day × names. NaN where there are under 365 values, or none today. A name's `sd_floor` is the least it is divided by.
     """
@@ -25,49 +25,54 @@ def trailing_z(data: pd.DataFrame, sd_floor: pd.Series) -> pd.DataFrame:
 
 
 def composites(values: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFrame:
-    """Days × blocks, NaN kept. values: every day × names of `features`."""
+    """Composites: days × blocks, missing as NaN. values: every day × names of `features`."""
     declared = {feature.name: feature for feature in features}
     floors = pd.Series({name: feature.sd_floor for name, feature in declared.items()})
     scores = trailing_z(values[list(declared)], floors)
-    blocks = {block: block_mean(scores, [one for one in declared.values() if one.block == block]) for block in BLOCKS}
+    blocks = {block: block_mean(scores, [member for member in declared.values() if member.block == block]) for block in BLOCKS}
     return trailing_z(pd.DataFrame(blocks), pd.Series(SD_FLOOR, list(BLOCKS)))
 
 
 def block_mean(scores: pd.DataFrame, members: list[Feature]) -> pd.Series:
-    """Mean of the signed scores there are, NaN where fewer than half of the members have one."""
-    seated = seats(scores, members)
+    """Mean of the known signed scores; NaN where fewer than half of the members have one."""
+    seated = signed_members(scores, members)
     return pd.Series(seated.fillna(0.0).to_numpy().sum(axis=1), scores.index) / filled(seated)
 
 
-def seats(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame:
+def signed_members(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame:
     """Signed scores, days × members of a block.
 
     A stand-in is no member of its own: it fills the days its principal is missing.
     """
-    signed = scores * pd.Series({one.name: float(one.sign) for one in members if one.sign})
-    seated = pd.DataFrame({one.name: signed[one.name] for one in members if one.sign and not one.stands_in_for}, scores.index)
-    for one in members:
-        if one.stands_in_for:
-            seated[one.stands_in_for] = seated[one.stands_in_for].fillna(signed[one.name])
+    signed = scores * pd.Series({member.name: float(member.sign) for member in members if member.sign})
+    seated = pd.DataFrame(
+        {member.name: signed[member.name] for member in members if member.sign and not member.stands_in_for}, scores.index
+    )
+    for member in members:
+        if member.stands_in_for:
+            seated[member.stands_in_for] = seated[member.stands_in_for].fillna(signed[member.name])
     return seated
 
 
 def filled(seated: pd.DataFrame) -> pd.Series:
-    """Seats filled on each day, NaN where fewer than half are."""
+    """Number of members with a score on each day; NaN where fewer than half have one."""
     there = seated.notna().sum(axis=1)
     return there.where(there >= max(seated.shape[1] / 2, 1)).astype(np.float64)
 
 
-def shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.DataFrame]:
-    """What each seat of a block puts into its composite: days × seats that add up to it, to rounding; NaN where it is missing.
+def block_shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.DataFrame]:
+    """Contribution of each member to its block's composite: days × members, which add up to it; NaN where it is missing.
 
-    values: as for `composites`. A seat puts in its signed score over the number of seats filled, less its own trailing mean of
-    that, in standard deviations of the block's mean; so the trailing mean of the block is shared out exactly too. An empty seat
-    puts in what it lacks against its own past. Where the composite is clipped all its shares shrink alike.
+    values: as for `composites`. A contribution is the signed score over the number of known scores, minus its own trailing mean,
+    in standard deviations of the block's mean; so the trailing mean of the block is divided exactly too. A missing score counts as
+    0 before its trailing mean is subtracted. Where the composite is clipped, all its contributions shrink in proportion.
     """
     declared = {feature.name: feature for feature in features}
     scores = trailing_z(values[list(declared)], pd.Series({name: feature.sd_floor for name, feature in declared.items()}))
-    return {block: _shares(seats(scores, [one for one in declared.values() if one.block == block])) for block in BLOCKS}
+    return {
+        block: _shares(signed_members(scores, [member for member in declared.values() if member.block == block]))
+        for block in BLOCKS
+    }
 
 
 def _shares(seated: pd.DataFrame) -> pd.DataFrame:

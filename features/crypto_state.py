@@ -7,7 +7,7 @@ from features.altcoin_index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS
 from features.registry import feature
 from features.transforms import (
     above,
-    alike,
+    align_to,
     change,
     cross_sectional_median,
     earlier,
@@ -212,7 +212,7 @@ def altcoin_volume_contraction(volume: pd.DataFrame, coins: pd.DataFrame) -> pd.
 def altcoin_illiquidity(price: pd.DataFrame, volume: pd.DataFrame, coins: pd.DataFrame) -> pd.Series:
     """Amihud illiquidity of the median top 50 coin, log, mean of 30 days less mean of 180."""
     close = of_top(price, coins)
-    impact = log(cross_sectional_median(while_top(log_return(close).abs() / alike(volume, close), coins)))
+    impact = log(cross_sectional_median(while_top(log_return(close).abs() / align_to(volume, close), coins)))
     return moving_mean(impact, MONTH, least=LEAST_OF_MONTH) - moving_mean(impact, HALF_YEAR, least=LEAST_OF_HALF_YEAR)
 
 
@@ -230,7 +230,7 @@ def altcoin_illiquidity(price: pd.DataFrame, volume: pd.DataFrame, coins: pd.Dat
 )
 def altcoin_spread(high: pd.DataFrame, low: pd.DataFrame) -> pd.Series:
     """Bid-ask spread of the median coin as its daily highs and lows imply it (Corwin–Schultz), mean of 30 days."""
-    high, low = high.drop(columns=BTC_SYMBOL, errors="ignore"), alike(low, high).drop(columns=BTC_SYMBOL, errors="ignore")
+    high, low = high.drop(columns=BTC_SYMBOL, errors="ignore"), align_to(low, high).drop(columns=BTC_SYMBOL, errors="ignore")
     day_range = log(high / low) ** 2
     two_days = log(high.where(high >= high.shift(), high.shift()) / low.where(low <= low.shift(), low.shift())) ** 2
     scale = 3 - 2 * np.sqrt(2)

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from features.registry import feature
-from features.transforms import alike, change, cross_sectional_median, log, log_change, log_return, mapped, moving_mean
+from features.transforms import align_to, change, cross_sectional_median, log, log_change, log_return, map_in_chunks, moving_mean
 from sources.series import (
     BAA_SPREAD,
     CURVE,
@@ -206,7 +206,7 @@ def impact_a_dollar(price: pd.DataFrame, shares: pd.DataFrame) -> pd.DataFrame:
 
 def illiquidity(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     """Log of the median name's absolute return per dollar traded, mean of 21 sessions less mean of 252."""
-    impact = log(cross_sectional_median(mapped(impact_a_dollar, price, alike(shares, price))))
+    impact = log(cross_sectional_median(map_in_chunks(impact_a_dollar, price, align_to(shares, price))))
     return moving_mean(impact, 21, least=15) - moving_mean(impact, 252, least=189)
 
 

@@ -1,4 +1,4 @@
-"""What a feature is, and the one list of all of them. A feature is declared where its formula stands."""
+"""The type of a feature, and the registry of all features. Each is declared beside its formula."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -31,12 +31,12 @@ class Derived:
 
     @property
     def release_lag(self) -> pd.Timedelta:
-        """That of the latest input."""
+        """Release lag of the latest input."""
         return max(declared.release_lag for declared in self.inputs)
 
     @property
     def stale_after(self) -> pd.Timedelta:
-        """As for the first input, whose calendar it keeps."""
+        """Age at which a value is stale: that of the first input, whose calendar it keeps."""
         first = self.inputs[0]
         return first.stale_after - first.release_lag + self.release_lag
 
@@ -85,12 +85,12 @@ class Feature:
 
     @property
     def release_lag(self) -> pd.Timedelta:
-        """How old the newest value is that the feature can know of: that of its latest input."""
+        """Age of the newest value the feature can use: the release lag of its latest input."""
         return max(declared.release_lag for declared in self.inputs)
 
     @property
     def sources(self) -> tuple[Series | Panel, ...]:
-        """Every declared series and panel it rests on, each once."""
+        """Declared series and panels the feature reads, directly or through derived inputs, each once."""
         return tuple(dict.fromkeys(source for source, _ in self.reach()))
 
     def reach(self) -> "Iterator[tuple[Series | Panel, int | None]]":

@@ -16,7 +16,7 @@ from features.altcoin_index import (
     altcoin_index,
     index_level,
     load_index,
-    ranked,
+    month_end_weights,
 )
 from features.registry import FEATURES, Derived, Feature, Input
 from features.transforms import filled, total
@@ -45,38 +45,39 @@ NONE_STOPPED = pd.DataFrame({"month_end": pd.DatetimeIndex([]), "symbol": [], "l
 @cache
 def features_of(target: Target) -> Mapping[str, Feature]:
     """Every feature by name, on the target's inputs; for the default target the registered ones themselves."""
-    swaps = swapped_inputs(target)
+    swaps = input_swaps(target)
     if not swaps:
         return FEATURES
     return {
-        name: replace(feature, inputs=tuple(swapped(one, swaps) for one in feature.inputs)) for name, feature in FEATURES.items()
+        name: replace(feature, inputs=tuple(swap_input(source, swaps) for source in feature.inputs))
+        for name, feature in FEATURES.items()
     }
 
 
-def swapped_inputs(target: Target) -> dict[Input, Input]:
-    """What stands in the place of what."""
+def input_swaps(target: Target) -> dict[Input, Input]:
+    """Map from each default input to the target's input."""
     index: dict[Input, Input] = {} if target.universe == TOP_ALTCOINS else {ALTCOIN_INDEX: index_of(target)}
     return index if target.leader == Leader() else index | leader_inputs(target.leader)
 
 
 def leader_inputs(leader: Leader) -> dict[Input, Input]:
-    """The Russell 2000 and its fund swapped for another leader and its fund."""
+    """Map from the inputs of the Russell 2000 and its fund to those of another leader."""
     low, high = fund(leader.fund, "low", "USD"), fund(leader.fund, "high", "USD")
     prices: dict[Input, Input] = {RUT: raw_close(leader.index), IWM: fund(leader.fund), IWM_CLOSE: raw_close(leader.fund)}
     return {**prices, IWM_VOLUME: share_volume(leader.fund), IWM_LOW: low, IWM_HIGH: high}
 
 
 def index_of(target: Target) -> Derived:
-    """The level whose rise is asked about, as features read it."""
+    """The target's level as an input of features."""
     if target.universe != NAMED_COINS:
         return Derived(target.subject, (BTC_MARKET_CAP, COIN_MARKET_CAP), altcoins_a_bitcoin, "level, arbitrary scale", CARRY)
     panels = coin_panels(target)
-    held = Derived(f"{target.subject} weights", panels, ranked, "weight from each month-end on", RANKING_LOOKBACK)
-    return Derived(target.subject, (panels[0], held), index_level, "level, arbitrary scale", CARRY)
+    weights = Derived(f"{target.subject} weights", panels, month_end_weights, "weight from each month-end on", RANKING_LOOKBACK)
+    return Derived(target.subject, (panels[0], weights), index_level, "level, arbitrary scale", CARRY)
 
 
 def coin_panels(target: Target) -> tuple[Panel, Panel, Panel]:
-    """Price, market cap and dollar volume of the coins named, whatever class they are of."""
+    """Panels of price, market cap and dollar volume of the named coins."""
     price, cap, volume = (
         replace(panel, name=f"{target.subject} {panel.field}", asset_class=None, symbols=target.coins)
         for panel in (COIN_PRICE, COIN_MARKET_CAP, COIN_DOLLAR_VOLUME)
@@ -85,18 +86,18 @@ def coin_panels(target: Target) -> tuple[Panel, Panel, Panel]:
 
 
 def altcoins_a_bitcoin(bitcoin: pd.Series, caps: pd.DataFrame) -> pd.Series:
-    """BTC dominance turned over: the market cap of BTC and all altcoins over that of BTC; it rises as dominance falls."""
+    """Inverse of BTC dominance: market cap of BTC and all altcoins over that of BTC. It rises as dominance falls."""
     altcoins = total(filled(caps, rows=CARRY)).reindex(bitcoin.index)
     return (bitcoin + altcoins.where(altcoins > 0)) / bitcoin
 
 
-def swapped(declared: Input, swaps: Mapping[Input, Input]) -> Input:
-    """An input, with whatever it rests on swapped."""
+def swap_input(declared: Input, swaps: Mapping[Input, Input]) -> Input:
+    """An input after the swaps, which also apply to the inputs of a derived one."""
     if declared in swaps:
         return swaps[declared]
     if not isinstance(declared, Derived):
         return declared
-    return replace(declared, inputs=tuple(swapped(part, swaps) for part in declared.inputs))
+    return replace(declared, inputs=tuple(swap_input(part, swaps) for part in declared.inputs))
 
 
 def load_target_index(store: Reader, as_of: pd.Timestamp, target: Target, start: pd.Timestamp | None = None) -> AltcoinIndex:
@@ -116,14 +117,14 @@ def load_target_index(store: Reader, as_of: pd.Timestamp, target: Target, start:
 
 
 def require_coins(store: Reader, as_of: pd.Timestamp, target: Target, price: pd.DataFrame) -> None:
-    """Each coin named has a price."""
+    """Raise UnknownName where a named coin has no price."""
     for coin in target.coins:
         if coin not in price:
             raise UnknownName("coin", coin, store.read_panel(COIN_PRICE, as_of, as_of - pd.Timedelta(days=CARRY)).columns)
 
 
 def require_leader(store: Reader, as_of: pd.Timestamp, target: Target) -> None:
-    """Both tickers of a leader that isn't the default one are in the store; without them its blocks would silently be neutral."""
+    """Raise MissingData where the store lacks a ticker of a custom leader; its blocks would otherwise be neutral unnoticed."""
     if target.leader == Leader():
         return
     for ticker in dict.fromkeys((target.leader.index, target.leader.fund)):

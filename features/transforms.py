@@ -1,4 +1,4 @@
-"""Short maths on days: all of it looks back only, and what is missing today stays missing today."""
+"""Short functions on daily data. They only look back, and a value missing today stays missing today."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -25,20 +25,20 @@ def day_numbers(days: pd.Index) -> DayNumbers:
 
 
 def forward_fill(values: Floats, since: DayNumbers, until: DayNumbers, days: DayNumbers) -> Floats:
-    """On each of `days` the value given last, NaN after the day until which it may be used. `since` ascends."""
-    place = np.searchsorted(since, days, side="right") - 1
-    usable = place >= 0
-    usable[usable] = days[usable] <= until[place[usable]]
-    found = np.full(len(days), np.nan)
-    found[usable] = values[place[usable]]
-    return found
+    """Last value known on each of `days`; NaN after the last day `until` which it may be used. `since` ascends."""
+    position = np.searchsorted(since, days, side="right") - 1
+    usable = position >= 0
+    usable[usable] = days[usable] <= until[position[usable]]
+    result = np.full(len(days), np.nan)
+    result[usable] = values[position[usable]]
+    return result
 
 
 def earlier(series: pd.Series, days: int) -> pd.Series:
     """The value `days` calendar days before, or the last one up to `REACH_BACK` days older."""
-    given = series.dropna()
-    since = day_numbers(given.index)
-    before = forward_fill(given.to_numpy(), since, since + REACH_BACK, day_numbers(series.index) - days)
+    known = series.dropna()
+    since = day_numbers(known.index)
+    before = forward_fill(known.to_numpy(), since, since + REACH_BACK, day_numbers(series.index) - days)
     return pd.Series(before, series.index)
 
 
@@ -66,7 +66,7 @@ def log_return(data: Data) -> Data:
 
 
 def moving_mean(data: Data, rows: int, *, least: int) -> Data:
-    """Mean of the last `rows` rows, `least` of which must be there. A running sum: today's bits owe nothing to tomorrow."""
+    """Mean of the last `rows` rows, at least `least` of which must be present. A running sum, so future rows never change it."""
     return _moving(bn.move_mean, data, rows, least)
 
 
@@ -76,12 +76,12 @@ def moving_sd(data: Data, rows: int, *, least: int) -> Data:
 
 
 def moving_max(data: Data, rows: int, *, least: int) -> Data:
-    """Highest of the last `rows` rows, today's among them."""
+    """Highest of the last `rows` rows, including today's."""
     return _moving(bn.move_max, data, rows, least)
 
 
 def moving_min(data: Data, rows: int, *, least: int) -> Data:
-    """Lowest of the last `rows` rows, today's among them."""
+    """Lowest of the last `rows` rows, including today's."""
     return _moving(bn.move_min, data, rows, least)
 
 
@@ -101,69 +101,69 @@ def _like(data: Data, values: Floats) -> Data:
 
 
 def filled(frame: pd.DataFrame, *, rows: int) -> pd.DataFrame:
-    """Gaps bridged by the value before, `rows` rows far at most."""
+    """The frame with gaps of at most `rows` rows filled by the value before."""
     return _like(frame, bn.push(frame.to_numpy(dtype=np.float64).T, n=rows, axis=-1).T)
 
 
-def alike(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The days and symbols of `other`, NaN where `frame` has none."""
+def align_to(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """`frame` on the days and symbols of `other`; NaN where it has none."""
     return frame.reindex(index=other.index, columns=other.columns)
 
 
-def by_names(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
-    """The same few columns of each frame (days × the same symbols), time after time until all had their turn."""
+def column_chunks(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
+    """Chunks of columns, the same columns of each frame (days × the same symbols)."""
     rows, names = frames[0].shape
     some = max(1, CELLS_A_BLOCK // max(rows, 1))
     for first in range(0, max(names, 1), some):
         yield tuple(frame.iloc[:, first : first + some] for frame in frames)
 
 
-def tallied(
+def count_in_chunks(
     counts: Callable[..., tuple[pd.Series, ...]], compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame
 ) -> list[pd.Series]:
-    """`counts` of a few names at a time, added up. They are whole numbers, so the order doesn't matter to a bit.
+    """Sums of `counts` over chunks of names. They are whole numbers, so the result doesn't depend on the order.
 
-    Of a large panel `compiled` counts the same, given arrays as in `features.numba_kernels`.
+    For a large panel `compiled` computes the same from arrays, as in `features.numba_kernels`.
     """
     if frames[0].size >= LARGE:
-        return by_day(compiled, *frames)
-    parts = [counts(*few) for few in by_names(frames)]
+        return compiled_counts(compiled, *frames)
+    parts = [counts(*part_frames) for part_frames in column_chunks(frames)]
     return [sum(part[1:], start=part[0]) for part in zip(*parts, strict=True)]
 
 
-def by_day(compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame) -> list[pd.Series]:
-    """What a compiled loop makes of `frames` of the same days and names, one Series a row of its result."""
+def compiled_counts(compiled: Callable[..., npt.NDArray[Any]], *frames: pd.DataFrame) -> list[pd.Series]:
+    """Result of a compiled loop on `frames` of the same days and names: one Series per row."""
     arrays = [np.ascontiguousarray(frame.to_numpy(dtype=np.float64).T) for frame in frames]
     return [pd.Series(row, frames[0].index, dtype=np.float64) for row in compiled(*arrays)]
 
 
-def mapped(formula: Callable[..., pd.DataFrame], *frames: pd.DataFrame) -> pd.DataFrame:
-    """`formula`, which works name by name, of a few names at a time, side by side again."""
-    return pd.concat([formula(*few) for few in by_names(frames)], axis=1)
+def map_in_chunks(formula: Callable[..., pd.DataFrame], *frames: pd.DataFrame) -> pd.DataFrame:
+    """`formula` applied to chunks of names and joined. It must work on each name by itself."""
+    return pd.concat([formula(*part_frames) for part_frames in column_chunks(frames)], axis=1)
 
 
 def share(holds: pd.DataFrame, of: pd.DataFrame) -> pd.Series:
-    """Of the names marked in `of`, the share marked in `holds`, 0–1; NaN with fewer than `LEAST_NAMES`. Both hold booleans."""
+    """Share (0–1) of the names marked in `of` that are marked in `holds`; NaN with fewer than `LEAST_NAMES`. Both boolean."""
     return count(holds).divide(at_least(count(of)))
 
 
 def count(marked: pd.DataFrame) -> pd.Series:
-    """Marked names a day."""
+    """Number of marked names per day."""
     return pd.Series(marked.to_numpy().T.sum(axis=0, dtype=np.int32), marked.index).astype(np.float64)
 
 
 def total(frame: pd.DataFrame) -> pd.Series:
-    """Sum across names of what there is; 0 where nothing is."""
+    """Sum across names without missing values; 0 where all are missing."""
     return pd.Series(bn.nansum(frame.to_numpy(dtype=np.float64), axis=1), frame.index)
 
 
 def at_least(names: pd.Series) -> pd.Series:
-    """Counts that are enough to speak of a share; NaN else."""
+    """Counts of at least `LEAST_NAMES`; NaN below."""
     return names.where(names >= LEAST_NAMES)
 
 
 def above(price: pd.DataFrame, level: pd.DataFrame) -> pd.DataFrame:
-    """Marks values above their level by more than rounding."""
+    """Whether each price is above its level by more than rounding."""
     return price > level + EQUAL * level.abs()
 
 

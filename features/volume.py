@@ -5,7 +5,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.registry import feature
-from features.transforms import LARGE, Floats, alike, at_least, by_day, count, log, mapped, moving_max, moving_mean, tallied, total
+from features.transforms import (
+    LARGE,
+    Floats,
+    align_to,
+    at_least,
+    compiled_counts,
+    count,
+    count_in_chunks,
+    log,
+    map_in_chunks,
+    moving_max,
+    moving_mean,
+    total,
+)
 from sources.series import FUND_CLOSE, FUND_VOLUME, IJR_CLOSE, IJR_VOLUME, IWM_CLOSE, IWM_VOLUME, RUT, STOCK_PRICE, STOCK_VOLUME
 
 MONTH, LEAST_OF_MONTH = 21, 15  # sessions
@@ -65,14 +78,14 @@ def rising_volume(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
     def rising(traded: pd.DataFrame, price: pd.DataFrame) -> pd.DataFrame:
         return traded.where(price.diff() > 0)
 
-    shares = alike(shares, price)
+    shares = align_to(shares, price)
     if price.size >= LARGE:
         from features.numba_kernels import dollars_traded
 
-        rose, everything, names = by_day(dollars_traded, price, shares)
+        rose, everything, names = compiled_counts(dollars_traded, price, shares)
     else:
-        known = mapped(traded, price, shares)
-        rose, everything, names = total(mapped(rising, known, price)), total(known), count(known.notna())
+        known = map_in_chunks(traded, price, shares)
+        rose, everything, names = total(map_in_chunks(rising, known, price)), total(known), count(known.notna())
     return moving_mean(rose / everything.where(at_least(names).notna()), MONTH, least=LEAST_OF_MONTH)
 
 
@@ -88,7 +101,7 @@ def surging_names(price: pd.DataFrame, shares: pd.DataFrame) -> pd.Series:
 
         return names_surging(price, shares, TYPICAL, LEAST_TYPICAL, SURGE)
 
-    surging, known = tallied(counts, compiled, price, alike(shares, price))
+    surging, known = count_in_chunks(counts, compiled, price, align_to(shares, price))
     daily = surging / at_least(known)
     return moving_mean(daily, MONTH, least=LEAST_OF_MONTH).clip(lower=0)  # a running sum of zeros may end a rounding below 0
 

@@ -76,7 +76,7 @@ class HorizonModel(BaseEstimator, ABC):
         low, high = np.quantile(self.predict_draws(X), [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
         return low, high
 
-    def asking(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
+    def for_question(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
         """This fitted model, answering another rise or other horizons (days; None: its own). Raises Refused: it has no law."""
         raise Refused(
             f"{type(self).__name__} answers only what it was trained on. Models with a law answer any rise and any number of days: "
@@ -175,13 +175,13 @@ class BatchedModel(HorizonModel):
         """
         self.n_outputs_ = outcomes.shape[-1]
         usable = self._usable(inputs if inputs.ndim == 2 else inputs[0])
-        rates = rates_of_each(inputs, outcomes)
-        taught = outcomes[..., usable, :]
-        if np.isnan(taught).all(axis=-2).any():
+        rates = base_rates_of_each(inputs, outcomes)
+        usable_outcomes = outcomes[..., usable, :]
+        if np.isnan(usable_outcomes).all(axis=-2).any():
             return Refits(None, rates)
         start = None if near is None else near.parameters
         weights = np.ones((len(rates), int(usable.sum())))
-        return Refits(self._solve(inputs[..., usable, :], taught, weights, start), rates)
+        return Refits(self._solve(inputs[..., usable, :], usable_outcomes, weights, start), rates)
 
     def forecast_each(self, inputs: Floats, refits: Refits) -> Floats:
         """Probabilities (B, n, K) of rows (n, p), or of rows (B, n, p) of its own for each refit."""
@@ -192,10 +192,10 @@ class BatchedModel(HorizonModel):
         """As for every model; `start` (B, q) is near the answer."""
 
 
-def rates_of_each(inputs: Floats, outcomes: Floats) -> Floats:
+def base_rates_of_each(inputs: Floats, outcomes: Floats) -> Floats:
     """Base rates (B, K) of B sets of outcomes (B, n, K), or of the same outcomes (n, K) for B sets of inputs (B, n, p)."""
     sets = len(inputs) if inputs.ndim == 3 else len(outcomes)
-    return np.broadcast_to(shares(outcomes), (sets, outcomes.shape[-1]))
+    return np.broadcast_to(event_shares(outcomes), (sets, outcomes.shape[-1]))
 
 
 def running_maximum(probabilities: Floats) -> Floats:
@@ -203,7 +203,7 @@ def running_maximum(probabilities: Floats) -> Floats:
     return np.maximum.accumulate(probabilities, axis=-1)
 
 
-def summed(weights: Floats, values: Floats | Bools) -> Floats:
+def weighted_sums(weights: Floats, values: Floats | Bools) -> Floats:
     """Weighted sums (B, K) over the rows of values (n, K), or of values (B, n, K), for weightings (B, n)."""
     if values.ndim == 2:
         return np.asarray(weights @ values)
@@ -216,17 +216,17 @@ def base_rates(outcomes: Floats, weights: Floats) -> Floats:
     Where a weighting leaves out every known row of a horizon the unweighted share stands.
     """
     known = ~np.isnan(outcomes)
-    total = summed(weights, known)
-    plain = np.broadcast_to(shares(outcomes), total.shape).copy()
-    return np.divide(summed(weights, np.where(known, outcomes, 0)), total, out=plain, where=total > 0)
+    total = weighted_sums(weights, known)
+    plain = np.broadcast_to(event_shares(outcomes), total.shape).copy()
+    return np.divide(weighted_sums(weights, np.where(known, outcomes, 0)), total, out=plain, where=total > 0)
 
 
-def shares(outcomes: Floats) -> Floats:
+def event_shares(outcomes: Floats) -> Floats:
     """Share of events among known outcomes, (K,) or (B, K), for outcomes (n, K) or (B, n, K)."""
     return np.asarray(np.nansum(outcomes, axis=-2) / (~np.isnan(outcomes)).sum(axis=-2))
 
 
-def linear(inputs: Floats, coefficients: Floats) -> Floats:
+def linear_predictor(inputs: Floats, coefficients: Floats) -> Floats:
     """Dot products (B, n) of rows (n, p), or (B, n, p), with coefficients (B, p), added column by column.
 
     A matrix product would be quicker, but its last bits depend on how many rows are asked at once.

@@ -5,7 +5,7 @@ from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from models.base import Floats, HorizonModel, base_rates
-from models.parallel import one_thread, spread
+from models.parallel import one_thread, run_in_parallel
 
 FEATURE, THRESHOLD, LEFT, RIGHT, VALUE = range(5)
 CERTAIN = 1e-6
@@ -44,7 +44,7 @@ class Boosted(HorizonModel):
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats) -> Floats:
         refits = [(inputs, outcomes, row) for row in weights]
         if len(refits) > WORTH_SPREADING:
-            return np.stack(list(spread(self._refit, refits)))
+            return np.stack(list(run_in_parallel(self._refit, refits)))
         with one_thread():
             return np.stack([self._refit(*refit) for refit in refits])
 

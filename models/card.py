@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, get_origin
 
 from core.errors import BadInput
-from core.target import Target, target_of
+from core.target import Target, target_from_summary
 
 OUTCOME_FIELDS = ("kind", "threshold")
 SKILL_FIELDS = ("brier_skill_score", "low", "high", "null_p", "shown", "sentence", "start", "end")
@@ -53,9 +53,9 @@ class Card:
     @property
     def target(self) -> Target:
         """The question it answers."""
-        return target_of(self.outcome, self.horizons)
+        return target_from_summary(self.outcome, self.horizons)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain dicts and lists; raises BadInput where a number isn't finite, because JSON has no such number (missing is None)."""
         plain = asdict(self)
         try:
@@ -71,8 +71,8 @@ def read_card(text: str) -> Card:
         plain = json.loads(text)
     except ValueError as error:
         raise damaged(f"not JSON ({error})") from None
-    outer = parsed(Card, plain)
-    card = Card(**outer | {"folds": [FoldCard(**parsed(FoldCard, fold)) for fold in outer["folds"]]})
+    outer = checked_fields(Card, plain)
+    card = Card(**outer | {"folds": [FoldCard(**checked_fields(FoldCard, fold)) for fold in outer["folds"]]})
     require("outcome", card.outcome, OUTCOME_FIELDS)
     require("skill", card.skill, SKILL_FIELDS)
     parts: list[Card | FoldCard] = [card, *card.folds]
@@ -83,7 +83,7 @@ def read_card(text: str) -> Card:
     return card
 
 
-def parsed(kind: type[Card] | type[FoldCard], plain: Any) -> dict[str, Any]:
+def checked_fields(kind: type[Card] | type[FoldCard], plain: Any) -> dict[str, Any]:
     """The fields of a card, each present and of its type, and no other."""
     if not isinstance(plain, dict):
         raise damaged(f"a {kind.__name__} is {type(plain).__name__}, not an object")

@@ -52,7 +52,7 @@ class ModelSpec:
             )
         return self.build(kind, threshold, horizons)
 
-    def asked(self, target: Target) -> HorizonModel:
+    def for_target(self, target: Target) -> HorizonModel:
         """As `make`, for the question of a target."""
         return self.make(target.outcome, target.rise, target.horizons)
 
@@ -62,7 +62,7 @@ def default_model(kind: str) -> str:
     return "logit" if kind == RELATIVE else "pool"
 
 
-def nested(kind: str) -> bool:
+def events_are_nested(kind: str) -> bool:
     """Whether the event by one horizon implies the event by the next (STATISTICS 5)."""
     return kind == FIRST_PASSAGE
 
@@ -77,7 +77,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "climatology",
             (SIGMA_90,),
-            lambda kind, threshold, horizons: Climatology(ordered=nested(kind)),
+            lambda kind, threshold, horizons: Climatology(ordered=events_are_nested(kind)),
             True,
             ANY_KIND,
             "How often it happened before; the column only carries the rows.",
@@ -101,7 +101,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "momentum",
             ("altcoin_momentum",),
-            lambda kind, threshold, horizons: RidgeLogit(standardise=True, ordered=nested(kind)),
+            lambda kind, threshold, horizons: RidgeLogit(standardise=True, ordered=events_are_nested(kind)),
             True,
             ANY_KIND,
             "Logit on the altcoin index's 90-day log return.",
@@ -109,7 +109,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "breakout_rule",
             ("days_since_breakout",),
-            lambda kind, threshold, horizons: ConditionalRate(BREAKOUT_DAYS, above=False, ordered=nested(kind)),
+            lambda kind, threshold, horizons: ConditionalRate(BREAKOUT_DAYS, above=False, ordered=events_are_nested(kind)),
             True,
             ANY_KIND,
             "The article's rule: base rate within 90 days of a Russell 2000 breakout.",
@@ -117,7 +117,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "altseason_rule",
             ("altcoin_season",),
-            lambda kind, threshold, horizons: ConditionalRate(ALTSEASON_SHARE, ordered=nested(kind)),
+            lambda kind, threshold, horizons: ConditionalRate(ALTSEASON_SHARE, ordered=events_are_nested(kind)),
             True,
             ANY_KIND,
             "The published index's rule: base rate while 75 % of the top 50 beat bitcoin.",
@@ -149,7 +149,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "logit",
             COMPOSITES,
-            lambda kind, threshold, horizons: RidgeLogit(ordered=nested(kind)),
+            lambda kind, threshold, horizons: RidgeLogit(ordered=events_are_nested(kind)),
             False,
             ANY_KIND,
             "Ridge logit on the composites, one a horizon.",
@@ -157,7 +157,7 @@ MODELS: dict[str, ModelSpec] = {
         ModelSpec(
             "boosted",
             COMPOSITES,
-            lambda kind, threshold, horizons: Boosted(ordered=nested(kind)),
+            lambda kind, threshold, horizons: Boosted(ordered=events_are_nested(kind)),
             False,
             ANY_KIND,
             "Gradient boosting on the composites, monotone in each.",

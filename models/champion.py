@@ -14,7 +14,7 @@ import pandas as pd
 
 from core.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName, redacted
 from core.home import EXPERIMENT, HIDDEN, folder_at, hidden_tag, read_only, sqlite_file
-from core.target import ALTCOINS, Target, whose
+from core.target import ALTCOINS, Target, name_suffix
 from models.base import HorizonModel
 from models.card import Card, read_card
 from models.forecaster import Forecaster
@@ -102,24 +102,24 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
     is none, Refused where its file isn't the one registered, holds types that aren't ours or answers another question than `target`
     asks (any outcome and threshold will do for the default one), StoreUnusable where the database can't be read.
     """
-    place = champion_place(tracking_uri, target.registered_model)
-    with fetched(place.model_folder, MODEL_FILE, home, tracking_uri) as file:
-        forecaster = load(file, place.sha256)
-    card = card_at(place, tracking_uri, home, target)
-    return Champion(forecaster, card, target.registered_model, place.version, place.run_id)
+    location = champion_place(tracking_uri, target.registered_model)
+    with stored_file(location.model_folder, MODEL_FILE, home, tracking_uri) as file:
+        forecaster = load(file, location.sha256)
+    card = card_at(location, tracking_uri, home, target)
+    return Champion(forecaster, card, target.registered_model, location.version, location.run_id)
 
 
 def champion_card(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Card:
     """The card of what `load_champion` returns. Raises as that does, but of the model's file it only asks whether it is there."""
-    place = champion_place(tracking_uri, target.registered_model)
-    require_there(place.model_folder, MODEL_FILE, home)
-    return card_at(place, tracking_uri, home, target)
+    location = champion_place(tracking_uri, target.registered_model)
+    require_available(location.model_folder, MODEL_FILE, home)
+    return card_at(location, tracking_uri, home, target)
 
 
-def card_at(place: "ChampionPlace", tracking_uri: str, home: Path, target: Target) -> Card:
+def card_at(location: "ChampionPlace", tracking_uri: str, home: Path, target: Target) -> Card:
     """The card of a champion, which must answer what `target` asks."""
-    with fetched(place.run_folder, CARD_FILE, home, tracking_uri) as file:
-        require_sum(file, place.files)
+    with stored_file(location.run_folder, CARD_FILE, home, tracking_uri) as file:
+        require_logged_digest(file, location.files)
         card = read_card(file.read_text(encoding="utf-8"))
     if target != ALTCOINS and card.target.label != target.label:
         raise Refused(
@@ -129,7 +129,7 @@ def card_at(place: "ChampionPlace", tracking_uri: str, home: Path, target: Targe
     return card
 
 
-def require_sum(file: Path, files: str) -> None:
+def require_logged_digest(file: Path, files: str) -> None:
     """Refuse a file that isn't the one its run logged."""
     logged = [sha for name, sha in json.loads(files or "{}").items() if Path(name).name == file.name]
     if logged and digest(file) not in logged:
@@ -151,8 +151,8 @@ def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> 
     """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
     require_database(tracking_uri)
     database = sqlite_file(tracking_uri)
-    found = [] if database is None else champion_rows(database, name)
-    return ChampionPlace(*map(str, found[0])) if len(found) == 1 else champion_by_client(tracking_uri, name)
+    rows = [] if database is None else champion_rows(database, name)
+    return ChampionPlace(*map(str, rows[0])) if len(rows) == 1 else champion_by_client(tracking_uri, name)
 
 
 def champion_rows(database: Path, name: str = ALTCOINS.registered_model) -> list[tuple[Any, ...]]:
@@ -173,9 +173,9 @@ def champion_names(database: Path) -> list[str]:
 
 def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
     """Where the champion is kept, as MLflow says."""
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         version = champion_version(client, name)
-        run = run_kept(client, version.run_id)
+        run = existing_run(client, version.run_id)
         model = unless_deleted(client.get_logged_model, version.source.removeprefix("models:/"))
         if model is None:
             raise Lost(f"The model of {name} v{version.version} was deleted from MLflow for good. To have a champion again, {ANEW}")
@@ -201,7 +201,7 @@ def unless_deleted(ask: Callable[[str], Any], name: str) -> Any:
         return None
 
 
-def run_kept(client: "MlflowClient", run_id: str) -> "Run":
+def existing_run(client: "MlflowClient", run_id: str) -> "Run":
     """A run. Raises Lost where it was deleted for good."""
     run = unless_deleted(client.get_run, run_id)
     if run is None:
@@ -213,23 +213,23 @@ def run_kept(client: "MlflowClient", run_id: str) -> "Run":
 
 def aliases(tracking_uri: str, target: Target = ALTCOINS) -> dict[str, str]:
     """Alias -> version of the registered model of a target; empty where nothing is registered."""
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         from mlflow.exceptions import MlflowException
 
         try:
-            found = client.get_registered_model(target.registered_model).aliases
+            versions = client.get_registered_model(target.registered_model).aliases
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             return {}
-    return {alias: str(version) for alias, version in found.items()}
+    return {alias: str(version) for alias, version in versions.items()}
 
 
 def list_runs(tracking_uri: str) -> pd.DataFrame:
     """Every run, newest first: run_id, name, model and parent_id (None for a training itself), status, started, and the run's own
     `params.…`, `metrics.…` and `tags.…` columns (MLflow's own tags left out; metrics of earlier versions by today's names)."""
-    with connected(tracking_uri) as client:
-        runs = [described(run) for run in all_runs(client, experiments_of(client))]
+    with mlflow_client(tracking_uri) as client:
+        runs = [run_row(run) for run in all_runs(client, experiments_of(client))]
     return pd.DataFrame(runs, columns=None if runs else ["run_id", "name", "model", "parent_id", "status", "started"])
 
 
@@ -241,13 +241,13 @@ def experiments_of(client: "MlflowClient") -> list[str]:
 
 def run_table(tracking_uri: str, home: Path, run_id: str, name: str = FORECASTS_FILE) -> pd.DataFrame:
     """A Parquet file kept with a run: by default its out-of-sample forecasts. NoChampion where it is gone."""
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         return table_of(client, home, tracking_uri, run_id, name)
 
 
 def table_of(client: "MlflowClient", home: Path, tracking_uri: str, run_id: str, name: str) -> pd.DataFrame:
     """A Parquet file kept with a run, asked for by a client that is open. NoChampion where it is gone."""
-    with fetched(run_kept(client, run_id).info.artifact_uri, name, home, tracking_uri) as file:
+    with stored_file(existing_run(client, run_id).info.artifact_uri, name, home, tracking_uri) as file:
         return read_table(file)
 
 
@@ -256,10 +256,10 @@ def verification_beside(tracking_uri: str, home: Path, run_id: str) -> list[dict
 
     Raises Lost where that training was deleted.
     """
-    with connected(tracking_uri) as client:
-        run = run_kept(client, run_id)
-        parent = run_kept(client, run.data.tags.get("mlflow.parentRunId", run_id))
-        with fetched(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
+    with mlflow_client(tracking_uri) as client:
+        run = existing_run(client, run_id)
+        parent = existing_run(client, run.data.tags.get("mlflow.parentRunId", run_id))
+        with stored_file(parent.info.artifact_uri, VERIFICATION_FILE, home, tracking_uri) as file:
             rows: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
             return rows
 
@@ -280,16 +280,16 @@ def load_shadows(tracking_uri: str, home: Path, family: str, label: str) -> list
 
     Raises Refused where a file isn't the one that was logged, StoreUnusable where the runs can't be read.
     """
-    with connected(tracking_uri) as client:
+    with mlflow_client(tracking_uri) as client:
         run = newest_with_shadows(client, family, label)
         if run is None:
             return []
         folder, sha = run.info.artifact_uri, hidden_tag(run.data.tags, "shadows")
-        with fetched(folder, SHADOW_MODELS_FILE, home, tracking_uri) as file:
+        with stored_file(folder, SHADOW_MODELS_FILE, home, tracking_uri) as file:
             models = load_models(file, sha)
-        with fetched(folder, SHADOWS_FILE, home, tracking_uri) as file:
-            told = json.loads(file.read_text(encoding="utf-8"))
-    return [Shadow(**about, model=models[about["name"]]) for about in told]
+        with stored_file(folder, SHADOWS_FILE, home, tracking_uri) as file:
+            summaries = json.loads(file.read_text(encoding="utf-8"))
+    return [Shadow(**summary, model=models[summary["name"]]) for summary in summaries]
 
 
 def newest_with_shadows(client: "MlflowClient", family: str, label: str) -> "Run | None":
@@ -317,19 +317,21 @@ def find_run(runs: pd.DataFrame, wanted: str, target: Target = ALTCOINS) -> pd.S
 
     Raises UnknownName where there is none or several begin so, Refused where only another target has one of that name.
     """
-    theirs = targets_of(runs)
-    own = runs[theirs.isna() | (theirs == target.whose)]
-    exact = pd.concat([runs[runs["run_id"] == wanted], own[is_called(own, wanted)]])
+    run_targets = targets_of(runs)
+    own_runs = runs[run_targets.isna() | (run_targets == target.name_suffix)]
+    exact = pd.concat([runs[runs["run_id"] == wanted], own_runs[is_called(own_runs, wanted)]])
     matching = exact.iloc[:1] if len(exact) else runs[runs["run_id"].str.startswith(wanted)]
     if len(matching) == 1:
         return matching.iloc[0]
-    others = sorted({other or ALTCOINS_TOO for other in theirs[is_called(runs, wanted)].dropna()})
-    if others:
+    other_targets = sorted({name or ALTCOINS_TOO for name in run_targets[is_called(runs, wanted)].dropna()})
+    if other_targets:
         raise Refused(
-            f"No run{target.whose or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(others)} is. "
+            f"No run{target.name_suffix or ALTCOINS_TOO} is called {wanted!r}; one{' and one'.join(other_targets)} is. "
             "Say which target with --target FILE (without: the altcoin rally), or give the run's id."
         )
-    raise UnknownName("run", wanted, [*own.get("model", own["name"]).dropna(), *own["name"], *own["run_id"].str[:8]])
+    raise UnknownName(
+        "run", wanted, [*own_runs.get("model", own_runs["name"]).dropna(), *own_runs["name"], *own_runs["run_id"].str[:8]]
+    )
 
 
 def is_called(runs: pd.DataFrame, wanted: str) -> pd.Series:
@@ -338,13 +340,13 @@ def is_called(runs: pd.DataFrame, wanted: str) -> pd.Series:
 
 
 def targets_of(runs: pd.DataFrame) -> pd.Series:
-    """`Target.whose` of each run; missing where it belongs to no target."""
+    """`Target.name_suffix` of each run; missing where it belongs to no target."""
     labels = runs["tags.label"] if "tags.label" in runs else pd.Series(None, runs.index, dtype="object")
-    return labels.map(whose, na_action="ignore")
+    return labels.map(name_suffix, na_action="ignore")
 
 
 @contextmanager
-def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
+def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
     """A client of an existing database or server; its failures become StoreUnusable."""
     require_database(tracking_uri)
     require_reachable(tracking_uri)
@@ -390,36 +392,36 @@ def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
 
 
 @contextmanager
-def fetched(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
+def stored_file(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
     """One file of a stored folder; one on a server is downloaded for as long as it is read."""
-    found = on_disk(folder, name, home)
-    if found is not None:
-        yield found
+    local = local_file(folder, name, home)
+    if local is not None:
+        yield local
         return
-    require_there(folder, name, home)
-    with TemporaryDirectory() as place:
-        yield downloaded(f"{folder}/{name}", Path(place), tracking_uri)
+    require_available(folder, name, home)
+    with TemporaryDirectory() as folder_name:
+        yield download(f"{folder}/{name}", Path(folder_name), tracking_uri)
 
 
-def require_there(folder: str, name: str, home: Path) -> None:
+def require_available(folder: str, name: str, home: Path) -> None:
     """A file of a stored folder is on this machine, or may be on a server."""
-    if folder_at(folder) is not None and on_disk(folder, name, home) is None:
+    if folder_at(folder) is not None and local_file(folder, name, home) is None:
         raise Lost(f"{name} is gone from {folder}. Bring the folder back. If that can't be done, {ANEW}")
 
 
-def downloaded(address: str, place: Path, tracking_uri: str) -> Path:
+def download(address: str, destination: Path, tracking_uri: str) -> Path:
     """One file from a server. Raises StoreUnusable where it doesn't come."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(download_artifacts(artifact_uri=address, dst_path=str(place), tracking_uri=tracking_uri))
+        return Path(download_artifacts(artifact_uri=address, dst_path=str(destination), tracking_uri=tracking_uri))
     except (MlflowException, OSError) as error:
         why = str(error).strip().splitlines()[0]
         raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {why}")) from None
 
 
-def on_disk(folder: str, name: str, home: Path) -> Path | None:
+def local_file(folder: str, name: str, home: Path) -> Path | None:
     """Where a file of a stored folder is: below this home's artifacts, else where it was stored."""
     stored = folder_at(folder)
     if stored is None:
@@ -441,14 +443,14 @@ def all_runs(client: "MlflowClient", experiments: list[str]) -> Iterator["Run"]:
 
 def figures_of(database: Path) -> dict[str, str]:
     """SHA-256 of what each run says (its name, params, metrics, and what tells it from others), by its id."""
-    said: dict[str, list[Any]] = {
+    figures: dict[str, list[Any]] = {
         run: [name] for run, name in rows_of(database, "SELECT run_uuid, name FROM runs ORDER BY run_uuid")
     }
     for query in FIGURES:
-        for run, *what in rows_of(database, query):
-            if run in said:  # another process may have begun one since
-                said[run].append(what)
-    return {run: sha256(json.dumps(what).encode()).hexdigest() for run, what in said.items()}
+        for run, *values in rows_of(database, query):
+            if run in figures:  # another process may have begun one since
+                figures[run].append(values)
+    return {run: sha256(json.dumps(values).encode()).hexdigest() for run, values in figures.items()}
 
 
 def damaged_figures(database: Path) -> list[str]:
@@ -478,7 +480,7 @@ def rows_of(database: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
         raise StoreUnusable(f"{database} is damaged ({error}). Run `altrally repair`.") from error
 
 
-def described(run: "Run") -> dict[str, Any]:
+def run_row(run: "Run") -> dict[str, Any]:
     """One row of `list_runs`."""
     tags = run.data.tags
     return {

@@ -43,7 +43,7 @@ class Forecaster(BaseEstimator):
         questions = X[columns].dropna(axis=1, how="all") if columns else None
         if questions is None or questions.empty:
             return self.model_.predict(inputs)
-        return answered(self.model_, inputs, questions)
+        return answer_requests(self.model_, inputs, questions)
 
     def model_for(
         self, as_of: pd.Timestamp, last_label_end: pd.Timestamp, *, in_sample: bool = False
@@ -64,12 +64,12 @@ class Forecaster(BaseEstimator):
 
     def _neutral_filled(self, X: Any) -> Any:
         """The inputs with 0 where a composite is missing, as `score` reads it."""
-        places = list(getattr(self, "neutral_", []))  # a model saved by an earlier version has none
+        positions = list(getattr(self, "neutral_", []))  # a model saved by an earlier version has none
         if isinstance(X, pd.DataFrame):
-            return X.fillna({X.columns[place]: 0.0 for place in places})
+            return X.fillna({X.columns[position]: 0.0 for position in positions})
         filled = np.array(X, dtype=np.float64)
         if filled.ndim == 2:
-            filled[:, places] = np.where(np.isnan(filled[:, places]), 0.0, filled[:, places])
+            filled[:, positions] = np.where(np.isnan(filled[:, positions]), 0.0, filled[:, positions])
         return filled
 
     def _fold_covering(self, as_of: pd.Timestamp) -> int | None:
@@ -85,23 +85,23 @@ class Forecaster(BaseEstimator):
         )
 
 
-def answered(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -> Floats:
+def answer_requests(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -> Floats:
     """Answers to questions of each row's own (n, K), or (n, 1) where they name days."""
     if DAYS in questions and questions[DAYS].isna().any():
         raise BadInput("Some rows ask for `days` and others don't: give each row its days, or none.")
-    asked = questions.reindex(columns=list(QUESTION_COLUMNS)).astype(np.float64).reset_index(drop=True)
+    requests = questions.reindex(columns=list(QUESTION_COLUMNS)).astype(np.float64).reset_index(drop=True)
     parts = []
-    for _, rows in asked.groupby(list(QUESTION_COLUMNS), dropna=False):
+    for _, rows in requests.groupby(list(QUESTION_COLUMNS), dropna=False):
         rise, days = rows.iloc[0]
-        other = model.asking(None if np.isnan(rise) else float(rise), None if np.isnan(days) else (int(days),))
-        parts.append(pd.DataFrame(other.predict(inputs.iloc[rows.index]), rows.index))
+        asked_model = model.for_question(None if np.isnan(rise) else float(rise), None if np.isnan(days) else (int(days),))
+        parts.append(pd.DataFrame(asked_model.predict(inputs.iloc[rows.index]), rows.index))
     return np.asarray(pd.concat(parts).sort_index())
 
 
 def assemble(model: HorizonModel, folds: Sequence[FoldModel], neutral: Sequence[int] = ()) -> Forecaster:
     """A Forecaster of a fitted final model and its fitted fold models; `neutral` columns are read as 0 where missing."""
     forecaster: Any = Forecaster()
-    forecaster.neutral_ = [int(place) for place in neutral]
+    forecaster.neutral_ = [int(position) for position in neutral]
     forecaster.model_ = model
     forecaster.fold_models_ = [fold.model for fold in folds]
     forecaster.fold_starts_ = [f"{fold.start:%Y-%m-%d}" for fold in folds]

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import expit
 
-from models.base import OVERLAP, BatchedModel, Bools, Floats, linear
+from models.base import OVERLAP, BatchedModel, Bools, Floats, linear_predictor
 from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 
@@ -48,7 +48,7 @@ class Hazard(BatchedModel):
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
         K = parameters.shape[1] - inputs.shape[-1]
-        log_odds = parameters[:, None, :K] + linear(inputs, parameters[:, K:])[..., None]
+        log_odds = parameters[:, None, :K] + linear_predictor(inputs, parameters[:, K:])[..., None]
         return 1 - np.cumprod(1 - expit(log_odds), axis=-1)
 
     def _penalty(self, columns: int, K: int) -> Floats:

@@ -116,24 +116,24 @@ def limits(probability: Floats, sd: Floats, coverage: float) -> tuple[Floats, Fl
     return np.minimum(ndtr(centre - reach), probability), np.maximum(ndtr(centre + reach), probability)
 
 
-def carried_base_rates(base_rates: Floats, asked: Question, wanted: Question, sigma: float) -> Floats:
+def carried_base_rates(base_rates: Floats, trained: Question, wanted: Question, sigma: float) -> Floats:
     """Base rates (K,) of one question carried over to another by the law, with no look at today: (K',).
 
     First passage: the total standard deviation that gives each base rate without drift, read at other horizons along a straight
     line over √h, so that the answer rises with h and falls with θ. Terminal: the drift that gives it at daily volatility `sigma`,
     read along h. At the rise and horizons first asked about the answer is the base rate itself.
     """
-    inner, root, wanted_root = np.clip(base_rates, CERTAIN, 1 - CERTAIN), np.sqrt(asked.days), np.sqrt(wanted.days)
-    if asked.terminal:
-        drift = straight(asked.days, asked.barrier + sigma * root * ndtri(inner), wanted.days)
+    inner, root, wanted_root = np.clip(base_rates, CERTAIN, 1 - CERTAIN), np.sqrt(trained.days), np.sqrt(wanted.days)
+    if trained.terminal:
+        drift = interpolate_line(trained.days, trained.barrier + sigma * root * ndtri(inner), wanted.days)
         return np.asarray(ndtr((drift - wanted.barrier) / (sigma * wanted_root)))
     most = 2 * ndtr(-DAILY_CLOSES / root) - CERTAIN  # a barrier at today's close is passed no oftener than this
-    total = asked.barrier / (-ndtri(np.minimum(inner, most) / 2) - DAILY_CLOSES / root)
-    there = straight(root, np.maximum.accumulate(total), wanted_root)
+    total = trained.barrier / (-ndtri(np.minimum(inner, most) / 2) - DAILY_CLOSES / root)
+    there = interpolate_line(root, np.maximum.accumulate(total), wanted_root)
     return np.asarray(2 * ndtr(-wanted.barrier / there - DAILY_CLOSES / wanted_root))
 
 
-def straight(places: Floats, values: Floats, wanted: Floats) -> Floats:
+def interpolate_line(places: Floats, values: Floats, wanted: Floats) -> Floats:
     """Values (m,) at rising places (m,), and 0 at 0, read at others (k,) by straight lines; beyond the last along that from 0."""
     read = np.interp(wanted, np.append(0.0, places), np.append(0.0, values))
     return np.asarray(read * np.maximum(wanted / places[-1], 1.0))

@@ -43,7 +43,7 @@ class LawModel(BatchedModel):
         """What is asked."""
         return Question(self.threshold, tuple(self.horizons), self.terminal)
 
-    def asking(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
+    def for_question(self, rise: float | None, horizons: tuple[int, ...] | None) -> Self:
         """This fitted model, answering another rise or other horizons (days; None: its own).
 
         Base rates are carried over by the law. Raises BadInput where it can't be asked.
@@ -61,8 +61,8 @@ class LawModel(BatchedModel):
     def curve(self, X: ArrayLike) -> Floats:
         """P(highest close ≥ x) within each horizon at the rises x of `models.law.RISES`: (n, len(RISES), K)."""
         inputs, parameters = self._rows(X), None if self.parameters_ is None else self.parameters_[None]
-        asked = (self.asking(float(rise), None) for rise in RISES)
-        return np.stack([one._forecast(inputs, parameters, one.base_rates_[None])[0] for one in asked], axis=1)
+        models = (self.for_question(float(rise), None) for rise in RISES)
+        return np.stack([model._forecast(inputs, parameters, model.base_rates_[None])[0] for model in models], axis=1)
 
     def interval(self, X: ArrayLike, coverage: float = 0.90) -> tuple[Floats, Floats]:
         """Limits (n, K) of each probability: what isn't known of the tilt and of the volatility, in closed form."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from models.base import OVERLAP, BatchedModel, Floats, linear
+from models.base import OVERLAP, BatchedModel, Floats, linear_predictor
 from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 HARDLY = 1e-12
@@ -65,7 +65,7 @@ def logit_a_horizon(
 def lines_a_horizon(inputs: Floats, parameters: Floats) -> Floats:
     """a_k + x·b_k of every row (B, n, K) for intercepts and slopes (B, K · (1 + p)) as `logit_a_horizon` lays them out."""
     horizons = parameters.reshape(len(parameters), -1, inputs.shape[-1] + 1).swapaxes(0, 1)
-    return np.stack([own[:, :1] + linear(inputs, own[:, 1:]) for own in horizons], axis=-1)
+    return np.stack([coefficients[:, :1] + linear_predictor(inputs, coefficients[:, 1:]) for coefficients in horizons], axis=-1)
 
 
 def logit_of_known(inputs: Floats, outcome: Floats, weights: Floats, ridge: Ridge, start: Floats | None) -> Floats:
@@ -78,8 +78,8 @@ def logit_of_known(inputs: Floats, outcome: Floats, weights: Floats, ridge: Ridg
     scale = variances(used, weightings) if ridge.standardise else np.ones((len(weights), inputs.shape[-1]))
     penalty = np.column_stack([np.full(len(weights), INTERCEPT_PENALTY), ridge.strength * scale])
     ones = np.ones((used.shape[-2], 1))
-    design, own = (ones, used) if used.ndim == 3 else (np.hstack([ones, used]), None)
-    return ridge_logit(design, outcome[..., known], weightings, penalty, own=own, start=start)
+    design, own_columns = (ones, used) if used.ndim == 3 else (np.hstack([ones, used]), None)
+    return ridge_logit(design, outcome[..., known], weightings, penalty, own=own_columns, start=start)
 
 
 def variances(inputs: Floats, weights: Floats) -> Floats:

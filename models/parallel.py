@@ -57,7 +57,7 @@ DECIDES_BITS = ("altrally", "numpy", "scipy", "pandas", "scikit-learn")
 
 @contextmanager
 def engine(name: str = "local", scheduler: str | None = None) -> Iterator[None]:
-    """Inside a `with`, `spread` hands its parts to engine `name`; `dask` needs the address of its `scheduler`.
+    """Inside a `with`, `run_in_parallel` hands its parts to engine `name`; `dask` needs the address of its `scheduler`.
 
     Raises UnknownName, BadInput, or EngineLost where the cluster doesn't answer, has no worker, or runs other versions than we do.
     """
@@ -70,11 +70,11 @@ def engine(name: str = "local", scheduler: str | None = None) -> Iterator[None]:
         return
     from joblib import parallel_config
 
-    with connected(scheduler), parallel_config("dask"):
+    with cluster_client(scheduler), parallel_config("dask"):
         yield
 
 
-def spread(
+def run_in_parallel(
     function: Callable[..., Result], parts: Iterable[tuple[Any, ...]], *, processes: int | None = None, ordered: bool = True
 ) -> Iterator[Result]:
     """What `function` returns for each of the arguments in `parts`, as soon as it can be had; out of order if not `ordered`.
@@ -99,7 +99,7 @@ def in_one_thread(function: Callable[..., Result], *part: Any) -> Result:
 
 
 @contextmanager
-def connected(scheduler: str) -> Iterator["Client"]:
+def cluster_client(scheduler: str) -> Iterator["Client"]:
     """A client of a cluster that answers and computes what we would."""
     try:
         from distributed import Client
@@ -122,10 +122,12 @@ def require_like_workers(client: "Client", scheduler: str) -> None:
         client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
     except TimeoutError:
         raise EngineLost(f"The scheduler at {scheduler} has no workers. Start some with `dask worker {scheduler}`.") from None
-    ours = versions()
-    for worker, theirs in client.run(versions, on_error="return").items():
-        if theirs != ours:
-            raise EngineLost(f"The worker at {worker} doesn't have what is here: {unlike(ours, theirs)}.")
+    local_versions = versions()
+    for worker, worker_versions in client.run(versions, on_error="return").items():
+        if worker_versions != local_versions:
+            raise EngineLost(
+                f"The worker at {worker} doesn't have what is here: {version_differences(local_versions, worker_versions)}."
+            )
 
 
 def versions() -> dict[str, str]:
@@ -141,11 +143,15 @@ def version_here(name: str) -> str:
         return "not installed"
 
 
-def unlike(ours: dict[str, str], theirs: Any) -> str:
+def version_differences(local_versions: dict[str, str], worker_versions: Any) -> str:
     """Where a worker differs."""
-    if not isinstance(theirs, dict):
-        return f"it can't import altrally ({theirs})"
-    return ", ".join(f"{name} is {theirs[name]}, not {mine}" for name, mine in ours.items() if theirs[name] != mine)
+    if not isinstance(worker_versions, dict):
+        return f"it can't import altrally ({worker_versions})"
+    return ", ".join(
+        f"{name} is {worker_versions[name]}, not {version}"
+        for name, version in local_versions.items()
+        if worker_versions[name] != version
+    )
 
 
 @contextmanager

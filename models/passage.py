@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import OVERLAP, Floats, linear
+from models.base import OVERLAP, Floats, linear_predictor
 from models.law import SIGMA_UNCERTAINTY, Question, probability
 from models.law_model import require_horizons
 from models.parallel import one_thread
-from models.ridge_newton import OwnRows, SharedRows, outer_products, squares
+from models.ridge_newton import OwnRows, SharedRows, outer_products, symmetric_matrices
 from models.volatility import Volatility
 
 YEAR_DAYS = 365.25
@@ -55,7 +55,7 @@ class Passage(Volatility):
     def coef_covariance_(self) -> Floats:
         """Covariance (p, p) of `coef_` after seeing the data."""
         p = self.n_features_in_ - 1
-        return squares(self._learnt()[None, p:], p)[0] * YEAR_DAYS
+        return symmetric_matrices(self._learnt()[None, p:], p)[0] * YEAR_DAYS
 
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
         require_horizons(self.horizons, outcomes)
@@ -77,11 +77,11 @@ class Passage(Volatility):
         return self.answer_at(self._sigma(inputs), self._tilt(inputs, parameters))
 
     def _tilt(self, inputs: Floats, parameters: Floats) -> Floats:
-        return linear(inputs[..., :-1], parameters[:, : inputs.shape[-1] - 1])
+        return linear_predictor(inputs[..., :-1], parameters[:, : inputs.shape[-1] - 1])
 
     def _sd(self, inputs: Floats, parameters: Floats) -> Floats:
         columns = inputs[:, :-1]
-        covariance = squares(parameters[None, columns.shape[1] :], columns.shape[1])[0]
+        covariance = symmetric_matrices(parameters[None, columns.shape[1] :], columns.shape[1])[0]
         tilt_sd = np.sqrt(np.einsum("np,pq,nq->n", columns, covariance, columns))
         return self.sd_at(self._sigma(inputs), self._tilt(inputs, parameters[None])[0], tilt_sd)
 
@@ -141,7 +141,7 @@ def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
 
     start (b, p): where the search begins. A problem that has arrived waits no longer for the others.
     """
-    p, left = start.shape[1], np.arange(len(start))
+    p, unsolved = start.shape[1], np.arange(len(start))
     upper = np.triu_indices(p)
     beta, solved = start.copy(), np.empty((len(start), p + len(upper[0])))
     for number in range(MOST_STEPS):
@@ -153,11 +153,11 @@ def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
         size = np.abs(step).max(axis=1, initial=0.0) * np.sqrt(YEAR_DAYS)
         beta = beta + step * np.minimum(1.0, farthest / np.maximum(size, CERTAIN))[:, None]
         done = size < CERTAIN
-        solved[left[done]] = np.hstack([beta[done], np.linalg.inv(information[done])[:, upper[0], upper[1]]])
+        solved[unsolved[done]] = np.hstack([beta[done], np.linalg.inv(information[done])[:, upper[0], upper[1]]])
         if done.all():
             return solved
-        on = np.flatnonzero(~done)
-        left, beta, sample = left[on], beta[on], sample.of(on) if done.any() else sample
+        remaining = np.flatnonzero(~done)
+        unsolved, beta, sample = unsolved[remaining], beta[remaining], sample.of(remaining) if done.any() else sample
     raise ArithmeticError("The slopes of the tilt have no finite maximum: give them a prior.")
 
 
@@ -171,12 +171,12 @@ def likelihood(sample: Sample, beta: Floats) -> tuple[Floats, Floats]:
         by_then = Question(question.rise, (days,), question.terminal)
         reached, slope = (part[..., 0] for part in probability(sample.sigma, tilt, by_then))
         reached = np.clip(reached, CERTAIN, 1 - CERTAIN)
-        left = 1 - before
-        hazard = np.clip((reached - before) / left, CERTAIN, 1 - CERTAIN)
-        hazard_slope = (slope - before_slope) / left + (reached - before) / left**2 * before_slope
+        survival = 1 - before
+        hazard = np.clip((reached - before) / survival, CERTAIN, 1 - CERTAIN)
+        hazard_slope = (slope - before_slope) / survival + (reached - before) / survival**2 * before_slope
         share = weight * hazard_slope / (hazard * (1 - hazard))
         residual += share * (event - hazard)
         curvature += share * hazard_slope
         if cells.nested:
             before, before_slope = reached, slope
-    return sample.rows.gathered(residual), sample.rows.curvature(curvature)
+    return sample.rows.gradient(residual), sample.rows.curvature(curvature)

@@ -71,9 +71,9 @@ class Pool(LawModel):
     def at(self, day: pd.Timestamp) -> Self:
         """This model with the weights its experts had earned by the end of `day`; the earliest known where it lies before them."""
         number = int(np.datetime64(day, "D").astype(np.int64))
-        place = max(int(np.searchsorted(self.weight_days_, number, side="right")) - 1, 0)
+        position = max(int(np.searchsorted(self.weight_days_, number, side="right")) - 1, 0)
         other = copy(self)
-        other._set_record(self.weight_days_[[place]], self.weight_table_[[place]])
+        other._set_record(self.weight_days_[[position]], self.weight_table_[[position]])
         return other
 
     @property
@@ -132,8 +132,8 @@ class Pool(LawModel):
     def _sd(self, inputs: Floats, parameters: Floats) -> Floats:
         """The slopes' and ln σ's, as the two experts that know of them pass it on; σ is the same in both."""
         passage, volatility = (self.weights_[list(EXPERTS).index(name)] for name in ("passage", "volatility"))
-        both = passage * self._passage()._sd(inputs[:, :-1], parameters)
-        return both + volatility * self._volatility()._sd(inputs[:, :-1], parameters)
+        of_passage = passage * self._passage()._sd(inputs[:, :-1], parameters)
+        return of_passage + volatility * self._volatility()._sd(inputs[:, :-1], parameters)
 
     def _passage(self) -> Passage:
         return Passage(**self.get_params())
@@ -159,8 +159,8 @@ def earned_weights(
     """
     clipped = np.clip(experts, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     loss = -np.where(outcomes == 1, np.log(clipped), np.log1p(-clipped))
-    told = np.isfinite(loss).all(axis=0) & np.isfinite(outcomes)
-    loss = np.where(told, loss, 0.0).reshape(*loss.shape[:-2], -1)
+    scored = np.isfinite(loss).all(axis=0) & np.isfinite(outcomes)
+    loss = np.where(scored, loss, 0.0).reshape(*loss.shape[:-2], -1)
     age = (days[:, None, None] - known[None]) / np.timedelta64(1, "D") / YEAR_DAYS
     share = 7 / np.asarray(horizons, dtype=np.float64) / len(horizons)
     counts = np.where(age >= 0, 0.5 ** (np.maximum(age, 0) / HALF_LIFE_YEARS), 0.0) * share

@@ -41,13 +41,13 @@ class SharedRows:
         """(B, n) of coefficients (B, p)."""
         return beta @ self.X.T
 
-    def gathered(self, values: Floats) -> Floats:
+    def gradient(self, values: Floats) -> Floats:
         """Σ over rows of values (B, n) times the row, (B, p)."""
         return values @ self.X
 
     def curvature(self, weights: Floats) -> Floats:
         """Σ over rows of weights (B, n) times the row's outer product, (B, p, p)."""
-        return squares(weights @ self.spread, self.X.shape[1])
+        return symmetric_matrices(weights @ self.spread, self.X.shape[1])
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class OwnRows:
             total += slope[:, None] * column
         return total
 
-    def gathered(self, values: Floats) -> Floats:
+    def gradient(self, values: Floats) -> Floats:
         """As for shared rows."""
         return np.column_stack([values @ self.shared, *(np.einsum("bn,bn->b", values, column) for column in self.own)])
 
@@ -81,7 +81,7 @@ class OwnRows:
         q = self.shared.shape[1]
         size = q + len(self.own)
         matrices = np.empty((len(weights), size, size))
-        matrices[:, :q, :q] = squares(weights @ outer_products(self.shared), q)
+        matrices[:, :q, :q] = symmetric_matrices(weights @ outer_products(self.shared), q)
         for i, column in enumerate(self.own):
             weighted = weights * column
             matrices[:, q + i, :q] = matrices[:, :q, q + i] = weighted @ self.shared
@@ -114,15 +114,15 @@ def ridge_logit(
     """
     with one_thread():
         if own is None:
-            first = pooled(X, y, weights, penalty, offset) if start is None else start
+            first = pooled_start(X, y, weights, penalty, offset) if start is None else start
             rows: SharedRows | OwnRows = SharedRows(X, outer_products(X))
         else:
             first = np.zeros(penalty.shape[-1]) if start is None else start
             rows = OwnRows(X, np.ascontiguousarray(np.moveaxis(own, 2, 0)))
-        return climb_in_parts(rows, y, weights, penalty, offset, first, tolerance, max_iterations)
+        return newton_in_parts(rows, y, weights, penalty, offset, first, tolerance, max_iterations)
 
 
-def climb_in_parts(
+def newton_in_parts(
     rows: SharedRows | OwnRows,
     y: Floats,
     weights: Floats,
@@ -132,18 +132,18 @@ def climb_in_parts(
     tolerance: float,
     max_iterations: int,
 ) -> Floats:
-    """`climb` from `first` (p,) or (B, p), some problems at a time."""
+    """`newton_steps` from `first` (p,) or (B, p), some problems at a time."""
     B, n = weights.shape
     y, offset = (np.broadcast_to(values, (B, n)) for values in (y, offset))
-    penalty, beta = np.broadcast_to(penalty, (B, penalty.shape[-1])), full(first, B)
-    some = max(1, PART // max(1, n))
-    for part in (slice(begin, begin + some) for begin in range(0, B, some)):
-        theirs = y[part], weights[part], penalty[part], offset[part], beta[part]
-        beta[part] = climb(rows.of(part), *theirs, tolerance, max_iterations)
+    penalty, beta = np.broadcast_to(penalty, (B, penalty.shape[-1])), broadcast_problems(first, B)
+    problems_a_part = max(1, PART // max(1, n))
+    for part in (slice(begin, begin + problems_a_part) for begin in range(0, B, problems_a_part)):
+        problem = y[part], weights[part], penalty[part], offset[part], beta[part]
+        beta[part] = newton_steps(rows.of(part), *problem, tolerance, max_iterations)
     return beta
 
 
-def climb(
+def newton_steps(
     rows: SharedRows | OwnRows,
     y: Floats,
     weights: Floats,
@@ -158,12 +158,12 @@ def climb(
     eta = rows.log_odds(beta) + offset
     for _ in range(max_iterations):
         probability = logistic(eta)
-        left = y - probability
-        left *= weights
-        slope = rows.gathered(left) - penalty * beta
-        np.subtract(1, probability, out=left)
-        left *= weights
-        step = solve(rows.curvature(np.multiply(probability, left, out=left)) + ridge, slope)
+        residual = y - probability
+        residual *= weights
+        slope = rows.gradient(residual) - penalty * beta
+        np.subtract(1, probability, out=residual)
+        residual *= weights
+        step = solve(rows.curvature(np.multiply(probability, residual, out=residual)) + ridge, slope)
         done = np.abs(step).max(axis=1) <= tolerance * np.maximum(1, np.abs(beta).max(axis=1))
         if done.all():
             return beta + step
@@ -175,7 +175,7 @@ def climb(
     raise ArithmeticError(NO_MAXIMUM)
 
 
-def pooled(X: Floats, y: Floats, weights: Floats, penalty: Floats, offset: Floats | float) -> Floats:
+def pooled_start(X: Floats, y: Floats, weights: Floats, penalty: Floats, offset: Floats | float) -> Floats:
     """A start (p,) near all solutions: that of the mean weights, with the mean outcome and offset of each row."""
     zeros = np.zeros(X.shape[1])
     if len(weights) == 1:
@@ -183,11 +183,11 @@ def pooled(X: Floats, y: Floats, weights: Floats, penalty: Floats, offset: Float
     total = weights.sum(axis=0)
     share = np.divide((weights * y).sum(axis=0), total, out=np.zeros(len(X)), where=total > 0)
     middle = np.atleast_2d(offset).mean(axis=0)
-    ridge, mean = full(penalty, len(weights)).mean(axis=0), total[None] / len(weights)
+    ridge, mean = broadcast_problems(penalty, len(weights)).mean(axis=0), total[None] / len(weights)
     return ridge_logit(X, share, mean, ridge, offset=middle, start=zeros, tolerance=1e-3)[0]
 
 
-def full(values: Floats, problems: int) -> Floats:
+def broadcast_problems(values: Floats, problems: int) -> Floats:
     """(p,) or (B, p) as its own (B, p)."""
     return np.array(np.broadcast_to(values, (problems, values.shape[-1])), dtype=np.float64)
 
@@ -207,7 +207,7 @@ def outer_products(X: Floats) -> Floats:
     return X[:, left] * X[:, right]
 
 
-def squares(triangles: Floats, size: int) -> Floats:
+def symmetric_matrices(triangles: Floats, size: int) -> Floats:
     """(B, p(p+1)/2) upper triangles as (B, p, p) symmetric matrices."""
     left, right = np.triu_indices(size)
     matrices = np.empty((len(triangles), size, size))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.base import BatchedModel, Bools, Floats, Refits, base_rates, rates_of_each, summed
+from models.base import BatchedModel, Bools, Floats, Refits, base_rates, base_rates_of_each, weighted_sums
 
 
 class Climatology(BatchedModel):
@@ -13,7 +13,7 @@ class Climatology(BatchedModel):
 
     def fit_each(self, inputs: Floats, outcomes: Floats, *, near: Refits | None = None) -> Refits:
         """Base rates are all there is to learn."""
-        return Refits(None, rates_of_each(inputs, outcomes))
+        return Refits(None, base_rates_of_each(inputs, outcomes))
 
     def _usable(self, inputs: Floats) -> Bools:
         return np.ones(len(inputs), dtype=bool)
@@ -56,6 +56,6 @@ class ConditionalRate(BatchedModel):
         """Rates (B, K) on one side of the threshold, its weights (B, n) zero on the other."""
         known = ~np.isnan(outcomes)
         climatology = base_rates(outcomes, weights)
-        total = summed(side, known) + self.prior_weeks
-        events = summed(side, np.where(known, outcomes, 0)) + self.prior_weeks * climatology
+        total = weighted_sums(side, known) + self.prior_weeks
+        events = weighted_sums(side, np.where(known, outcomes, 0)) + self.prior_weeks * climatology
         return np.divide(events, total, out=climatology, where=total > 0)

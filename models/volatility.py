@@ -38,9 +38,11 @@ class Volatility(LawModel):
 
     def sd_at(self, sigma: Floats, tilt: Floats, tilt_sd: Floats) -> Floats:
         """Standard deviations (n, K) of those probabilities: of the tilt, known to `tilt_sd` (n,), and of ln σ."""
-        at = (*self._together(sigma, tilt), self.question, self.sigma_uncertainty)
-        by_tilt = averaged(lambda *each: probability(*each)[1], *at)
-        return np.asarray(np.hypot(by_tilt * tilt_sd[:, None], averaged(slope_by_log_sigma, *at) * self.sigma_uncertainty))
+        arguments_of_law = (*self._together(sigma, tilt), self.question, self.sigma_uncertainty)
+        by_tilt = averaged(lambda *arguments: probability(*arguments)[1], *arguments_of_law)
+        return np.asarray(
+            np.hypot(by_tilt * tilt_sd[:, None], averaged(slope_by_log_sigma, *arguments_of_law) * self.sigma_uncertainty)
+        )
 
     def _together(self, sigma: Floats, tilt: Floats) -> tuple[Floats, Floats]:
         return np.broadcast_to(np.where(sigma > 0, sigma, np.nan), np.broadcast_shapes(sigma.shape, tilt.shape)), tilt

@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock
 
 from core.errors import BadInput, InUse, MissingData, StoreUnusable
-from core.files import unfinished
+from core.files import unfinished_path
 from sources.batches import BAR_FIELDS, Batch
 from sources.membership import PREFIX, members_only
 from sources.series import PANELS, PAST_MIDNIGHT, SERIES, Panel, Series
@@ -568,7 +568,7 @@ def _create(path: Path) -> None:
     with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
         if path.exists():
             return
-        place = unfinished(path)
+        place = unfinished_path(path)
         with closing(duckdb.connect(str(place))) as connection:
             connection.execute(TABLES)
         place.replace(path)

@@ -1,4 +1,4 @@
-"""What following the forecasts would have meant: one plain rule, at closes, after costs. An illustration only."""
+"""Backtest of a simple rule that follows the forecasts, at closes, after costs. An illustration only."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from core.errors import MissingData
 from core.json import plain
-from evaluation.bootstrap import ROW_DAYS, Interval, Ints, band, blocks_of
+from evaluation.bootstrap import ROW_DAYS, Interval, Ints, band, resampling_blocks
 from evaluation.comparison import YEAR_DAYS
 from evaluation.permutation import circularly_shifted, shift_p
 from evaluation.scores import Floats
 
 DEALING_DELAY = pd.Timedelta(days=1)
-"""What is decided at the end of one day is dealt at the close of the next."""
+"""A decision at the end of one day is traded at the close of the next."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,16 @@ class Path:
         return np.asarray(np.expm1(self.log_wealth[:, -1] * YEAR_DAYS / (self.log_wealth.shape[1] - 1)))
 
     def maximum_drawdown(self) -> Floats:
-        """Worst fall from a high (S,), what one began with among the highs."""
-        return np.asarray(-np.expm1(underwater(self.log_wealth).min(axis=1)))
+        """Worst fall from a high (S,); the initial wealth counts as a high."""
+        return np.asarray(-np.expm1(log_drawdown(self.log_wealth).min(axis=1)))
 
-    def spent(self) -> Floats:
-        """Share of wealth (S,) that dealing took in all."""
+    def total_cost(self) -> Floats:
+        """Share of wealth (S,) lost to trading costs in all."""
         return np.asarray(-np.expm1(self.dealt.sum(axis=1) * np.log1p(-self.cost)))
 
 
-def underwater(log_wealth: Floats) -> Floats:
-    """Log wealth (S, D + 1) less its highest so far, what one began with among the highs."""
+def log_drawdown(log_wealth: Floats) -> Floats:
+    """Log wealth (S, D + 1) minus its highest so far; the initial wealth counts as a high."""
     return np.asarray(log_wealth - np.maximum.accumulate(np.maximum(log_wealth, 0), axis=1))
 
 
@@ -87,15 +87,15 @@ def path_of(tape: Tape, altcoins: Floats, bitcoin: Floats, cost: float) -> Path:
 
     cost: share of what is bought or sold, each way.
     """
-    dealt = turned(altcoins) + turned(bitcoin)
+    dealt = traded_shares(altcoins) + traded_shares(bitcoin)
     change = np.zeros((len(altcoins), len(tape.days)))
     change[:, tape.dealt] = dealt * np.log1p(-cost)
     change[:, 1:] += altcoins[:, tape.week] * tape.index + bitcoin[:, tape.week] * tape.bitcoin
     return Path(altcoins, np.cumsum(change, axis=1), dealt, cost)
 
 
-def turned(shares: Floats) -> Floats:
-    """What is bought or sold (S, n) to hold these shares, none at first."""
+def traded_shares(shares: Floats) -> Floats:
+    """Shares bought or sold (S, n) each week to hold `shares`, beginning with none."""
     return np.asarray(np.abs(np.diff(shares, axis=1, prepend=0.0)))
 
 
@@ -114,7 +114,7 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class Record:
-    """How a holding went; shares are 0–1.
+    """Result of a holding; shares are 0–1.
 
     `wealth` is what 1 became, `growth` compound a year, `maximum_drawdown` the worst fall from a high by daily closes, `volatility`
     of daily log returns a year, `exposure` the share of days in altcoins, `turnover` what was bought and sold a year in times all
@@ -184,8 +184,10 @@ class Following:
 
     @property
     def sentence(self) -> str:
-        """What came of it, and what that is worth."""
-        grown = "; ".join(f"{one.name} {one.growth:+.0%} (worst fall {one.maximum_drawdown:.0%})" for one in self.records)
+        """Sentence with the result of each holding and its significance."""
+        grown = "; ".join(
+            f"{record.name} {record.growth:+.0%} (worst fall {record.maximum_drawdown:.0%})" for record in self.records
+        )
         market = "Simulated market. " if self.market == "simulated" else ""
         return (
             f"{market}From {self.first:%Y-%m} to {self.last:%Y-%m}, by forecasts of {self.model}, at {self.cost:.1%} for each "
@@ -203,11 +205,11 @@ class Following:
             f"p = {timing.p:.2f} for as much growth."
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, curves by week."""
         weeks = [{"day": day, **row} for day, row in zip(self.curves.index, self.curves.to_dict("records"), strict=True)]
-        inside = [{"decided": day, "inside": bool(held)} for day, held in self.inside.items()]
-        parts = {name: [asdict(one) for one in getattr(self, name)] for name in ("records", "leads", "timings")}
+        inside = [{"decided": day, "inside": bool(is_inside)} for day, is_inside in self.inside.items()]
+        parts = {name: [asdict(part) for part in getattr(self, name)] for name in ("records", "leads", "timings")}
         return plain({**vars(self), **parts, "curves": weeks, "inside": inside, "sentence": self.sentence})
 
 
@@ -265,23 +267,23 @@ def shares_of(inside: Bools) -> Mapping[str, tuple[Floats, Floats]]:
 
 def variant(rule: str, inside: Bools) -> tuple[Floats, Floats]:
     """Shares in altcoins and in BTC of one variant of the rule, shaped as the decisions."""
-    held = inside.astype(np.float64)
-    return held, (1 - held if rule == RULE_BITCOIN else np.zeros_like(held))
+    altcoins = inside.astype(np.float64)
+    return altcoins, (1 - altcoins if rule == RULE_BITCOIN else np.zeros_like(altcoins))
 
 
 def record(name: str, path: Path, tape: Tape) -> Record:
-    """How the one holding of a path went."""
-    held, log_wealth = path.altcoins[0], path.log_wealth[0]
+    """Record of the single holding of a path."""
+    altcoins, log_wealth = path.altcoins[0], path.log_wealth[0]
     return Record(
         name=name,
         wealth=float(np.exp(log_wealth[-1])),
         growth=float(path.growth()[0]),
         maximum_drawdown=float(path.maximum_drawdown()[0]),
         volatility=float(np.diff(log_wealth).std() * np.sqrt(YEAR_DAYS)),
-        exposure=float(held[tape.week].mean()),
-        switches=int(np.abs(np.diff(held)).sum()),
+        exposure=float(altcoins[tape.week].mean()),
+        switches=int(np.abs(np.diff(altcoins)).sum()),
         turnover=float(path.dealt.sum() * YEAR_DAYS / len(tape.week)),
-        costs=float(path.spent()[0]),
+        costs=float(path.total_cost()[0]),
     )
 
 
@@ -290,8 +292,8 @@ def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: 
     ahead = paths[rule].log_wealth[0, tape.dealt] - paths[other].log_wealth[0, tape.dealt]
     weekly = np.diff(ahead)[:, None] * YEAR_DAYS / ROW_DAYS
     rows = max(len(weekly), 1)
-    found = band(weekly.sum(axis=0) / rows, blocks_of(weekly[:, 0], horizon, seed).sums(weekly) / rows)
-    return Lead(rule, other, Interval(*(float(one[0]) for one in (found.value, found.low, found.high))))
+    estimate = band(weekly.sum(axis=0) / rows, resampling_blocks(weekly[:, 0], horizon, seed).sums(weekly) / rows)
+    return Lead(rule, other, Interval(*(float(limit[0]) for limit in (estimate.value, estimate.low, estimate.high))))
 
 
 def timing(rule: str, inside: Bools, tape: Tape, cost: float) -> Timing:

@@ -1,4 +1,4 @@
-"""A search for the future in features: data cut on many days, what came later spoilt, every value compared bit for bit."""
+"""Search for look-ahead in features: data that became known after a cut are changed; earlier values must stay the same."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,19 +40,19 @@ class Moved:
     by: float | None
 
 
-def spoilt(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
-    """`frames` with everything spoilt that became known after the end of `cut`; seeded, so that it can be repeated."""
+def spoil(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
+    """`frames` in which all data that became known after the end of `cut` are removed or changed, by a seeded generator."""
     rng = np.random.default_rng(seed)
-    return {source: _spoilt(source, frame, known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
+    return {source: _spoil(source, frame, became_known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
 
 
-def known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Flags:
+def became_known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Flags:
     """Rows of an input that became known after `cut`."""
     return np.asarray(days_known(source, frame) > cut)
 
 
 def days_known(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeIndex:
-    """When each row became known: a panel's release lag is that of its universe, as data are stored by, whatever it declares."""
+    """Day on which each row became known. A panel's release lag is that of its universe, whatever the panel declares."""
     return pd.DatetimeIndex(frame.index + LAGS[source.universe] if isinstance(source, Panel) else frame["known"])
 
 
@@ -61,34 +61,34 @@ def days_observed(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeInd
     return pd.DatetimeIndex(frame.index if isinstance(source, Panel) else frame["observed"])
 
 
-def _spoilt(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str, rng: np.random.Generator) -> pd.DataFrame:
+def _spoil(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str, rng: np.random.Generator) -> pd.DataFrame:
     if kind == REMOVED:
         return frame[~later]
     if isinstance(source, Series):
-        return frame.assign(value=absurd(frame["value"].to_numpy(dtype=np.float64), later, rng))
-    return pd.DataFrame(absurd(frame.to_numpy(dtype=np.float64), later, rng), frame.index, frame.columns, copy=False)
+        return frame.assign(value=randomly_scaled(frame["value"].to_numpy(dtype=np.float64), later, rng))
+    return pd.DataFrame(randomly_scaled(frame.to_numpy(dtype=np.float64), later, rng), frame.index, frame.columns, copy=False)
 
 
-def absurd(cells: Floats, later: Flags, rng: np.random.Generator) -> Floats:
+def randomly_scaled(cells: Floats, later: Flags, rng: np.random.Generator) -> Floats:
     """A copy of `cells` whose rows marked `later` are each multiplied by a random factor."""
     changed = cells.copy(order="K")
     changed[later] *= np.exp(3.0 * rng.standard_normal(cells[later].shape))
     return changed
 
 
-def moved(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Moved]:
+def differing_columns(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Moved]:
     """Columns of `truth` whose values up to `cut` aren't the same in `again`, bit for bit. Both: days × names, NaN equals NaN."""
     days, names = truth.loc[:cut].index, list(truth)
     before = truth.loc[:cut].to_numpy(dtype=np.float64)
     after = again[names].loc[:cut].to_numpy(dtype=np.float64)
     differs = (before.view(np.int64) != after.view(np.int64)) & ~(np.isnan(before) & np.isnan(after))
     gaps = np.abs(before - after)
-    found = {}
+    moves = {}
     for column in np.flatnonzero(differs.any(axis=0)):
         row = int(differs[:, column].argmax())
         gap = float(gaps[row, column])
-        found[str(names[column])] = Moved(pd.Timestamp(days[row]), gap if np.isfinite(gap) else None)
-    return found
+        moves[str(names[column])] = Moved(pd.Timestamp(days[row]), gap if np.isfinite(gap) else None)
+    return moves
 
 
 CUTS = 200
@@ -123,13 +123,13 @@ class Window:
     def runs(self) -> list[tuple[pd.Timestamp, str]]:
         """Each cut spoilt, and one run that isn't, in random order."""
         spoils = {cut: KINDS if cut in self.twice else (KINDS[number % 2],) for number, cut in enumerate(self.cuts)}
-        asked = [(cut, kind) for cut, kinds in spoils.items() for kind in kinds] + [(self.days[-1], UNCUT)]
-        return [asked[place] for place in np.random.default_rng(self.order).permutation(len(asked))]
+        planned = [(cut, kind) for cut, kinds in spoils.items() for kind in kinds] + [(self.days[-1], UNCUT)]
+        return [planned[position] for position in np.random.default_rng(self.order).permutation(len(planned))]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run gave: values on the days up to its cut, the model inputs of that day (of a cut), and features that failed."""
+    """Result of one run: values on the days up to its cut, the model inputs of that day (of a cut), and features that failed."""
 
     cut: pd.Timestamp
     kind: str
@@ -140,7 +140,7 @@ class Run:
 
 @dataclass
 class Tally:
-    """What was found of one feature so far."""
+    """Counts of the runs of one feature so far."""
 
     name: str
     block: str
@@ -153,15 +153,15 @@ class Tally:
     kind: str = ""
     why: str = ""
 
-    def add(self, found: Moved | None, run: Run) -> None:
+    def add(self, move: Moved | None, run: Run) -> None:
         """Count one run, and keep the earliest day that differs."""
         self.runs += 1
-        if found is None:
+        if move is None:
             return
         self.differing += 1
         self.unsteady |= run.kind == UNCUT
-        if self.first is None or found.day < self.first.day:
-            self.first, self.cut, self.kind = found, run.cut, run.kind
+        if self.first is None or move.day < self.first.day:
+            self.first, self.cut, self.kind = move, run.cut, run.kind
 
 
 @dataclass(frozen=True)
@@ -193,10 +193,10 @@ class LeakReport:
 
     @property
     def leaking(self) -> list[str]:
-        """Names of all that didn't pass."""
-        return [one.name for one in self.findings if one.verdict not in PASSED]
+        """Names of the features that did not pass."""
+        return [finding.name for finding in self.findings if finding.verdict not in PASSED]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return asdict(self) | {"leaking": self.leaking}
 
@@ -212,7 +212,7 @@ class Check:
     processes: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what can't be done."""
+        """Raise BadInput where the check can't be run."""
         if not 0 <= self.cuts <= 5000:
             raise BadInput(f"--cuts {self.cuts} isn't a number of days from 0 to 5000.")
         if self.seed < 0:
@@ -224,43 +224,43 @@ def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champ
 
     Raises MissingData where the store is too short to cut, BadInput where one's own code can't be loaded.
     """
-    own = [FEATURES[name] for place in check.own for name in load_own(place)]
-    refused = refusals(store, own)
-    judged = [feature for feature in own or FEATURES.values() if feature.name not in refused]
+    own_features = [FEATURES[name] for source in check.own for name in load_own(source)]
+    refused = refusals(store, own_features)
+    judged = [feature for feature in own_features or FEATURES.values() if feature.name not in refused]
     progress("reading", 0, 0)
     frames = load(store, judged, until, START - COMPOSITE_LOOKBACK)
-    read, thinned = (frames, {}) if check.whole or own else thin(frames)
+    read, thinned = (frames, {}) if check.whole or own_features else thin_panels(frames)
     refits, random_cuts = cut_days(frames, until, check)
-    tallies = {one.name: Tally(one.name, one.block) for one in judged} | ({} if own else {SCORE: Tally(SCORE, SCORE)})
+    tallies = {one.name: Tally(one.name, one.block) for one in judged} | ({} if own_features else {SCORE: Tally(SCORE, SCORE)})
     planned = windows(refits, random_cuts, until, check.seed)
-    tally(tallies, judged, read, planned, check, champion, progress)
+    fill_tallies(tallies, judged, read, planned, check, champion, progress)
     findings = [finding(one) for one in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
     return LeakReport(store.market or "unknown", f"{until:%Y-%m-%d}", len(refits), len(random_cuts), thinned, findings)
 
 
-def refusals(store: Reader, own: Sequence[Feature]) -> dict[str, str]:
+def refusals(store: Reader, own_features: Sequence[Feature]) -> dict[str, str]:
     """Own features that rest on a revised series without its vintages, or declare it as if it weren't revised; and why."""
-    declared = {(one.universe, one.code, one.field): one for one in SERIES.values()}
-    found = {}
-    for feature in own:
+    declared = {(series.universe, series.code, series.field): series for series in SERIES.values()}
+    reasons = {}
+    for feature in own_features:
         for source in feature.sources:
             known = declared.get((source.universe, source.code, source.field)) if isinstance(source, Series) else None
             revised = source.revised or (known is not None and known.revised)
             if isinstance(source, Series) and revised and not store.has_vintages(source):
                 hidden = "" if source.revised else ", though it is declared as if it weren't"
-                found[feature.name] = f"{source.code} is revised after its release{hidden}, and the store has no vintages of it"
-    return found
+                reasons[feature.name] = f"{source.code} is revised after its release{hidden}, and the store has no vintages of it"
+    return reasons
 
 
-def thin(frames: Frames) -> tuple[Frames, dict[str, str]]:
-    """Every k-th name of wide panels, and how many of how many."""
+def thin_panels(frames: Frames) -> tuple[Frames, dict[str, str]]:
+    """Frames with every k-th name of wide panels, and how many names of how many each keeps."""
     steps = {
         source: -(-frame.shape[1] // NAMES)
         for source, frame in frames.items()
         if isinstance(source, Panel) and frame.shape[1] > NAMES
     }
-    kept = {source: frame.iloc[:, :: steps[source]] if source in steps else frame for source, frame in frames.items()}
-    return kept, {source.name: f"{kept[source].shape[1]} of {frames[source].shape[1]}" for source in steps}
+    thinned = {source: frame.iloc[:, :: steps[source]] if source in steps else frame for source, frame in frames.items()}
+    return thinned, {source.name: f"{thinned[source].shape[1]} of {frames[source].shape[1]}" for source in steps}
 
 
 def cut_days(frames: Frames, until: pd.Timestamp, check: Check) -> tuple[list[pd.Timestamp], list[pd.Timestamp]]:
@@ -273,14 +273,14 @@ def cut_days(frames: Frames, until: pd.Timestamp, check: Check) -> tuple[list[pd
         raise MissingData(f"leakcheck needs more days than the {len(days)} there are from {began:%Y-%m-%d} to {until:%Y-%m-%d}.")
     starts = [fold.test_start - pd.Timedelta(days=1) for fold in quarters(FIRST_TEST, until)] if until > FIRST_TEST else []
     refits = [day for day in starts if day in days]
-    others = days.difference(pd.DatetimeIndex(refits))
-    drawn = np.random.default_rng(check.seed).choice(len(others), min(check.cuts, len(others)), replace=False)
-    return refits, [others[place] for place in sorted(drawn)]
+    other_days = days.difference(pd.DatetimeIndex(refits))
+    drawn = np.random.default_rng(check.seed).choice(len(other_days), min(check.cuts, len(other_days)), replace=False)
+    return refits, [other_days[position] for position in sorted(drawn)]
 
 
-def windows(refits: Sequence[pd.Timestamp], others: Sequence[pd.Timestamp], last: pd.Timestamp, seed: int) -> list[Window]:
+def windows(refits: Sequence[pd.Timestamp], random_cuts: Sequence[pd.Timestamp], last: pd.Timestamp, seed: int) -> list[Window]:
     """Cuts in order of time, a few at a time; refit dates are spoilt in both ways."""
-    ordered = sorted([*refits, *others])
+    ordered = sorted([*refits, *random_cuts])
     groups = [ordered[first : first + CUTS_A_WINDOW] for first in range(0, len(ordered), CUTS_A_WINDOW)]
     spans = [(group[0] - COMPARED, min(group[-1] + AHEAD, last)) for group in groups]
     return [
@@ -289,7 +289,7 @@ def windows(refits: Sequence[pd.Timestamp], others: Sequence[pd.Timestamp], last
     ]
 
 
-def tally(
+def fill_tallies(
     tallies: Mapping[str, Tally],
     judged: Sequence[Feature],
     frames: Frames,
@@ -300,19 +300,21 @@ def tally(
 ) -> None:
     """Make every run and count what differs from the uncut one."""
     last = max(window.days[-1] for window in planned)
-    long, _ = computed(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
+    long, _ = compute_features(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
     done = 0
-    for window, runs in examined(planned, judged, frames, long, check):
-        truth, failed = computed(judged, within(frames, judged, window), window.days)
+    for window, runs in examine_windows(planned, judged, frames, long, check):
+        truth, failed = compute_features(judged, inputs_within(frames, judged, window), window.days)
         for run in runs:
             compare(tallies, truth, run, {**failed, **run.failed})
         if SCORE in tallies:
-            compare_scores(tallies[SCORE], inputs_of(judged, pd.concat([before(long, window), truth]), window.cuts), runs, champion)
+            compare_scores(
+                tallies[SCORE], inputs_of(judged, pd.concat([features_before(long, window), truth]), window.cuts), runs, champion
+            )
         done += len(window.cuts)
-        progress("cutting", done, sum(len(each.cuts) for each in planned))
+        progress("cutting", done, sum(len(planned_window.cuts) for planned_window in planned))
 
 
-def examined(
+def examine_windows(
     planned: Sequence[Window], judged: Sequence[Feature], frames: Frames, long: pd.DataFrame, check: Check
 ) -> Iterator[tuple[Window, list[Run]]]:
     """The runs of each window, made by other processes, as they are finished."""
@@ -322,18 +324,21 @@ def examined(
     processes = check.processes or max(2, os.cpu_count() or 1)
     with parallel_config("loky", inner_max_num_threads=1):
         workers = Parallel(n_jobs=processes, batch_size=1, return_as="generator_unordered")
-        parts = ((window, within(frames, judged, window), None if check.own else before(long, window)) for window in planned)
+        parts = (
+            (window, inputs_within(frames, judged, window), None if check.own else features_before(long, window))
+            for window in planned
+        )
         with shielded_from_interrupts():
-            runs = workers(delayed(examine)(window, check.own, names, read, past) for window, read, past in parts)
+            runs = workers(delayed(examine_window)(window, check.own, names, read, past) for window, read, past in parts)
         yield from runs
 
 
-def examine(
-    window: Window, own: Sequence[str], names: Sequence[str], frames: Frames, past: pd.DataFrame | None
+def examine_window(
+    window: Window, sources: Sequence[str], names: Sequence[str], frames: Frames, past: pd.DataFrame | None
 ) -> tuple[Window, list[Run]]:
     """Every run of one window. past: the features as they were before it, where a score is asked for."""
-    for place in own:
-        load_own(place)
+    for source in sources:
+        load_own(source)
     judged = [FEATURES[name] for name in names]
     return window, [one_run(window, cut, kind, judged, frames, past) for cut, kind in window.runs]
 
@@ -342,15 +347,15 @@ def one_run(
     window: Window, cut: pd.Timestamp, kind: str, judged: Sequence[Feature], frames: Frames, past: pd.DataFrame | None
 ) -> Run:
     """The features from data spoilt after `cut`, and what a model would read of them on that day."""
-    read = frames if kind == UNCUT else spoilt(frames, cut, kind, seed=cut.dayofyear)
+    read = frames if kind == UNCUT else spoil(frames, cut, kind, seed=cut.dayofyear)
     days = window.days if kind in (ABSURD, UNCUT) else window.days[window.days <= cut]
-    values, failed = computed(judged, read, days)
+    values, failed = compute_features(judged, read, days)
     inputs = None if past is None or kind == UNCUT else inputs_of(judged, pd.concat([past, values]), [cut])
     return Run(cut, kind, values.loc[:cut], inputs, failed)
 
 
-def computed(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Every feature on each of `days`; one that raises is missing, and what it said is returned."""
+def compute_features(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Every feature on each of `days`, and the errors by name of those that raised, whose values are missing."""
     try:
         return compute(judged, frames, days), {}
     except Exception:  # whatever a stranger's formula may raise: find out whose it was
@@ -359,13 +364,13 @@ def computed(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) 
             try:
                 columns.append(compute([feature], frames, days))
             except Exception as error:
-                said = str(error).strip().splitlines() or [""]
-                failed[feature.name] = f"{type(error).__name__}: {said[0]}"
+                message = str(error).strip().splitlines() or [""]
+                failed[feature.name] = f"{type(error).__name__}: {message[0]}"
                 columns.append(pd.DataFrame({feature.name: np.nan}, index=days))
         return pd.concat(columns, axis=1), failed
 
 
-def within(frames: Frames, judged: Sequence[Feature], window: Window) -> Frames:
+def inputs_within(frames: Frames, judged: Sequence[Feature], window: Window) -> Frames:
     """The part of each input that the days of a window can see, from as far back as some formula reaches."""
     reach: dict[Series | Panel, list[int | None]] = {}
     for feature in judged:
@@ -376,14 +381,16 @@ def within(frames: Frames, judged: Sequence[Feature], window: Window) -> Frames:
 
 def span(source: Series | Panel, frame: pd.DataFrame, reach: list[int | None], days: pd.DatetimeIndex) -> pd.DataFrame:
     """Rows of one input observed from as far back as is read, and known by the last of `days`."""
-    kept = np.asarray(days_known(source, frame) <= days[-1])
+    readable = np.asarray(days_known(source, frame) <= days[-1])
     longest = [number for number in reach if number is not None]
     if len(longest) == len(reach):
-        kept &= np.asarray(days_observed(source, frame) >= days[0] - pd.Timedelta(days=max(longest)) - source.stale_after - MARGIN)
-    return frame[kept]
+        readable &= np.asarray(
+            days_observed(source, frame) >= days[0] - pd.Timedelta(days=max(longest)) - source.stale_after - MARGIN
+        )
+    return frame[readable]
 
 
-def before(long: pd.DataFrame, window: Window) -> pd.DataFrame:
+def features_before(long: pd.DataFrame, window: Window) -> pd.DataFrame:
     """The features on the days before a window that a composite in it rests on."""
     return long.loc[window.days[0] - COMPOSITE_LOOKBACK : window.days[0] - pd.Timedelta(days=1)]
 
@@ -396,24 +403,24 @@ def inputs_of(judged: Sequence[Feature], values: pd.DataFrame, days: Sequence[pd
 
 def compare(tallies: Mapping[str, Tally], truth: pd.DataFrame, run: Run, failed: Mapping[str, str]) -> None:
     """Count one run against the uncut values `truth`."""
-    found = moved(truth, run.values, run.cut)
-    there = truth.loc[: run.cut].notna().any()
+    moves = differing_columns(truth, run.values, run.cut)
+    has_value = truth.loc[: run.cut].notna().any()
     for name in map(str, truth):
-        one = tallies[name]
-        one.known |= bool(there[name])
-        one.why = one.why or failed.get(name, "")
-        one.add(None if name in failed else found.get(name), run)
+        tally = tallies[name]
+        tally.known |= bool(has_value[name])
+        tally.why = tally.why or failed.get(name, "")
+        tally.add(None if name in failed else moves.get(name), run)
 
 
-def compare_scores(one: Tally, expected: pd.DataFrame, runs: Sequence[Run], champion: "Champion | None") -> None:
+def compare_scores(tally: Tally, expected: pd.DataFrame, runs: Sequence[Run], champion: "Champion | None") -> None:
     """Count what the champion would say on the days of the cuts; `expected` are the uncut inputs."""
-    one.known = True
+    tally.known = True
     for run in runs:
         if run.inputs is not None:
-            found = moved(
+            moves = differing_columns(
                 champion_probabilities(expected.loc[[run.cut]], champion), champion_probabilities(run.inputs, champion), run.cut
             )
-            one.add(max(found.values(), key=lambda each: each.by or 0.0, default=None), run)
+            tally.add(max(moves.values(), key=lambda move: move.by or 0.0, default=None), run)
 
 
 def champion_probabilities(inputs: pd.DataFrame, champion: "Champion | None") -> pd.DataFrame:
@@ -425,26 +432,28 @@ def champion_probabilities(inputs: pd.DataFrame, champion: "Champion | None") ->
     return pd.DataFrame(model.predict(inputs[champion.card.columns]), inputs.index, [f"P{days}" for days in champion.card.horizons])
 
 
-def finding(one: Tally) -> Finding:
-    """The verdict on what was counted."""
-    verdict = FAILED if one.why else UNSTEADY if one.unsteady else LEAK if one.differing else CLEAN if one.known else NO_VALUE
-    if verdict == FAILED and one.differing:
+def finding(tally: Tally) -> Finding:
+    """The finding on one tally."""
+    verdict = (
+        FAILED if tally.why else UNSTEADY if tally.unsteady else LEAK if tally.differing else CLEAN if tally.known else NO_VALUE
+    )
+    if verdict == FAILED and tally.differing:
         verdict = LEAK
-    first = one.first
+    first = tally.first
     return Finding(
-        name=one.name,
-        block=one.block,
+        name=tally.name,
+        block=tally.block,
         verdict=verdict,
         first_day=None if first is None else f"{first.day:%Y-%m-%d}",
         by=None if first is None else first.by,
-        cut=None if one.cut is None else f"{one.cut:%Y-%m-%d}",
-        kind=one.kind or None,
-        runs=one.runs,
-        differing=one.differing,
-        why=one.why,
+        cut=None if tally.cut is None else f"{tally.cut:%Y-%m-%d}",
+        kind=tally.kind or None,
+        runs=tally.runs,
+        differing=tally.differing,
+        why=tally.why,
     )
 
 
 def refusal(feature: Feature, why: str) -> Finding:
-    """The verdict on a feature that can't be checked because it knows the future by declaration."""
+    """The finding on a feature that is refused because its data know the future by declaration."""
     return Finding(feature.name, feature.block, REFUSED, None, None, None, None, 0, 0, why)

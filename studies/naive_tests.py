@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from evaluation.bootstrap import weeks_of
+from evaluation.bootstrap import horizon_weeks
 from evaluation.scores import Floats, auc
 from models.coefficients import hazard_table
 
@@ -19,10 +19,10 @@ def slope_p_values(X: pd.DataFrame, events: pd.DataFrame, horizons: Sequence[int
     """
     known = events.dropna(how="all")
     try:
-        found = hazard_table(X.loc[known.index], known.to_numpy(), horizons=horizons).coefficients["p_value"]
+        p_values = hazard_table(X.loc[known.index], known.to_numpy(), horizons=horizons).coefficients["p_value"]
     except ValueError:
         return dict.fromkeys(map(str, X.columns))
-    return {str(name): float(found[name]) for name in X.columns}
+    return {str(name): float(p_values[name]) for name in X.columns}
 
 
 def smaller_loss_p(loss: Floats, reference: Floats, days: int) -> float:
@@ -31,7 +31,7 @@ def smaller_loss_p(loss: Floats, reference: Floats, days: int) -> float:
     Reference: Diebold and Mariano, "Comparing predictive accuracy", Journal of Business & Economic Statistics 13 (1995).
     """
     better = reference - loss
-    return float(norm.sf(better.mean() / sqrt(newey_west_variance(better, weeks_of(days) - 1) / len(better))))
+    return float(norm.sf(better.mean() / sqrt(newey_west_variance(better, horizon_weeks(days) - 1) / len(better))))
 
 
 def newey_west_variance(values: Floats, lags: int) -> float:
@@ -46,7 +46,7 @@ def newey_west_variance(values: Floats, lags: int) -> float:
 def auc_p(probability: Floats, outcome: Floats) -> float:
     """One-sided p that the pooled AUC is above 0.5, as if the n rows were independent (Mann and Whitney 1947)."""
     events = outcome.sum()
-    others = len(outcome) - events
-    if not events or not others:
+    non_events = len(outcome) - events
+    if not events or not non_events:
         return float("nan")
-    return float(norm.sf((auc(probability, outcome) - 0.5) / sqrt((len(outcome) + 1) / (12 * events * others))))
+    return float(norm.sf((auc(probability, outcome) - 0.5) / sqrt((len(outcome) + 1) / (12 * events * non_events))))

@@ -23,7 +23,7 @@ from features.build import COMPOSITE_LOOKBACK, build, matrix
 from features.registry import FEATURES
 from models.catalog import CLAIM, COMPOSITES, MODELS
 from models.law_model import LawModel
-from models.parallel import spread
+from models.parallel import run_in_parallel
 from sources.layout import batches
 from sources.reader import Memory, hold
 from sources.simulated import simulate
@@ -58,7 +58,7 @@ class Scenario:
 
     @property
     def settings(self) -> TrainSettings:
-        """As on the real market: rows from the second year on, forecasts from the fifth."""
+        """Training settings as on the real market: rows from the second year on, forecasts from the fifth."""
         first, test = (self.start + pd.DateOffset(years=years) for years in (YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST))
         return TrainSettings(start=first, first_test=test, models=(JUDGED_MODEL,))
 
@@ -72,7 +72,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found on one market, 60 days ahead; p-values under `usual` are those of tests that don't hold.
+    """Results on one market, 60 days ahead; `usual` holds the p-values of naive tests, which don't hold here.
 
     `skill` are Brier skills of the pool against each baseline. `drift` says whether the drift score rejects, `history` whether its
     grade would be "history supports it", `live` whether the evidence of `weeks` weeks ever reached 20; `e_value` is its last value.
@@ -93,10 +93,13 @@ def judge_market(scenario: Scenario) -> dict[str, Any]:
     """The judgements of one market, by its inputs: `own`, and `independent` (None where liquidity moves coins)."""
     settings = scenario.settings
     data = prepare(scenario.drawn(ITSELF), settings, END)
-    own = asdict(judgement_of(data, settings))
+    own_judgement = asdict(judgement_of(data, settings))
     if scenario.strength:
-        return {"own": own, "independent": None}
-    return {"own": own, "independent": asdict(judgement_of(with_inputs_of(scenario.drawn(ANOTHER), data, settings), settings))}
+        return {"own": own_judgement, "independent": None}
+    return {
+        "own": own_judgement,
+        "independent": asdict(judgement_of(with_inputs_of(scenario.drawn(ANOTHER), data, settings), settings)),
+    }
 
 
 def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dataset:
@@ -106,22 +109,22 @@ def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dat
 
 
 def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
-    """The three grades and the usual tests, of the pool."""
+    """Grades and naive tests of the pool on one market."""
     folds = usable(quarters(settings.first_test, END), data.outcomes)
     walks = walk_all(data, settings, [JUDGED_MODEL], folds, silent)
-    found = evaluation_sample({name: walk.probabilities for name, walk in walks.items()}, data.outcomes.events, JUDGED_DAYS)
-    scores = {name: brier_score(found.probabilities[name], found.outcome) for name in (JUDGED_MODEL, *BASELINES)}
+    sample = evaluation_sample({name: walk.probabilities for name, walk in walks.items()}, data.outcomes.events, JUDGED_DAYS)
+    scores = {name: brier_score(sample.probabilities[name], sample.outcome) for name in (JUDGED_MODEL, *BASELINES)}
     ahead = all(scores[JUDGED_MODEL] < scores[name] for name in BASELINES)
     drift = drift_of(data)
     assert drift is not None  # six years hold weeks to shift
     path = evidence_path(walks[JUDGED_MODEL], data)
-    usual = {
-        "auc": auc_p(found.probabilities[JUDGED_MODEL], found.outcome),
-        "diebold_mariano": smaller_loss_p(found.loss(JUDGED_MODEL), found.loss("climatology"), JUDGED_DAYS),
+    naive_tests = {
+        "auc": auc_p(sample.probabilities[JUDGED_MODEL], sample.outcome),
+        "diebold_mariano": smaller_loss_p(sample.loss(JUDGED_MODEL), sample.loss("climatology"), JUDGED_DAYS),
     }
     slopes = slope_p_values(data.X[list(COMPOSITES)], data.outcomes.events, settings.horizons)
     return Judgement(
-        skill={name: skill(found.loss(JUDGED_MODEL), found.loss(name)) for name in BASELINES},
+        skill={name: skill(sample.loss(JUDGED_MODEL), sample.loss(name)) for name in BASELINES},
         drift_p=drift.p,
         ahead_of_all=ahead,
         drift=drift.p < LEVEL,
@@ -129,12 +132,14 @@ def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
         live=bool(path.max(initial=1.0) >= ENOUGH),
         e_value=float(path[-1]) if len(path) else 1.0,
         weeks=len(path),
-        usual=plain(usual | {f"slope_{name}": slopes[name] for name in CLAIM} | {"slope_crypto_state": slopes["crypto_state"]}),
+        usual=plain(
+            naive_tests | {f"slope_{name}": slopes[name] for name in CLAIM} | {"slope_crypto_state": slopes["crypto_state"]}
+        ),
     )
 
 
 def evidence_path(walk: WalkForward, data: Dataset) -> np.ndarray:
-    """Evidence (weeks,) after each week that was forecast out of sample, as the ledger would have kept it from the first on."""
+    """E-values (weeks,) after each week of out-of-sample forecasts, as the ledger would have recorded them."""
     factors = []
     for fold in walk.models:
         rows = data.X.loc[fold.start : fold.end, list(MODELS[JUDGED_MODEL].columns)]
@@ -166,7 +171,7 @@ class Study:
     seed: int
 
     def __post_init__(self) -> None:
-        """Refuse what can't be simulated."""
+        """Raise BadInput where the study can't be simulated."""
         for option, value, least in (("--markets", self.markets, 1), ("--lag-weeks", self.lag_weeks, 0), ("--seed", self.seed, 0)):
             if value < least:
                 raise BadInput(f"{option} must be at least {least}, not {value}.")
@@ -179,10 +184,10 @@ class Study:
 
     @property
     def configuration(self) -> str:
-        """16 hex digits of all that decides what is found on a market of given number, length and strength, the code apart."""
+        """16 hex digits of the settings that decide the result on a market of given number, length and strength, code excluded."""
         spec = MODELS[JUDGED_MODEL]
         settings = TrainSettings()
-        params = spec.asked(settings.target).get_params()
+        params = spec.for_target(settings.target).get_params()
         model = configuration(JUDGED_MODEL, params, [*spec.columns, *FEATURES], settings)
         parts = [model, self.seed, self.lag_weeks, STOCKS, COINS, f"{END:%Y-%m-%d}"]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -207,39 +212,39 @@ def run_study(study: Study, file: Path, *, processes: int | None, progress: Prog
         raise BadInput(f"--out {file} is a folder: name a file.")
     file.parent.mkdir(parents=True, exist_ok=True)
     with study_lock(file):
-        lines = finished(file, study)
+        lines = finished_lines(file, study)
         done = {key(line) for line in lines}
         scenarios = study.scenarios()
-        left = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
-        progress("markets", len(scenarios) - len(left), len(scenarios))
+        pending = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
+        progress("markets", len(scenarios) - len(pending), len(scenarios))
         with file.open("ab", buffering=0) as out:
-            for line in judged_markets(study, left, processes):
+            for line in judge_markets(study, pending, processes):
                 append(out.fileno(), line)
                 lines.append(line)
-                progress("markets", len(scenarios) - len(left) + len(lines) - len(done), len(scenarios))
+                progress("markets", len(scenarios) - len(pending) + len(lines) - len(done), len(scenarios))
     return sorted(lines, key=key)
 
 
-def judged_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
-    """A line a market as it is finished, in any order."""
+def judge_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
+    """One line per market, in the order in which they finish."""
     named = study.configuration
-    yield from spread(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
+    yield from run_in_parallel(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
 
 
 def line_of(named: str, scenario: Scenario) -> Line:
-    """One market as it is kept."""
+    """The stored line of one market."""
     about = {"configuration": named, "years": scenario.years, "strength": scenario.strength, "market": scenario.market}
     return about | judge_market(scenario)
 
 
 def key(line: Line) -> tuple[int, float, int]:
-    """What tells one market of a study from another."""
+    """Key that identifies a market within a study."""
     return line["years"], line["strength"], line["market"]
 
 
 @contextmanager
 def study_lock(file: Path) -> Iterator[None]:
-    """No other study writes to the file meanwhile."""
+    """Lock that keeps other studies from writing to the file."""
     try:
         with FileLock(f"{file}.lock", timeout=0):
             yield
@@ -247,8 +252,8 @@ def study_lock(file: Path) -> Iterator[None]:
         raise Refused(f"{file} is being written by another `altrally power`; wait for it, or name another --out.") from None
 
 
-def finished(file: Path, study: Study) -> list[Line]:
-    """The markets a file holds; a line that was cut off when its writer was killed is taken away."""
+def finished_lines(file: Path, study: Study) -> list[Line]:
+    """Lines of the markets a file holds. A last line cut off by a kill is removed from the file."""
     written = file.read_bytes() if file.exists() else b""
     whole = written[: written.rfind(b"\n") + 1]
     if whole != written:
@@ -261,7 +266,7 @@ def finished(file: Path, study: Study) -> list[Line]:
 
 
 def line_in(file: Path, number: int, text: bytes) -> Line:
-    """One line read back."""
+    """A line parsed from text."""
     try:
         line: Line = json.loads(text)
         return (
@@ -272,11 +277,11 @@ def line_in(file: Path, number: int, text: bytes) -> Line:
 
 
 def no_line(file: Path, number: int) -> Line:
-    """Refuse a file of something else."""
+    """Error for a file that holds something else."""
     raise BadInput(f"Line {number} of {file} isn't a market of a power study: move the file away, or name another --out.")
 
 
 def append(handle: int, line: Line) -> None:
-    """One whole line, on disk before the next market is counted."""
+    """Append one whole line and write it to disk."""
     os.write(handle, json.dumps(line, allow_nan=False).encode() + b"\n")
     os.fsync(handle)

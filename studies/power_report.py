@@ -1,4 +1,4 @@
-"""What a study of simulated markets says: how often each test rejects, with exact intervals, and how many years would do."""
+"""Report of a power study: how often each test rejects, with exact intervals, and how many years are needed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -17,15 +17,15 @@ POWER = 0.8
 Found = Mapping[str, Any]
 
 
-def below(p: float | None) -> bool | None:
+def is_below(p: float | None) -> bool | None:
     """Whether a test rejects; None where it could not be made."""
     return None if p is None else p < LEVEL
 
 
-def any_slope(found: Found) -> bool | None:
+def any_slope(judgement: Found) -> bool | None:
     """Whether any slope of the claim's five blocks is significant by itself."""
-    each = [below(found["usual"][f"slope_{name}"]) for name in CLAIM]
-    return None if None in each else any(each)
+    significant = [is_below(judgement["usual"][f"slope_{name}"]) for name in CLAIM]
+    return None if None in significant else any(significant)
 
 
 OURS: dict[str, Callable[[Found], bool | None]] = {
@@ -34,22 +34,22 @@ OURS: dict[str, Callable[[Found], bool | None]] = {
     "live": lambda found: found["live"],
 }
 USUAL: dict[str, Callable[[Found], bool | None]] = {
-    "auc": lambda found: below(found["usual"]["auc"]),
-    "diebold_mariano": lambda found: below(found["usual"]["diebold_mariano"]),
+    "auc": lambda found: is_below(found["usual"]["auc"]),
+    "diebold_mariano": lambda found: is_below(found["usual"]["diebold_mariano"]),
     "any_slope": any_slope,
-    **{f"slope_{name}": lambda found, name=name: below(found["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
+    **{f"slope_{name}": lambda found, name=name: is_below(found["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
 }
 OWN, INDEPENDENT = "own", "independent"
 """Whose composites the market was judged with. Without a cascade neither holds anything of the claim to find."""
 
 
 def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
-    """Everything the lines say, as plain lists and dicts.
+    """Report of the lines as plain lists and dicts.
 
     `cells`: a row a length, strength and kind of inputs, with the share of markets each test rejects on. `size_kept`: a row a
     length without signal, whether each promised size is. `years_needed`: a row a strength and test.
     """
-    cells = [cell(group, years, strength, inputs) for (years, strength, inputs), group in grouped(lines).items()]
+    cells = [cell(group, years, strength, inputs) for (years, strength, inputs), group in lines_by_cell(lines).items()]
     return {
         "market": "simulated",
         "configuration": study.configuration,
@@ -64,7 +64,7 @@ def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def grouped(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
+def lines_by_cell(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
     """Judgements by years, strength and inputs."""
     groups: dict[tuple[int, float, str], list[Found]] = {}
     for inputs in (OWN, INDEPENDENT):
@@ -74,15 +74,15 @@ def grouped(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
     return dict(sorted(groups.items(), key=lambda item: (item[0][1], item[0][0], item[0][2] == OWN)))
 
 
-def cell(found: Sequence[Found], years: int, strength: float, inputs: str) -> dict[str, Any]:
+def cell(judgements: Sequence[Found], years: int, strength: float, inputs: str) -> dict[str, Any]:
     """One row of the report."""
-    about = {"years": years, "strength": strength, "inputs": inputs, "markets": len(found)}
-    means = {"skill": {name: mean_of([one["skill"][name] for one in found]) for name in BASELINES}}
-    return about | means | {name: share([test(one) for one in found]) for name, test in (OURS | USUAL).items()}
+    about = {"years": years, "strength": strength, "inputs": inputs, "markets": len(judgements)}
+    means = {"skill": {name: mean_of([judgement["skill"][name] for judgement in judgements]) for name in BASELINES}}
+    return about | means | {name: share([test(judgement) for judgement in judgements]) for name, test in (OURS | USUAL).items()}
 
 
 def mean_of(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean over markets with its 95 % interval; no interval of one."""
+    """Mean over markets with its 95 % interval; no interval for a single market."""
     known = np.array(values)
     if len(known) < 2:
         return {"value": float(known[0]) if len(known) else None, "low": None, "high": None}
@@ -92,15 +92,15 @@ def mean_of(values: Sequence[float]) -> dict[str, float | None]:
 
 def share(rejected: Sequence[bool | None]) -> dict[str, Any] | None:
     """Share of markets a test rejects on, with its exact interval; None where it was made on none."""
-    made = [one for one in rejected if one is not None]
-    if not made:
+    decisions = [decision for decision in rejected if decision is not None]
+    if not decisions:
         return None
-    low, high = clopper_pearson(sum(made), len(made))
-    return {"rejected": sum(made), "of": len(made), "value": sum(made) / len(made), "low": low, "high": high}
+    low, high = clopper_pearson(sum(decisions), len(decisions))
+    return {"rejected": sum(decisions), "of": len(decisions), "value": sum(decisions) / len(decisions), "low": low, "high": high}
 
 
 def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each length whether each promised size is kept: the interval of the share includes or lies below the level."""
+    """Whether each test keeps its size at each length: the interval of the share includes or lies below the level."""
     quiet = [row for row in cells if row["strength"] == 0]
     return [
         {"years": years} | {name: all(below_or_at(row[name]) for row in quiet if row["years"] == years) for name in OURS}
@@ -109,30 +109,30 @@ def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def below_or_at(part: Mapping[str, Any]) -> bool:
-    """Whether a share isn't clearly above the level."""
+    """Whether the lower limit of a share is at most the level."""
     return bool(part["low"] <= LEVEL)
 
 
 def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each strength above 0, the years of coins at which each grade reaches 80 % power."""
+    """Years of coin data at which each grade reaches 80 % power, by strength above 0."""
     strengths = sorted({row["strength"] for row in cells if row["strength"] > 0})
     return [
-        {"strength": strength, "test": test, **reached([row for row in cells if row["strength"] == strength], test)}
+        {"strength": strength, "test": test, **years_to_power([row for row in cells if row["strength"] == strength], test)}
         for strength in strengths
         for test in OURS
     ]
 
 
-def reached(rows: Sequence[Mapping[str, Any]], test: str) -> dict[str, Any]:
-    """Where the curve of a test over years first reaches `POWER`, by straight lines between the lengths that were simulated.
+def years_to_power(rows: Sequence[Mapping[str, Any]], test: str) -> dict[str, Any]:
+    """Years at which the power of a test first reaches `POWER`, interpolated linearly between the simulated lengths.
 
     `years` None: not within `longest`. `at_most`: already at the shortest length, so that fewer may do.
     """
     curve = sorted((row["years"], row[test]["value"]) for row in rows)
-    found = {"power": POWER, "longest": curve[-1][0], "at_most": curve[0][1] >= POWER}
-    if found["at_most"]:
-        return found | {"years": float(curve[0][0])}
+    summary = {"power": POWER, "longest": curve[-1][0], "at_most": curve[0][1] >= POWER}
+    if summary["at_most"]:
+        return summary | {"years": float(curve[0][0])}
     for (before, low), (after, high) in pairwise(curve):
         if high >= POWER:
-            return found | {"years": before + (after - before) * (POWER - low) / (high - low)}
-    return found | {"years": None}
+            return summary | {"years": before + (after - before) * (POWER - low) / (high - low)}
+    return summary | {"years": None}

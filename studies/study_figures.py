@@ -1,4 +1,4 @@
-"""Pictures of the studies: three of an audit, one of the backtest. Numbers come in finished."""
+"""Figures of the studies: three of an audit, one of the backtest. They draw given numbers and compute none."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,37 +24,37 @@ SCALE = 0.5  # hit rate less base rate at which the colour is full
 SIMULATED = "Simulated market. "
 
 
-def write_figures(found: "Audit", folder: Path) -> list[Path]:
+def write_figures(result: "Audit", folder: Path) -> list[Path]:
     """Breakouts, grid and lead-lag as PNG files in `folder`, made if need be. Raises BadInput where that can't be written."""
     pictures = {"breakouts.png": draw_breakouts, "grid.png": draw_grid, "lead_lag.png": draw_lead_lag}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, draw in pictures.items():
-            draw(found, folder / name)
+            draw(result, folder / name)
     except OSError as error:
         raise BadInput(f"--figures {folder} can't be written: {error.strerror or error}.") from None
     return [folder / name for name in pictures]
 
 
-def origin(found: "Audit") -> str:
-    """What every picture says of its market and day."""
-    return f"{SIMULATED if found.market == 'simulated' else ''}As known on {found.as_of}."
+def origin(result: "Audit") -> str:
+    """Note on the market and day that every figure carries."""
+    return f"{SIMULATED if result.market == 'simulated' else ''}As known on {result.as_of}."
 
 
-def draw_breakouts(found: "Audit", path: Path) -> None:
+def draw_breakouts(result: "Audit", path: Path) -> None:
     """Record breakouts on the Russell 2000, on the altcoin index, and the 90 days that followed."""
-    events = [row for row in found.breakouts.events if (row.kind, row.quiet) == BREAKOUT_RULE]
+    events = [row for row in result.breakouts.events if (row.kind, row.quiet) == BREAKOUT_RULE]
     with canvas(2, 1, (9.5, 5.6), space=0.35) as (figure, axes):
         above, below = axes[:, 0]
         for axis in (above, below):
-            for named in (row for row in found.breakouts.article if row.over):
+            for named in (row for row in result.breakouts.article if row.over):
                 axis.axvspan(pd.Timestamp(named.first), pd.Timestamp(named.last), color=FAINT, linewidth=0)
-        timeline(above, found.history, "small_caps", events, "Russell 2000, log scale; grey: years the article names")
-        timeline(below, found.history, "altcoins", events, "Altcoin index, log scale; yellow: the 90 days after")
+        timeline(above, result.history, "small_caps", events, "Russell 2000, log scale; grey: years the article names")
+        timeline(below, result.history, "altcoins", events, "Altcoin index, log scale; yellow: the 90 days after")
         shade(below, events)
         handles = [above.plot([], [], color=COLOURS[kind], label=WORDS[kind])[0] for kind in COLOURS]
         below.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
-        note = f"Record close after {BREAKOUT_RULE[1]} sessions without one. {origin(found)}"
+        note = f"Record close after {BREAKOUT_RULE[1]} sessions without one. {origin(result)}"
         finish(figure, f"Breakouts by rule, and whether altcoins rose {RISE:.0%} within 90 days", note, path)
 
 
@@ -78,26 +78,26 @@ def shade(axis: Any, events: list[Event]) -> None:
         axis.axvspan(day, day + pd.Timedelta(days=WITHIN[1]), color=EVENT, alpha=0.4, linewidth=0)
 
 
-def draw_grid(found: "Audit", path: Path) -> None:
+def draw_grid(result: "Audit", path: Path) -> None:
     """Hit rate less base rate by rule (rows), rise and window (columns), with hits of known outcomes."""
-    rows = list(dict.fromkeys((cell.kind, cell.quiet) for cell in found.breakouts.grid))
-    columns = list(dict.fromkeys((cell.rise, cell.first_day, cell.last_day) for cell in found.breakouts.grid))
+    rows = list(dict.fromkeys((cell.kind, cell.quiet) for cell in result.breakouts.grid))
+    columns = list(dict.fromkeys((cell.rise, cell.first_day, cell.last_day) for cell in result.breakouts.grid))
     with canvas(1, 1, (11.5, 3.9), space=0) as (figure, axes):
         axis = axes[0, 0]
         figure.subplots_adjust(left=0.15, bottom=0.24)
-        for cell in found.breakouts.grid:
-            place = columns.index((cell.rise, cell.first_day, cell.last_day)), rows.index((cell.kind, cell.quiet))
-            patch(axis, cell, *place)
+        for cell in result.breakouts.grid:
+            position = columns.index((cell.rise, cell.first_day, cell.last_day)), rows.index((cell.kind, cell.quiet))
+            patch(axis, cell, *position)
         axis.set_yticks(range(len(rows)), [f"{kind}, {quiet} quiet" for kind, quiet in rows])
         axis.set_xticks(range(len(columns)), [f"≥{rise:.0%}\nday {first}–{last}" for rise, first, last in columns], fontsize=7)
         axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
         axis.tick_params(length=0)
         note = f"Difference in points; hits of known outcomes. Paler: fewer than {LEAST_N} of them. Grey: none. Framed: the claim. "
-        finish(figure, "Hit rate less base rate, by rule, rise and window", note + origin(found), path)
+        finish(figure, "Hit rate less base rate, by rule, rise and window", note + origin(result), path)
 
 
 def patch(axis: Any, cell: HitRate, x: int, y: int) -> None:
-    """One cell of the heat map."""
+    """Draw one cell of the heat map."""
     from matplotlib.patches import Rectangle
 
     claimed = (
@@ -111,74 +111,76 @@ def patch(axis: Any, cell: HitRate, x: int, y: int) -> None:
 
 
 def colour(difference: float, n: int) -> Any:
-    """Pink below the base rate, green above, white at it; the paler, the fewer breakouts it rests on."""
+    """Colour of a cell: pink below the base rate, green above, white at it; paler with fewer breakouts."""
     from matplotlib import colormaps
 
     weight = min(n / LEAST_N, 1.0)
     return colormaps["PiYG"](0.5 + 0.4 * weight * float(np.clip(difference / SCALE, -1, 1)))
 
 
-def draw_lead_lag(found: "Audit", path: Path) -> None:
-    """Cross-correlations of every claimed link, with the bands rotation gives."""
-    with canvas(1, len(found.cascade.lead_lag), (12.5, 3.6), space=0) as (figure, axes):
-        for axis, link in zip(axes[0], found.cascade.lead_lag, strict=True):
+def draw_lead_lag(result: "Audit", path: Path) -> None:
+    """Cross-correlations of every claimed link, with bands from rotations."""
+    with canvas(1, len(result.cascade.lead_lag), (12.5, 3.6), space=0) as (figure, axes):
+        for axis, link in zip(axes[0], result.cascade.lead_lag, strict=True):
             lead_lag_panel(axis, link)
         axes[0, 0].set_ylabel("correlation of weekly changes")
         note = "Right of 0 the first named moved first. Dark band: 95 % of single lags under rotation; light: of the largest. "
-        finish(figure, "Does each rung move before the next?", note + origin(found), path)
+        finish(figure, "Does each rung move before the next?", note + origin(result), path)
 
 
 def lead_lag_panel(axis: Any, link: LeadLag) -> None:
-    """One link."""
+    """Draw the cross-correlations of one link."""
     axis.set_title(f"{link.driver} → {link.target}", fontsize=9)
     axis.set_xlabel("weeks")
     if link.correlations is None:
         axis.text(0.5, 0.5, "too few weeks", transform=axis.transAxes, ha="center", color=MUTED)
         return
-    found = link.correlations
-    axis.axhspan(-found.joint_band, found.joint_band, color=FAINT, alpha=0.6, linewidth=0)
-    axis.axhspan(-found.band, found.band, color=FAINT, linewidth=0)
+    correlations = link.correlations
+    axis.axhspan(-correlations.joint_band, correlations.joint_band, color=FAINT, alpha=0.6, linewidth=0)
+    axis.axhspan(-correlations.band, correlations.band, color=FAINT, linewidth=0)
     axis.axvline(0, color=REFERENCE, linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.vlines(found.lags, 0, found.correlation, color=INK, linewidth=1.6)
+    axis.vlines(correlations.lags, 0, correlations.correlation, color=INK, linewidth=1.6)
 
 
 CURVES = {RULE: (INK, 1.6), RULE_BITCOIN: ("#6b8fc9", 1.2), INDEX: (REFERENCE, 1.2), BITCOIN: (MUTED, 1.2)}
 
 
-def draw_following(found: Following, path: Path) -> None:
+def draw_following(following: Following, path: Path) -> None:
     """Wealth by week on a log scale and falls from the high; shaded weeks were in altcoins."""
-    about = f"{found.model} · {found.market} market"
+    about = f"{following.model} · {following.market} market"
     with canvas(2, 1, (9.5, 5.6), space=0.14, height_ratios=[3, 1]) as (figure, axes):
         above, below = axes[:, 0]
-        wealth_panel(above, below, found)
+        wealth_panel(above, below, following)
         left_margin(figure, 0.7)
-        first = found.leads[0]
+        first = following.leads[0]
         above.set(title=f"lead over {first.against} in log growth a year: {interval_text(first.log_growth)}", yscale="log")
         above.set(ylabel="wealth (1 at first, log scale)")
         above.yaxis.set_major_formatter("{x:g}")
         below.set(ylabel="below high", xlabel="dealing day")
         above.legend(loc="upper left", fontsize=8, ncols=2)
-        note = f"After {found.cost:.1%} a purchase or sale, before taxes; thin markets ignored. An illustration, never a result."
-        finish(figure, following_finding(found), f"{about}, {found.horizon} days. {note}", path)
+        note = (
+            f"After {following.cost:.1%} a purchase or sale, before taxes; thin markets ignored. An illustration, never a result."
+        )
+        finish(figure, following_finding(following), f"{about}, {following.horizon} days. {note}", path)
 
 
-def wealth_panel(above: Any, below: Any, found: Following) -> None:
-    """Curves, and where they stand under their highs."""
-    days, held = found.curves.index, found.inside.to_numpy()
+def wealth_panel(above: Any, below: Any, following: Following) -> None:
+    """Draw the wealth curves, and their distance below their highs."""
+    days, is_inside = following.curves.index, following.inside.to_numpy()
     for name, (colour, width) in CURVES.items():
-        above.plot(days, found.curves[name], color=colour, linewidth=width, label=name)
+        above.plot(days, following.curves[name], color=colour, linewidth=width, label=name)
     for name in (INDEX, RULE):
-        below.plot(days, found.curves[name] / found.curves[name].cummax() - 1, color=CURVES[name][0], linewidth=1.2)
+        below.plot(days, following.curves[name] / following.curves[name].cummax() - 1, color=CURVES[name][0], linewidth=1.2)
     for axis in (above, below):
         whole = {"step": "post", "transform": axis.get_xaxis_transform()}
-        axis.fill_between(days, 0, 1, where=held, color=EVENT, alpha=0.3, linewidth=0, **whole)
+        axis.fill_between(days, 0, 1, where=is_inside, color=EVENT, alpha=0.3, linewidth=0, **whole)
         axis.margins(x=0.01)
 
 
-def following_finding(found: Following) -> str:
-    """Growth beside what holding brought, and how other timings fared."""
-    rule, index, bitcoin = (next(one for one in found.records if one.name == name) for name in (RULE, INDEX, BITCOIN))
+def following_finding(following: Following) -> str:
+    """Title with the growth of the rule and of holding, and the p-value among other timings."""
+    rule, index, bitcoin = (next(record for record in following.records if record.name == name) for name in (RULE, INDEX, BITCOIN))
     return (
         f"The rule {rule.growth:+.0%} a year, altcoins {index.growth:+.0%}, BTC {bitcoin.growth:+.0%}; "
-        f"p = {found.timings[0].p:.2f} among other timings"
+        f"p = {following.timings[0].p:.2f} among other timings"
     )

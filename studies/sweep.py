@@ -24,7 +24,7 @@ from evaluation.sample import BASELINES, LEVEL, evaluation_sample
 from features.targets import load_target_index
 from models.base import BatchedModel, Floats
 from models.catalog import MODELS
-from models.parallel import spread
+from models.parallel import run_in_parallel
 from models.rules import Climatology
 from sources.quality import last_known
 from sources.reach import require_reachable
@@ -53,10 +53,10 @@ ROTATIONS = 39
 """As for any model whose tuning is repeated (STATISTICS 12): no p-value is below 1/40."""
 
 PART = 20
-"""So many candidates are tried in one part of the work, a second or two; an interruption costs the parts that were under way."""
+"""Candidates in one part of the work, a second or two; an interruption loses the parts under way."""
 
 FIRST_JUDGED_WHOLE = 50
-"""So many trials are never cut short; they set the bar for the others."""
+"""The first trials, which are never cut short; they set the bar for the others."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Candidate:
 
     def make(self) -> BatchedModel:
         """A new, unfitted estimator."""
-        return MODELS[self.model].asked(self.target).set_params(prior_sd=self.prior_sd)
+        return MODELS[self.model].for_target(self.target).set_params(prior_sd=self.prior_sd)
 
     @property
     def configuration(self) -> str:
@@ -78,8 +78,8 @@ class Candidate:
         return configuration(self.model, self.make().get_params(), self.columns, TrainSettings(self.target))
 
     @property
-    def told(self) -> dict[str, Any]:
-        """As plain values."""
+    def summary(self) -> dict[str, Any]:
+        """The candidate as plain values."""
         return {
             "model": self.model,
             "columns": list(self.columns),
@@ -106,7 +106,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        """16 hex digits of all that is asked."""
+        """16 hex digits that identify the search space."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     @property
@@ -125,7 +125,7 @@ class Sweep:
         rest, target = divmod(number, len(self.targets))
         rest, prior = divmod(rest, len(self.prior_sd))
         chosen, model = divmod(rest, len(self.models))
-        columns = tuple(name for place, name in enumerate(self.columns) if (chosen + 1) >> place & 1)
+        columns = tuple(name for position, name in enumerate(self.columns) if (chosen + 1) >> position & 1)
         return Candidate(self.models[model], columns, self.prior_sd[prior], self.targets[target])
 
     def label(self, target: Target) -> str:
@@ -164,8 +164,8 @@ class Arena:
         """Any of the questions: all have the same rows."""
         return next(iter(self.questions.values()))
 
-    def tried(self, candidate: Candidate, bar: Floats | None) -> "Tally":
-        """Skill (S,) in the search; a rotation in which it lies below the bar (S,) half-way is left there.
+    def search_tally(self, candidate: Candidate, bar: Floats | None) -> "Tally":
+        """Skill (S,) in the search; a rotation whose skill half-way is below the bar (S,) stops there.
 
         Each rotation, the true dates among them, is cut short by its own numbers alone, so that chance gets the same search.
         """
@@ -179,15 +179,15 @@ class Arena:
             whole[on] = 1 - total / question.climate[on]
         return Tally(half, whole)
 
-    def losses(self, candidate: Candidate, place: FoldMask, events: Floats) -> Floats:
+    def losses(self, candidate: Candidate, folds: FoldMask, events: Floats) -> Floats:
         """Summed Brier losses (S,) of a candidate on events (S, n, K)."""
-        return summed_losses(walk_shifts(candidate.make(), self.inputs_of(candidate), events, place), events, place, self.k)
+        return summed_losses(walk_shifts(candidate.make(), self.inputs_of(candidate), events, folds), events, folds, self.k)
 
     def inputs_of(self, candidate: Candidate) -> Floats:
-        """What a candidate reads."""
+        """Input columns of a candidate."""
         return self.questions[candidate.target].ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
 
-    def tested(self, candidate: Candidate, rotation: int) -> float:
+    def test_skill(self, candidate: Candidate, rotation: int) -> float:
         """Skill against climatology after the search, of one rotation."""
         question = self.questions[candidate.target]
         events = question.events[[rotation]]
@@ -205,11 +205,11 @@ class Tally:
 
     @property
     def cut_short(self) -> bool:
-        """Whether it was on the true dates."""
+        """Whether the trial on the true dates was cut short."""
         return bool(np.isnan(self.whole[0]))
 
 
-def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, progress: Progress) -> dict[str, Any]:
+def sweep(store: Store, search_space: Sweep, *, place: TrackingPlace, folder: Path, progress: Progress) -> dict[str, Any]:
     """Count, search, judge the winner once, and say whether anything was found.
 
     What was tried is kept in `folder` (an Optuna study in a journal), so that the same command goes on after a stop; one run in
@@ -217,97 +217,106 @@ def sweep(store: Store, asked: Sweep, *, place: TrackingPlace, folder: Path, pro
     """
     require_reachable(place.uri)
     progress("building features", 0, 0)
-    arena = arena_of(store, asked, last_known(store))
-    data, candidates = arena.first.data, asked.candidates()
+    arena = arena_of(store, search_space, last_known(store))
+    data, candidates = arena.first.data, search_space.candidates()
     with tracking(place) as tracker:
-        counted, own = count_all(tracker, asked, candidates, data.market), family(data.market, asked.targets[0])
-        sweeps = count_sweeps(tracker, own, asked.name, asked.first_test, data.until)
-        tallies = search(arena, asked, candidates, opened(folder, asked, data.snapshot), progress)
+        trials, own_family = (
+            count_sweep_trials(tracker, search_space, candidates, data.market),
+            family(data.market, search_space.targets[0]),
+        )
+        sweeps = count_sweeps(tracker, own_family, search_space.name, search_space.first_test, data.until)
+        tallies = search(arena, search_space, candidates, open_study(folder, search_space, data.snapshot), progress)
         progress("judging the winner", 0, 0)
-        found = search_result(arena, asked, candidates, tallies, sweeps) | {"trials": counted}
-        tags = {"swept": own, "market": data.market, "snapshot": data.snapshot}
-        run_id = log_sweep(tracker, asked.targets[0], found, tags, trial_table(candidates, tallies))
-    return found | {"run_id": run_id}
+        result = search_result(arena, search_space, candidates, tallies, sweeps) | {"trials": trials}
+        tags = {"swept": own_family, "market": data.market, "snapshot": data.snapshot}
+        run_id = log_sweep(tracker, search_space.targets[0], result, tags, trial_table(candidates, tallies))
+    return result | {"run_id": run_id}
 
 
-def count_all(tracker: Tracker, asked: Sweep, candidates: Sequence[Candidate], market: str) -> int:
-    """A look is a try: every candidate is counted before any is tried; how many tries that makes in all."""
-    tried = 0
-    for target in asked.targets:
-        own = [one.configuration for one in candidates if one.target == target]
-        tried = max(count_trials(tracker, family(market, target), asked.label(target), own).values(), default=tried)
-    return tried
+def count_sweep_trials(tracker: Tracker, search_space: Sweep, candidates: Sequence[Candidate], market: str) -> int:
+    """Number of trials after all candidates are counted, which is done before any is evaluated."""
+    trials = 0
+    for target in search_space.targets:
+        configurations = [candidate.configuration for candidate in candidates if candidate.target == target]
+        trials = max(
+            count_trials(tracker, family(market, target), search_space.label(target), configurations).values(), default=trials
+        )
+    return trials
 
 
 def trial_table(candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> pd.DataFrame:
     """One row a trial: what it was, its skill half-way through the search and at its end (NaN where it was cut short)."""
     rows = [
-        one.told | {"half": float(tally.half[0]), "skill": float(tally.whole[0])}
-        for one, tally in zip(candidates, tallies, strict=True)
+        candidate.summary | {"half": float(tally.half[0]), "skill": float(tally.whole[0])}
+        for candidate, tally in zip(candidates, tallies, strict=True)
     ]
     return pd.DataFrame(rows).assign(columns=lambda table: table["columns"].map(" ".join))
 
 
-def arena_of(store: Store, asked: Sweep, until: pd.Timestamp) -> Arena:
+def arena_of(store: Store, search_space: Sweep, until: pd.Timestamp) -> Arena:
     """Rows, outcomes and their rotations, and the days that are searched and tested."""
-    target = asked.targets[0]
-    settings = TrainSettings(target, first_test=asked.first_test)
+    target = search_space.targets[0]
+    settings = TrainSettings(target, first_test=search_space.first_test)
     data = prepare(store, settings, until)
     level = load_target_index(store, until, target).level.dropna()
-    made = {
-        one: replace(data, outcomes=index_outcomes(store, level, pd.DatetimeIndex(data.X.index), one, until))
-        for one in asked.targets
+    datasets = {
+        asked_target: replace(data, outcomes=index_outcomes(store, level, pd.DatetimeIndex(data.X.index), asked_target, until))
+        for asked_target in search_space.targets
     }
-    return arena_on(made, asked)
+    return arena_on(datasets, search_space)
 
 
-def arena_on(made: Mapping[Target, Dataset], asked: Sweep) -> Arena:
+def arena_on(datasets: Mapping[Target, Dataset], search_space: Sweep) -> Arena:
     """As `arena_of`, of rows already prepared, with the outcomes of every target."""
-    target = asked.targets[0]
-    columns, k, data = list(asked.columns), target.horizons.index(judged_horizon(target.horizons)), made[target]
-    rings = {one: complete_rows(own.X[columns], own.outcomes) for one, own in made.items()}
-    ring = rings[target]
-    shifts = [0, *ring.outcome_shifts(ROTATIONS)]
+    target = search_space.targets[0]
+    columns, k, data = list(search_space.columns), target.horizons.index(judged_horizon(target.horizons)), datasets[target]
+    rows_by_target = {
+        asked_target: complete_rows(target_data.X[columns], target_data.outcomes) for asked_target, target_data in datasets.items()
+    }
+    rows = rows_by_target[target]
+    shifts = [0, *rows.outcome_shifts(ROTATIONS)]
     if len(shifts) == 1:
-        raise MissingData(f"{len(ring.days)} weeks with known outcomes allow no rotation; a sweep needs more of them.")
-    early, late = searched_places(data, ring, asked.first_test, k)
-    test = fold_mask(ring, usable(quarters(asked.first_test, data.until), data.outcomes), (asked.first_test, data.until))
+        raise MissingData(f"{len(rows.days)} weeks with known outcomes allow no rotation; a sweep needs more of them.")
+    early, late = search_folds(data, rows, search_space.first_test, k)
+    test = fold_mask(
+        rows, usable(quarters(search_space.first_test, data.until), data.outcomes), (search_space.first_test, data.until)
+    )
     questions = {}
-    for one in asked.targets:
-        events = circularly_shifted(rings[one].events, shifts)
-        first, rest = (climate_losses(ring, events, place, k) for place in (early, late))
-        questions[one] = Question(made[one], rings[one], events, first, first + rest)
+    for asked_target in search_space.targets:
+        events = circularly_shifted(rows_by_target[asked_target].events, shifts)
+        first, rest = (climate_losses(rows, events, folds, k) for folds in (early, late))
+        questions[asked_target] = Question(datasets[asked_target], rows_by_target[asked_target], events, first, first + rest)
     return Arena(questions, columns, early, late, test, k)
 
 
-def searched_places(data: Dataset, ring: CompleteRows, first_test: pd.Timestamp, k: int) -> tuple[FoldMask, FoldMask]:
+def search_folds(data: Dataset, complete_rows: CompleteRows, first_test: pd.Timestamp, k: int) -> tuple[FoldMask, FoldMask]:
     """The inner walk-forward in two halves: quarters before the test, only rows whose outcome was known before it."""
-    over = ring.days[ring.known[:, k] < first_test.to_datetime64()]
+    over = complete_rows.days[complete_rows.known[:, k] < first_test.to_datetime64()]
     if len(over) < 2:
         raise MissingData(
             f"No outcome was known before {first_test:%Y-%m-%d}: there is nothing to search in. Set a later first_test."
         )
     folds = usable(quarters(over[0], over[-1]), data.outcomes)
-    rows = fold_mask(ring, folds, (over[0], over[-1])).rows
+    rows = fold_mask(complete_rows, folds, (over[0], over[-1])).rows
     if len(rows) < 2:
         raise MissingData(f"Fewer than two quarters before {first_test:%Y-%m-%d} can be forecast. Set a later first_test.")
     half = (len(rows) + 1) // 2
-    return place_with(rows[:half]), place_with(rows[half:])
+    return folds_of(rows[:half]), folds_of(rows[half:])
 
 
-def place_with(rows: list[tuple[Any, Any]]) -> FoldMask:
-    """A part of a walk-forward."""
+def folds_of(rows: list[tuple[Any, Any]]) -> FoldMask:
+    """The fold mask of a part of a walk-forward."""
     return FoldMask(rows, np.any([test for _, test in rows], axis=0))
 
 
-def summed_losses(forecasts: Floats, events: Floats, place: FoldMask, k: int) -> Floats:
+def summed_losses(forecasts: Floats, events: Floats, folds: FoldMask, k: int) -> Floats:
     """Summed Brier losses (S,) at horizon number k of forecasts (S, m, K) on the judged rows of events (S, n, K)."""
-    return np.asarray(((forecasts[:, :, k] - events[:, place.judged, k]) ** 2).sum(axis=1))
+    return np.asarray(((forecasts[:, :, k] - events[:, folds.judged, k]) ** 2).sum(axis=1))
 
 
-def climate_losses(ring: CompleteRows, events: Floats, place: FoldMask, k: int) -> Floats:
-    """Those of climatology, refitted on every rotation."""
-    return summed_losses(walk_shifts(Climatology(ordered=False), ring.inputs, events, place), events, place, k)
+def climate_losses(rows: CompleteRows, events: Floats, folds: FoldMask, k: int) -> Floats:
+    """Summed Brier losses (S,) of climatology, refitted on every rotation."""
+    return summed_losses(walk_shifts(Climatology(ordered=False), rows.inputs, events, folds), events, folds, k)
 
 
 def distinct_draws(rng: np.random.Generator, size: int) -> Iterator[int]:
@@ -320,8 +329,8 @@ def distinct_draws(rng: np.random.Generator, size: int) -> Iterator[int]:
             yield number
 
 
-def opened(folder: Path, asked: Sweep, snapshot: str) -> "optuna.Study":
-    """The study of this sweep on this data in a journal, as far as it has come."""
+def open_study(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Study":
+    """The Optuna study of this sweep on this data, resumed from its journal where there is one."""
     try:
         import optuna
         from optuna.storages.journal import JournalFileBackend
@@ -329,45 +338,47 @@ def opened(folder: Path, asked: Sweep, snapshot: str) -> "optuna.Study":
         raise MissingData("A sweep needs Optuna: `pip install '.[sweep]'` in a checkout of altrally.") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(f"{asked!r} {snapshot}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{search_space!r} {snapshot}".encode()).hexdigest()[:16]
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / f"{name}.journal")))
     return optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
 
 
-def search(arena: Arena, asked: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress) -> list[Tally]:
-    """Every candidate's tally, those kept in the study as they are."""
-    kept = {int(one.user_attrs["number"]): read_tally(one.user_attrs) for one in study.get_trials(deepcopy=False)}
+def search(
+    arena: Arena, search_space: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress
+) -> list[Tally]:
+    """Tally of every candidate; those already in the study are read from it."""
+    tallies = {int(trial.user_attrs["number"]): read_tally(trial.user_attrs) for trial in study.get_trials(deepcopy=False)}
     for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):
-        todo = [number for number in numbers if number not in kept]
-        bar = np.median([kept[one].half for one in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
+        todo = [number for number in numbers if number not in tallies]
+        bar = np.median([tallies[first].half for first in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
         for number, tally in zip(todo, tallies_of(arena, [candidates[number] for number in todo], bar), strict=True):
-            study.add_trial(as_trial(asked, number, candidates[number], tally))
-            kept[number] = tally
-            progress("searching", len(kept), len(candidates))
-    return [kept[number] for number in range(len(candidates))]
+            study.add_trial(optuna_trial(search_space, number, candidates[number], tally))
+            tallies[number] = tally
+            progress("searching", len(tallies), len(candidates))
+    return [tallies[number] for number in range(len(candidates))]
 
 
 def tallies_of(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> Iterator[Tally]:
     """The tally of each, tried in parts on every core or by a cluster."""
     parts = [(arena, candidates[first : first + PART], bar) for first in range(0, len(candidates), PART)]
-    return chain.from_iterable(spread(tally_part, parts))
+    return chain.from_iterable(run_in_parallel(tally_part, parts))
 
 
 def tally_part(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
-    """Tallies of one part."""
-    return [arena.tried(candidate, bar) for candidate in candidates]
+    """Tallies of some candidates."""
+    return [arena.search_tally(candidate, bar) for candidate in candidates]
 
 
-def as_trial(asked: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
-    """A candidate and its tally, as Optuna keeps it and can draw it."""
+def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
+    """A candidate and its tally as an Optuna trial."""
     from optuna.distributions import CategoricalDistribution
     from optuna.trial import TrialState, create_trial
 
     choices: dict[str, tuple[Any, tuple[Any, ...]]] = {
-        "model": (candidate.model, asked.models),
-        "prior_sd": (candidate.prior_sd, asked.prior_sd),
-        "move": (candidate.target.threshold, tuple(target.threshold for target in asked.targets)),
-        **{name: (name in candidate.columns, (False, True)) for name in asked.columns},
+        "model": (candidate.model, search_space.models),
+        "prior_sd": (candidate.prior_sd, search_space.prior_sd),
+        "move": (candidate.target.threshold, tuple(target.threshold for target in search_space.targets)),
+        **{name: (name in candidate.columns, (False, True)) for name in search_space.columns},
     }
     return create_trial(
         state=TrialState.PRUNED if tally.cut_short else TrialState.COMPLETE,
@@ -379,13 +390,13 @@ def as_trial(asked: Sweep, number: int, candidate: Candidate, tally: Tally) -> "
     )
 
 
-def read_tally(kept: Mapping[str, Any]) -> Tally:
-    """A tally as it was kept."""
-    return Tally(np.array(kept["half"], dtype=np.float64), np.array(kept["whole"], dtype=np.float64))
+def read_tally(attributes: Mapping[str, Any]) -> Tally:
+    """The tally in the attributes of an Optuna trial."""
+    return Tally(np.array(attributes["half"], dtype=np.float64), np.array(attributes["whole"], dtype=np.float64))
 
 
 def search_result(
-    arena: Arena, asked: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally], sweeps: int = 1
+    arena: Arena, search_space: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally], sweeps: int = 1
 ) -> dict[str, Any]:
     """The winner judged once after the search, against the winners that the same search finds on rotated outcomes.
 
@@ -393,10 +404,10 @@ def search_result(
     """
     table = np.array([tally.whole for tally in tallies])
     winners = np.nanargmax(table, axis=0)
-    after = np.array([arena.tested(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
+    after = np.array([arena.test_skill(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
     null = null_distribution(after, len(arena.first.ring.days) // arena.first.ring.longest_weeks)
     winner = candidates[winners[0]]
-    row = winner_verification(arena.questions[winner.target].data, asked, winner)
+    row = winner_verification(arena.questions[winner.target].data, search_space, winner)
     best = None if row["spa_p"] is None else min(1.0, sweeps * max(row["spa_p"], null.p))
     shown = best is not None and best < LEVEL and all((row[f"skill_{name}"]["low"] or 0.0) > 0 for name in BASELINES)
     return {
@@ -406,11 +417,11 @@ def search_result(
         "snapshot": arena.first.data.snapshot,
         "tried": len(tallies),
         "sweeps": sweeps,
-        "of": asked.size,
+        "of": search_space.size,
         "cut_short": sum(tally.cut_short for tally in tallies),
         "searched_weeks": int(arena.early.judged.sum() + arena.late.judged.sum()),
-        "first_test": f"{asked.first_test:%Y-%m-%d}",
-        "winner": winner.told,
+        "first_test": f"{search_space.first_test:%Y-%m-%d}",
+        "winner": winner.summary,
         "search_skill": float(table[winners[0], 0]),
         "horizon": judged_horizon(winner.target.horizons),
         "test": row,
@@ -421,17 +432,17 @@ def search_result(
     }
 
 
-def winner_verification(data: Dataset, asked: Sweep, winner: Candidate) -> dict[str, Any]:
+def winner_verification(data: Dataset, search_space: Sweep, winner: Candidate) -> dict[str, Any]:
     """Scores of the winner after the search, against the three baselines, with the p-value of superior predictive ability."""
-    settings = TrainSettings(winner.target, first_test=asked.first_test, seed=asked.seed)
-    folds = usable(quarters(asked.first_test, data.until), data.outcomes)
+    settings = TrainSettings(winner.target, first_test=search_space.first_test, seed=search_space.seed)
+    folds = usable(quarters(search_space.first_test, data.until), data.outcomes)
     horizon = judged_horizon(winner.target.horizons)
     walks = walk_all(data, settings, [], folds, silent)
-    probabilities = {name: one.probabilities for name, one in walks.items()}
+    probabilities = {name: walk.probabilities for name, walk in walks.items()}
     probabilities["winner"] = forecast(winner.make, data.X[list(winner.columns)], data.outcomes, folds).probabilities
-    found = evaluation_sample(probabilities, data.outcomes.events, horizon)
-    references = {name: found.loss(model) for name, model in found.baselines.items()}
-    onset = (data.X["rise_from_low"].reindex(found.days) < winner.target.under_way).to_numpy()
-    row = verification_fields(found.probabilities["winner"], found.outcome, references, onset, horizon, asked.seed)
-    spa = spa_p_values({"winner": found.loss("winner")}, references, horizon, seed=asked.seed)
+    sample = evaluation_sample(probabilities, data.outcomes.events, horizon)
+    references = {name: sample.loss(model) for name, model in sample.baselines.items()}
+    onset = (data.X["rise_from_low"].reindex(sample.days) < winner.target.under_way).to_numpy()
+    row = verification_fields(sample.probabilities["winner"], sample.outcome, references, onset, horizon, search_space.seed)
+    spa = spa_p_values({"winner": sample.loss("winner")}, references, horizon, seed=search_space.seed)
     return row | {"spa_p": spa.get("winner")}

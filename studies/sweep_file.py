@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from core.errors import BadInput
-from core.target import ALTCOINS, Key, Target, number, read_target, read_toml, require_keys
+from core.target import ALTCOINS, Key, Target, is_number, read_target, read_toml, require_keys
 from features.registry import BLOCKS, FEATURES
 from models.catalog import MODELS
 from studies.sweep import Sweep
@@ -17,19 +17,19 @@ from studies.sweep import Sweep
 MOST_TRIALS = 100_000
 
 
-def distinct(value: Any, holds: Callable[[Any], bool]) -> bool:
-    """A list of different values, each of which will do."""
+def are_distinct(value: Any, holds: Callable[[Any], bool]) -> bool:
+    """Whether a value is a list of different items that each pass the check `holds`."""
     return isinstance(value, list) and bool(value) and all(map(holds, value)) and len({*value}) == len(value)
 
 
-def tunable(name: Any) -> bool:
-    """A model with a prior whose refits are solved at once, on any columns."""
+def is_tunable(name: Any) -> bool:
+    """Whether a value names a model whose prior a sweep can vary."""
     return isinstance(name, str) and name in TUNABLE
 
 
-def positive(value: Any) -> bool:
-    """A number above zero."""
-    return number(value) and value > 0
+def is_positive(value: Any) -> bool:
+    """Whether a value is a number above 0."""
+    return is_number(value) and value > 0
 
 
 COLUMNS = BLOCKS
@@ -40,18 +40,18 @@ KEYS: Mapping[str, Key] = {
     "seed": Key(lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
     "first_test": Key(lambda value: type(value) is date, "a day, as in 2018-01-01 without quotes"),
     "columns": Key(
-        lambda value: distinct(value, lambda one: isinstance(one, str) and one in (*COLUMNS, *FEATURES)),
+        lambda value: are_distinct(value, lambda one: isinstance(one, str) and one in (*COLUMNS, *FEATURES)),
         f"a list of blocks ({', '.join(COLUMNS)}) or features (`altrally features` lists them), each once",
     ),
-    "models": Key(lambda value: distinct(value, tunable), f"a list of any of {', '.join(TUNABLE)}, each once"),
-    "prior_sd": Key(lambda value: distinct(value, positive), "a list of different numbers above 0, as in [0.1, 0.3]"),
-    "moves": Key(lambda value: distinct(value, number), "a list of different shares, as in [0.2, 0.3]"),
+    "models": Key(lambda value: are_distinct(value, is_tunable), f"a list of any of {', '.join(TUNABLE)}, each once"),
+    "prior_sd": Key(lambda value: are_distinct(value, is_positive), "a list of different numbers above 0, as in [0.1, 0.3]"),
+    "moves": Key(lambda value: are_distinct(value, is_number), "a list of different shares, as in [0.2, 0.3]"),
 }
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a file may leave out."""
+    """Defaults of the keys a file may leave out."""
 
     trials: int = 1000
     seed: int = 7
@@ -65,7 +65,7 @@ def read_sweep(path: Path) -> Sweep:
     """The sweep a file declares. Raises BadInput: file, key, value, what to do."""
     declared = read_toml(path, "docs/sweep.md shows one that is")
     require_keys(declared, KEYS, path.name, "")
-    return sweep_in({**vars(Defaults()), **declared}, target_beside(path, declared), path.name)
+    return parse_sweep({**vars(Defaults()), **declared}, target_beside(path, declared), path.name)
 
 
 def target_beside(path: Path, declared: Mapping[str, Any]) -> Target:
@@ -73,20 +73,20 @@ def target_beside(path: Path, declared: Mapping[str, Any]) -> Target:
     return read_target(path.parent / declared["target"]) if "target" in declared else ALTCOINS
 
 
-def sweep_in(values: Mapping[str, Any], target: Target, file: str) -> Sweep:
+def parse_sweep(values: Mapping[str, Any], target: Target, file: str) -> Sweep:
     """The sweep of checked values."""
     try:
-        asked = tuple(target.asking(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
+        targets = tuple(target.with_outcome(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
     except BadInput as error:
         raise BadInput(f"{file}: moves: {str(error).replace('--threshold ', '')}") from None
     for name in values["models"]:
         if target.outcome not in MODELS[name].kinds:
             raise BadInput(f"{file}: models: {name!r} can't speak of the outcome {target.outcome}; write logit.")
     return Sweep(
-        targets=asked,
+        targets=targets,
         columns=tuple(values["columns"]),
         models=tuple(values["models"]),
-        prior_sd=tuple(float(one) for one in values["prior_sd"]),
+        prior_sd=tuple(float(sd) for sd in values["prior_sd"]),
         trials=values["trials"],
         first_test=pd.Timestamp(values["first_test"]),
         seed=values["seed"],

@@ -78,13 +78,13 @@ def null_results(names: Sequence[str], walk: Walk, progress: Progress, *, kept: 
 
 def is_batched(name: str, settings: TrainSettings) -> bool:
     """Whether every rotation of a model can be refitted at once."""
-    return isinstance(MODELS[name].asked(settings.target), BatchedModel)
+    return isinstance(MODELS[name].for_target(settings.target), BatchedModel)
 
 
 def rotation_job(name: str, walk: Walk) -> tuple[Any, ...]:
     """What a null test of a model takes: how to make it, its inputs, outcomes, folds and the days judged."""
     spec, data = MODELS[name], walk.data
-    return partial(spec.asked, walk.settings.target), data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span
+    return partial(spec.for_target, walk.settings.target), data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span
 
 
 def remembered_null_results(name: str, walk: Walk, kept: Path) -> NullResults:
@@ -113,7 +113,7 @@ def content_of(name: str, data: Dataset) -> str:
 def configuration_of(name: str, settings: TrainSettings) -> str:
     """The hash of a model of the catalogue under these settings."""
     spec = MODELS[name]
-    return configuration(name, spec.asked(settings.target).get_params(), spec.columns, settings)
+    return configuration(name, spec.for_target(settings.target).get_params(), spec.columns, settings)
 
 
 class KeptFiles(Kept):
@@ -157,7 +157,7 @@ def with_null_results(
     question before aren't among them, and are counted in `trials`.
     """
     own = {configuration_of(name, settings) for name in [*dict.fromkeys(row["model"] for row in rows), *found]}
-    together = {"trials": max(tried.trials, PRIOR_TRIALS + len(own)), "unjudged": tried.unjudged(own)}
+    together = {"trials": max(tried.trials, PRIOR_TRIALS + len(own)), "unjudged": tried.other_configurations(own)}
     return [
         {**row, **together, **null_fields(found.get(row["model"]), settings.horizons.index(row["horizon"]))}
         | {"best_of_n_p": row["spa_p"]}

@@ -11,11 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from evaluation.bootstrap import weeks_of
+from evaluation.bootstrap import horizon_weeks
 from evaluation.permutation import circularly_shifted
 from models.base import BatchedModel, HorizonModel, Refits
 from models.catalog import CLAIM
-from models.parallel import spread
+from models.parallel import run_in_parallel
 from models.pool import Pool, earned_weights
 from models.rules import Climatology
 from training.dataset import Outcomes
@@ -120,7 +120,9 @@ def complete_rows(X: pd.DataFrame, outcomes: Outcomes) -> CompleteRows:
     """The rows that can be rotated."""
     rows = outcomes.events.index[outcomes.events.notna().all(axis=1)]
     inputs, events, known = X.loc[rows].to_numpy(dtype=np.float64), outcomes.events.loc[rows].to_numpy(), outcomes.known.loc[rows]
-    return CompleteRows(pd.DatetimeIndex(rows), inputs, events, known.to_numpy(), weeks_of(max(map(int, outcomes.events.columns))))
+    return CompleteRows(
+        pd.DatetimeIndex(rows), inputs, events, known.to_numpy(), horizon_weeks(max(map(int, outcomes.events.columns)))
+    )
 
 
 def walk_shifts(model: BatchedModel, inputs: Floats, events: Floats, place: FoldMask) -> Floats:
@@ -172,7 +174,7 @@ def walk_one_shift(make: Make, inputs: Floats, events: Floats, place: FoldMask) 
 def walk_each_shift(make: Make, inputs: Floats, events: Floats, place: FoldMask, shifts: Sequence[int], kept: Kept) -> Floats:
     """As `walk` for a model that can't be refitted in batches: rotation by rotation, spread, but for those `kept`."""
     todo = [(s, shift) for s, shift in enumerate(shifts) if shift not in kept]
-    done = spread(walk_one_shift, [(make, shift_at(inputs, s), shift_at(events, s), place) for s, _ in todo])
+    done = run_in_parallel(walk_one_shift, [(make, shift_at(inputs, s), shift_at(events, s), place) for s, _ in todo])
     for (_, shift), forecasts in zip(todo, done, strict=True):
         kept[shift] = forecasts
     return np.stack([kept[shift] for shift in shifts])

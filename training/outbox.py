@@ -152,7 +152,7 @@ def summary(work: PendingTraining) -> dict[str, Any]:
 def record_summary(record: ModelRecord) -> dict[str, Any]:
     """The same of one model."""
     fields = {field: getattr(record, field) for field in PLAIN}
-    return fields | {"params": values_as_text(record.params), "card": record.card.to_json()}
+    return fields | {"params": values_as_text(record.params), "card": record.card.to_dict()}
 
 
 def values_as_text(values: Mapping[str, Any]) -> dict[str, str]:

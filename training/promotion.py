@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import AltrallyError, BadInput, Refused
-from core.target import ALTCOINS, Target, judged_horizon, whose
+from core.target import ALTCOINS, Target, judged_horizon, name_suffix
 from evaluation.bootstrap import Interval, difference_interval
 from evaluation.evidence import ENOUGH
 from evaluation.sample import JUDGED_DAYS, LEVEL
@@ -90,7 +90,9 @@ def version_label(name: str, version: Registered) -> str:
 
 def whose_is(version: Registered) -> str:
     """Of which target a version is, as lines say it; nothing of the default one."""
-    return whose(version.tags.get("label", "")) or (f" of {version.name}" if version.name != ALTCOINS.registered_model else "")
+    return name_suffix(version.tags.get("label", "")) or (
+        f" of {version.name}" if version.name != ALTCOINS.registered_model else ""
+    )
 
 
 def standing(record: ModelRecord) -> str:

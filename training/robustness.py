@@ -58,7 +58,7 @@ def walks(data: Dataset, settings: TrainSettings, folds: Sequence[Fold]) -> dict
 
     def walk(name: str, columns: Sequence[str]) -> pd.DataFrame:
         def make() -> HorizonModel:
-            return MODELS[name].asked(settings.target)
+            return MODELS[name].for_target(settings.target)
 
         return forecast(make, data.X[list(columns)], data.outcomes, folds).probabilities
 
@@ -150,7 +150,7 @@ def forecast_cycle(data: Dataset, settings: TrainSettings, name: str, cycle: Cyc
     """Forecasts (days × horizons) of the cycle by one model trained outside it."""
     spec = MODELS[name]
     inputs = data.X[list(spec.columns)]
-    model = fitted(spec.asked(settings.target), inputs.loc[events.index], events)
+    model = fitted(spec.for_target(settings.target), inputs.loc[events.index], events)
     return answers(model, inputs.loc[cycle.first : cycle.last], events.columns)
 
 

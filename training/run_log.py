@@ -30,8 +30,8 @@ from models.champion import (
     SHADOW_MODELS_FILE,
     SHADOWS_FILE,
     VERIFICATION_FILE,
-    fetched,
     figures_of,
+    stored_file,
     unless_deleted,
 )
 from models.forecaster import QUESTION_COLUMNS, Forecaster
@@ -309,7 +309,7 @@ def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame],
         if record is not None:
             for name, text in record.texts.items():
                 (Path(folder) / name).write_text(text, encoding="utf-8")
-            tracker.client.log_dict(run_id, record.card.to_json(), CARD_FILE)
+            tracker.client.log_dict(run_id, record.card.to_dict(), CARD_FILE)
         tracker.client.log_artifacts(run_id, folder)
 
 
@@ -418,7 +418,7 @@ def save_model(tracker: Tracker, run_id: str, record: ModelRecord) -> SavedModel
             input_example=record.inputs.head(2),
         )
     log_values(tracker, run_id, {}, record.metrics, info.model_id)
-    with fetched(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
+    with stored_file(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
         return SavedModel(info.model_uri, info.model_id, run_id, digest(file))
 
 

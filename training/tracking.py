@@ -16,7 +16,16 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from core.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable, redacted
-from core.files import clear, damage, is_abandoned, is_occupied, is_passing, keep_copy, temporary_root, unfinished
+from core.files import (
+    damage,
+    is_abandoned,
+    is_any_in_use,
+    is_temporary_error,
+    keep_copy,
+    remove_abandoned_folders,
+    temporary_root,
+    unfinished_path,
+)
 from core.home import EXPERIMENT, HIDDEN, folder_address, hidden_tag, sqlite_address, sqlite_file, stored_elsewhere
 from core.target import ALTCOINS, Target
 from models.champion import (
@@ -138,7 +147,7 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
         if "out-of-date database schema" in first_line:
             way = f"Copy them, then run `mlflow db upgrade {quote(place.uri)}`."
             raise OtherVersion(f"The runs at {place.uri} can't be written: another version of MLflow left them. {way}") from None
-        kind = Damaged if isinstance(said, sqlite3.Error) and not is_passing(said) else StoreUnusable
+        kind = Damaged if isinstance(said, sqlite3.Error) and not is_temporary_error(said) else StoreUnusable
         raise kind(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
@@ -204,7 +213,7 @@ def create_database(place: TrackingPlace) -> None:
         return
     from mlflow import MlflowClient
 
-    beside = unfinished(file)
+    beside = unfinished_path(file)
     MlflowClient(tracking_uri=sqlite_address(beside)).search_experiments(max_results=1)
     beside.replace(file)
 
@@ -268,7 +277,7 @@ def prepared_experiment(place: TrackingPlace, target: Target) -> str:
         name = EXPERIMENT if target.is_default else target.registered_model
         found = tracker.client.get_experiment_by_name(name)
         if found is None or not tracker.client.search_runs([found.experiment_id], max_results=1):
-            raise NoChampion(f"No run{target.whose} is tracked in this home yet. Run `altrally train` first.")
+            raise NoChampion(f"No run{target.name_suffix} is tracked in this home yet. Run `altrally train` first.")
         return describe_experiment(tracker, target)
 
 
@@ -315,7 +324,7 @@ def move_in(place: TrackingPlace) -> None:
         return
     with clear_errors(place), database_lock(place):
         old = stored_elsewhere(place.database, place.artifacts)
-        if old is not None and is_occupied(place.home):
+        if old is not None and is_any_in_use(place.home):
             raise InUse(f"Another process is at work in {place.home}.")
         if old is not None:
             relocate(place.database, old, folder_address(place.artifacts))
@@ -343,7 +352,7 @@ def sweep(tracker: Tracker) -> int:
         fail_models(tracker, dead)
     for run_id in dead:
         tracker.client.set_terminated(run_id, "KILLED")
-    clear(home)
+    remove_abandoned_folders(home)
     return len(dead)
 
 

@@ -256,7 +256,7 @@ def final_fit(name: str, data: Dataset, settings: TrainSettings, walk: WalkForwa
     """The model fitted on every outcome known, with the refits that give its interval; a pool with the record of its experts."""
     events = data.outcomes.events.dropna(how="all")
     inputs = data.X.loc[events.index, list(MODELS[name].columns)]
-    model = MODELS[name].asked(settings.target)
+    model = MODELS[name].for_target(settings.target)
     draws = min(settings.draws, MOST_SLOW_DRAWS) if model.slow else settings.draws
     model = fitted(model, inputs, events, Draws(draws, settings.seed))
     newest = walk.models[-1].model
@@ -374,7 +374,7 @@ def make_card(job: Job, model: Trained, tried: int) -> Card:
         model=model.name,
         family=job.family,
         market=data.market,
-        outcome=job.settings.target.told,
+        outcome=job.settings.target.summary,
         horizons=list(job.settings.horizons),
         columns=model.columns,
         label=job.settings.label,

@@ -13,7 +13,7 @@ from core.json import plain
 from core.notebook_view import NotebookView
 from core.progress import Progress
 from core.target import judged_horizon
-from evaluation.bootstrap import WIDENING, block_length, politis_white, skill_interval, stationary, weeks_of
+from evaluation.bootstrap import WIDENING, block_length, horizon_weeks, politis_white, random_length_blocks, skill_interval
 from evaluation.evidence import WEEK_DAYS, DriftScore, drift_score, grade_of
 from evaluation.multiple_testing import TrialHistory, spa_p_values
 from evaluation.sample import BASELINES, CLIMATOLOGY, evaluation_samples
@@ -150,7 +150,7 @@ def model_names(settings: TrainSettings) -> list[str]:
     for name in settings.models:
         if name not in MODELS:
             raise UnknownName("model", name, MODELS)
-        MODELS[name].asked(settings.target)
+        MODELS[name].for_target(settings.target)
     return list(dict.fromkeys(settings.models))
 
 
@@ -183,7 +183,7 @@ def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequenc
     """Walk forward with one model on the columns it reads."""
 
     def make() -> HorizonModel:
-        return spec.asked(settings.target)
+        return spec.for_target(settings.target)
 
     kept = draws if isinstance(make(), BatchedModel) else None
     return forecast(make, data.X[list(spec.columns)], data.outcomes, folds, draws=kept)
@@ -267,7 +267,9 @@ def verification_fields(
         "log_score": plain(log_score(probability, outcome)),
         "auc": plain(auc(probability, outcome)),
         **skills,
-        "skill_climatology_stationary": plain(asdict(skill_interval(loss, climate, days, seed=seed, resample=stationary))),
+        "skill_climatology_stationary": plain(
+            asdict(skill_interval(loss, climate, days, seed=seed, resample=random_length_blocks))
+        ),
         "block": block_length(climate - loss, days),
         "block_automatic": plain(politis_white(climate - loss)),
         "widening": WIDENING,
@@ -284,7 +286,7 @@ def skill(loss: Floats, reference: Floats) -> float:
 
 def non_overlapping(loss: Floats, reference: Floats, days: int) -> dict[str, float]:
     """Skill on rows whose outcomes don't overlap: mean and range over all start offsets."""
-    step = weeks_of(days)
+    step = horizon_weeks(days)
     each = [skill(loss[offset::step], reference[offset::step]) for offset in range(min(step, len(loss)))]
     known = [value for value in each if not np.isnan(value)]
     if not known:

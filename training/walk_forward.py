@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.errors import LeakFound, MissingData
-from evaluation.bootstrap import block_weights, weeks_of
+from evaluation.bootstrap import block_weights, horizon_weeks
 from models.base import HorizonModel
 from models.forecaster import FoldModel
-from models.parallel import spread
+from models.parallel import run_in_parallel
 from models.pool import Pool, earned_weights
 from training.dataset import Outcomes
 
@@ -37,7 +37,7 @@ class Draws:
 
     def weights(self, rows: int, horizons: Sequence[int]) -> NDArray[np.float64]:
         """(count, rows), blocks as long as the longest horizon."""
-        return block_weights(rows, weeks_of(max(horizons)), self.count, np.random.default_rng(self.seed))
+        return block_weights(rows, horizon_weeks(max(horizons)), self.count, np.random.default_rng(self.seed))
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def forecast(
         return forecast_pool(cast(Callable[[], Pool], make), X, outcomes, folds)
     taught = [training_rows(outcomes, fold.test_start) for fold in folds]
     rows = [(make(), X.loc[events.index], events, draws) for events in taught]
-    fits = list(spread(fitted, rows) if rows[0][0].slow else starmap(fitted, rows))
+    fits = list(run_in_parallel(fitted, rows) if rows[0][0].slow else starmap(fitted, rows))
     parts = [
         answers(model, X.loc[fold.test_start : fold.test_end], outcomes.events.columns)
         for model, fold in zip(fits, folds, strict=True)

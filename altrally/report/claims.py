@@ -158,7 +158,7 @@ def live_record(home: Home, score: Score) -> list[LiveRow]:
 
 def audited(store: Store, day: pd.Timestamp, target: Target) -> dict[str, Any] | None:
     """The audit of the claim, as the page reads it; None for a target the claim says nothing of."""
-    return audit(store, day).to_json() if target.is_default else None
+    return audit(store, day).to_dict() if target.is_default else None
 
 
 def backtest_of(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestamp) -> Mapping[str, Any] | None:

@@ -33,7 +33,7 @@ from core.target import Target, judged_horizon
 from evaluation.sample import BASELINES
 from features.altcoin_index import AltcoinIndex
 from features.build import COMPOSITE_LOOKBACK, FeatureTable, build, matrix
-from features.composites import shares, trailing_z
+from features.composites import block_shares, trailing_z
 from features.registry import BLOCKS, Feature
 from features.targets import features_of, load_target_index
 from models.champion import Champion, run_table, verification_beside
@@ -186,7 +186,7 @@ class Market:
     @cached_property
     def shares(self) -> dict[str, pd.DataFrame]:
         """What each seat of a block puts into its composite."""
-        return shares(self.table.features, self.features.values())
+        return block_shares(self.table.features, self.features.values())
 
     @cached_property
     def inputs(self) -> pd.DataFrame:

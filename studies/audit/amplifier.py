@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation.bootstrap import Interval, circular, shared, weeks_of, widened
+from evaluation.bootstrap import Interval, circular_blocks, horizon_weeks, resampled_sums, widened_interval
 from evaluation.permutation import circularly_shifted, shift_p
 from features.transforms import log
 from studies.audit.events import event_occurred, first_passage
@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Amplifier:
-    """One difference a state."""
+    """Result for line 4 of the claim: one difference per state."""
 
     how: str
     missing: str
@@ -69,7 +69,7 @@ class Amplifier:
 
 
 def amplifier(facts: Facts, *, seed: int, draws: int) -> Amplifier:
-    """Sort Sundays by state and compare what followed."""
+    """Differences of the response after capitulation, by state."""
     rows = sundays(facts)
     missing = "" if len(rows) else "no week has an altcoin index, its drawdown and what followed"
     return Amplifier(HOW, missing, [difference(rows, state, seed, draws) for state in STATES])
@@ -83,36 +83,36 @@ def sundays(facts: Facts) -> pd.DataFrame:
     )
     deep = states["altcoin_drawdown"].rolling(QUARTER, min_periods=1).min() <= np.log(1 - DEEP)
     forced = states["capitulation_days"] >= LEAST_CAPITULATION_DAYS
-    told = states[["altcoin_drawdown", "capitulation_days"]].notna().all(axis=1)
+    known = states[["altcoin_drawdown", "capitulation_days"]].notna().all(axis=1)
     marks = {
         "breakout": mark(states["days_since_breakout"] <= QUARTER, states["days_since_breakout"]),
         "liquidity": mark(states["net_liquidity_growth"] > 0, states["net_liquidity_growth"]),
-        "capitulation": (deep & forced).astype(np.float64).where(told),
+        "capitulation": (deep & forced).astype(np.float64).where(known),
     }
     rows = pd.DataFrame(marks).join(ahead)
     return rows[pd.DatetimeIndex(rows.index).day_of_week == 6].dropna(subset=["capitulation", "response", "rally"])
 
 
 def mark(holds: pd.Series, source: pd.Series) -> pd.Series:
-    """1 or 0, NaN where the source is."""
+    """1 where `holds`, 0 elsewhere, NaN where the source is missing."""
     return holds.astype(np.float64).where(source.notna())
 
 
 def difference(rows: pd.DataFrame, state: str, seed: int, draws: int) -> Difference:
     """The four cells of one state, and the difference claimed."""
-    told = rows.dropna(subset=[state])
-    cells = [cell(told, state, positive, after) for positive in (True, False) for after in (True, False)]
+    known = rows.dropna(subset=[state])
+    cells = [cell(known, state, positive, after) for positive in (True, False) for after in (True, False)]
     if not cells[0].weeks or not cells[1].weeks:
         return Difference(state, cells, None, None, None, None)
-    response = told["response"].to_numpy()
-    after, otherwise = ((told[state] * part).to_numpy() for part in (told["capitulation"], 1 - told["capitulation"]))
-    found = interval(response, after, otherwise, seed, draws)
-    low, high = (None, None) if np.isnan(found.low) else (found.low, found.high)
-    return Difference(state, cells, found.value, low, high, rotation_p(response, after, otherwise))
+    response = known["response"].to_numpy()
+    after, otherwise = ((known[state] * part).to_numpy() for part in (known["capitulation"], 1 - known["capitulation"]))
+    estimate = interval(response, after, otherwise, seed, draws)
+    low, high = (None, None) if np.isnan(estimate.low) else (estimate.low, estimate.high)
+    return Difference(state, cells, estimate.value, low, high, rotation_p(response, after, otherwise))
 
 
 def cell(rows: pd.DataFrame, state: str, positive: bool, capitulation: bool) -> Cell:
-    """One combination of states."""
+    """Cell of one combination of states."""
     within = rows[(rows[state] == positive) & (rows["capitulation"] == capitulation)]
     means = (None, None) if within.empty else (float(within["response"].mean()), float(within["rally"].mean()))
     return Cell(positive, capitulation, len(within), spells(pd.DatetimeIndex(within.index)), *means)
@@ -126,21 +126,24 @@ def spells(days: pd.DatetimeIndex) -> int:
 def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draws: int) -> Interval:
     """Difference of the means over rows marked `after` and `otherwise`, all resampled together in blocks (n,)."""
     weights = after - otherwise
-    resample = shared(response * weights, AHEAD, seed, draws, circular)
+    resample = resampled_sums(response * weights, AHEAD, seed, draws, circular_blocks)
     value = float(response[after == 1].mean() - response[otherwise == 1].mean())
     if resample is None:
         return Interval(value, np.nan, np.nan)
     sums = [resample(part) for part in (response * after, after, response * otherwise, otherwise)]
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = sums[0] / sums[1] - sums[2] / sums[3]
-    both = resampled[np.isfinite(resampled)]  # a draw may hold no row of one kind
-    return widened(value, both) if len(both) else Interval(value, np.nan, np.nan)
+    finite = resampled[np.isfinite(resampled)]  # a draw may hold no row of one kind
+    return widened_interval(value, finite) if len(finite) else Interval(value, np.nan, np.nan)
 
 
 def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | None:
     """Share of rotations of the responses, the true one among them, that differ as much; None where none is far enough."""
-    nearest, n = weeks_of(AHEAD) + LOOKBACK_WEEKS + weeks_of(QUARTER), len(response)  # a state looks back on a quarter of drawdowns
-    shifts = [0, *range(nearest, n - weeks_of(AHEAD) + 1)]
+    nearest, n = (
+        horizon_weeks(AHEAD) + LOOKBACK_WEEKS + horizon_weeks(QUARTER),
+        len(response),
+    )  # a state looks back on a quarter of drawdowns
+    shifts = [0, *range(nearest, n - horizon_weeks(AHEAD) + 1)]
     if len(shifts) < 2:
         return None
     turned = circularly_shifted(response, shifts)
@@ -148,23 +151,23 @@ def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | No
     return shift_p(differences)
 
 
-def amplifier_lines(found: Amplifier) -> list[Line]:
-    """One line a state."""
+def amplifier_lines(result: Amplifier) -> list[Line]:
+    """One line of the audit per state."""
     words: Mapping[str, str] = {"breakout": "a small-cap breakout", "liquidity": "growing liquidity"}
     return [
         with_verdict(
             f"amplifier, {row.state}",
             f"Altcoins answer {words[row.state]} more strongly after capitulation than otherwise.",
             f"Difference of the mean {AHEAD}-day log return; block-bootstrap interval; p over rotations.",
-            evidence(found, row),
+            evidence(result, row),
         )
-        for row in found.differences
+        for row in result.differences
     ]
 
 
-def evidence(found: Amplifier, row: Difference) -> Evidence:
-    """Independent observations: the fewer of the spells on either side."""
+def evidence(result: Amplifier, row: Difference) -> Evidence:
+    """Evidence of one difference. Independent observations are the spells of the side that has fewer."""
     n = min(part.spells for part in row.cells if part.positive)
     if row.difference is None:
-        return Evidence(n, NEEDED, missing=found.missing or f"no week of the {row.state} state on one of the sides")
+        return Evidence(n, NEEDED, missing=result.missing or f"no week of the {row.state} state on one of the sides")
     return Evidence(n, NEEDED, row.difference, row.low, row.high, row.p)

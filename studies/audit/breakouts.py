@@ -126,7 +126,7 @@ class Breakouts:
 
 
 def breakouts(facts: Facts) -> Breakouts:
-    """Enumerate, follow and count."""
+    """Breakouts by rule, what followed each, and the grid of hit rates."""
     close, level = facts.closes(RUT), facts.index.level
     dates = {(kind, quiet): KINDS[kind](close, quiet) for kind, quiet in product(KINDS, QUIET_SESSIONS)}
     passages = {rise: first_passage(level, rise, LOOKED_AHEAD) for rise in RISES}
@@ -150,16 +150,16 @@ def event(rule: Rule, day: pd.Timestamp, close: float, markets: dict[str, Market
         *rule,
         day=f"{day:%Y-%m-%d}",
         close=float(close),
-        followed={name: [followed(market, day, days) for days in HORIZONS] for name, market in markets.items()},
+        followed={name: [return_after(market, day, days) for days in HORIZONS] for name, market in markets.items()},
         first_passage_days=int(wait) if wait <= seen else None,
         days_seen=min(max(seen, 0), LOOKED_AHEAD),
         hits={window_name(window): hit(passage, day, window) for window in (WITHIN, IN_WINDOW)},
-        unknown=why_unknown(passage, day, seen),
+        unknown=reason_unknown(passage, day, seen),
     )
 
 
 def window_name(window: tuple[int, int]) -> str:
-    """For people and as a key."""
+    """Text of a window, shown to users and used as a key."""
     return f"day {window[0]} to {window[1]}"
 
 
@@ -169,7 +169,7 @@ def hit(passage: FirstPassage, day: pd.Timestamp, window: tuple[int, int]) -> bo
     return None if np.isnan(outcome) else bool(outcome)
 
 
-def why_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str | None:
+def reason_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str | None:
     """Why the 90 days after a breakout can't be judged; None where they can."""
     if seen >= WITHIN[1]:
         return None
@@ -179,8 +179,8 @@ def why_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str | No
     return "altcoin index missing" if over or seen < 0 else "not over yet"
 
 
-def followed(market: Market, day: pd.Timestamp, days: int) -> Followed:
-    """From the close of `day` to that of the horizon, each the last there is and at most a week old."""
+def return_after(market: Market, day: pd.Timestamp, days: int) -> Followed:
+    """Return from the close of `day` to that of the horizon; each is the last known close, at most a week old."""
     end = day + pd.Timedelta(days=days)
     before, after = market.closes.loc[day - WEEK : day], market.closes.loc[day + pd.Timedelta(days=1) : end]
     gap = before.empty or after.empty or after.index[-1] < end - WEEK
@@ -190,7 +190,7 @@ def followed(market: Market, day: pd.Timestamp, days: int) -> Followed:
 
 
 def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: FirstPassage, rise: float, window: tuple[int, int]) -> HitRate:
-    """One cell of the grid."""
+    """Hit rate of one rule, rise and window."""
     known = event_occurred(passage, *window).dropna()
     chosen = np.flatnonzero(known.index.isin(dates))
     hits, n = int(known.iloc[chosen].sum()), len(chosen)
@@ -213,32 +213,32 @@ def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: FirstPassage, rise: f
     )
 
 
-def article(said: str, first: str, last: str, dates: dict[Rule, pd.DatetimeIndex], as_of: pd.Timestamp) -> Article:
+def article(name: str, first: str, last: str, dates: dict[Rule, pd.DatetimeIndex], as_of: pd.Timestamp) -> Article:
     """A named date beside the rules of 252 quiet sessions."""
     record, year_high = (
         [f"{day:%Y-%m-%d}" for day in dates[kind, BREAKOUT_RULE[1]] if day <= pd.Timestamp(last)] for kind in KINDS
     )
     records, year_highs = ([day for day in days if day >= first] for days in (record, year_high))
-    return Article(said, first, last, pd.Timestamp(last) <= as_of, records, year_highs, record[-1] if record else None)
+    return Article(name, first, last, pd.Timestamp(last) <= as_of, records, year_highs, record[-1] if record else None)
 
 
-def breakout_lines(found: Breakouts) -> list[Line]:
+def breakout_lines(result: Breakouts) -> list[Line]:
     """The claim's first line, in its two readings."""
     return [
         with_verdict(
             f"breakout, {window_name(window)}",
             f"Altcoins rally by {RISE:.0%} or more {words} a Russell 2000 breakout.",
             "Hit rate less the base rate over all days; exact interval of the rate; p over rotations of the breakouts' pattern.",
-            evidence(found, window),
+            evidence(result, window),
         )
         for window, words in ((WITHIN, "within 90 days of"), (IN_WINDOW, "for the first time 30 to 90 days after"))
     ]
 
 
-def evidence(found: Breakouts, window: tuple[int, int]) -> Evidence:
-    """Of the default rule and rise."""
-    asked = (*BREAKOUT_RULE, RISE, *window)
-    cell = next(row for row in found.grid if (row.kind, row.quiet, row.rise, row.first_day, row.last_day) == asked)
+def evidence(result: Breakouts, window: tuple[int, int]) -> Evidence:
+    """Evidence of the default rule and rise in one window."""
+    key = (*BREAKOUT_RULE, RISE, *window)
+    cell = next(row for row in result.grid if (row.kind, row.quiet, row.rise, row.first_day, row.last_day) == key)
     if cell.base_rate is None or cell.difference is None:
-        return Evidence(cell.n, NEEDED, missing=found.missing or "no breakout has a known outcome")
+        return Evidence(cell.n, NEEDED, missing=result.missing or "no breakout has a known outcome")
     return Evidence(cell.n, NEEDED, cell.difference, cell.low - cell.base_rate, cell.high - cell.base_rate, cell.p)

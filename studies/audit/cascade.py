@@ -11,7 +11,7 @@ from features.build import known_series
 from features.liquidity import MILLION_A_BILLION
 from features.transforms import day_numbers, forward_fill, log
 from sources.series import FED_ASSETS, HY_SPREAD, IWM, REVERSE_REPO, SPY, TREASURY_ACCOUNT, Series
-from studies.audit.lead_lag import QUARTER, CrossCorrelation, LagTest, cross_correlation, holm, lag_test
+from studies.audit.lead_lag import QUARTER, CrossCorrelation, LagTest, cross_correlation, holm_p_values, lag_test
 from studies.audit.market_state import Facts, latest
 from studies.audit.verdicts import Evidence, Line, with_verdict
 
@@ -83,33 +83,33 @@ class Weekly:
 
 
 def cascade(facts: Facts) -> Cascade:
-    """Correlate and test."""
-    weeks = weekly(facts)
+    """Cross-correlations and lag tests of every link."""
+    weeks = weekly_changes(facts)
     return Cascade(
         how=HOW,
         missing={rung: f"no weeks of {RUNGS[rung]}" for rung in RUNGS if weeks.observed[rung].isna().all()},
         lead_lag=[LeadLag(*link, cross_correlation(weeks.known[link[0]], weeks.observed[link[1]])) for link in LINKS],
-        tests=corrected([tested(weeks, *link, span) for link in directed() for span in SPANS]),
+        tests=with_holm_p([link_test(weeks, *link, span) for link in directed_links() for span in SPANS]),
     )
 
 
-def directed() -> list[tuple[str, str, str]]:
-    """Every link as claimed and turned around."""
+def directed_links() -> list[tuple[str, str, str]]:
+    """Every link in the claimed direction and in reverse."""
     return [(a, b, "forward") for a, b in LINKS] + [(b, a, "reverse") for a, b in LINKS]
 
 
-def tested(weeks: Weekly, driver: str, target: str, direction: str, span: str) -> Link:
+def link_test(weeks: Weekly, driver: str, target: str, direction: str, span: str) -> Link:
     """One lag test, not yet corrected."""
     return Link(driver, target, direction, span, lag_test(weeks.known[driver], weeks.observed[target], *SPANS[span]), None)
 
 
-def corrected(links: list[Link]) -> list[Link]:
-    """Holm over all tests that could be made."""
-    p_holm = iter(holm([link.test.p for link in links if link.test is not None]))
+def with_holm_p(links: list[Link]) -> list[Link]:
+    """Links with Holm-corrected p-values over all tests that could be made."""
+    p_holm = iter(holm_p_values([link.test.p for link in links if link.test is not None]))
     return [link if link.test is None else replace(link, p_holm=next(p_holm)) for link in links]
 
 
-def weekly(facts: Facts) -> Weekly:
+def weekly_changes(facts: Facts) -> Weekly:
     """Changes from Sunday to Sunday of every rung, from the first day of any."""
     first = min((rows["observed"].min() for rows in facts.rows.values() if len(rows)), default=facts.as_of)
     sundays = pd.date_range(first, facts.as_of, freq="W-SUN")
@@ -121,7 +121,7 @@ Reading = Callable[[Series, pd.DataFrame, pd.DatetimeIndex, pd.Timestamp], pd.Se
 
 
 def levels(facts: Facts, sundays: pd.DatetimeIndex, reading: Reading) -> dict[str, pd.Series]:
-    """What is differenced, by rung: logs, and the negative credit spread."""
+    """Level of each rung before differencing: logs, and the negative credit spread."""
 
     def of(series: Series) -> pd.Series:
         return reading(series, facts.rows[series], sundays, facts.as_of)
@@ -148,8 +148,8 @@ def read_observed(series: Series, rows: pd.DataFrame, sundays: pd.DatetimeIndex,
     values = latest(rows)
     since = day_numbers(values.index)
     until = since + (series.stale_after - series.release_lag).days
-    found = pd.Series(forward_fill(values.to_numpy(), since, until, day_numbers(sundays)), sundays)
-    return found.where(sundays <= as_of - series.release_lag)
+    filled = pd.Series(forward_fill(values.to_numpy(), since, until, day_numbers(sundays)), sundays)
+    return filled.where(sundays <= as_of - series.release_lag)
 
 
 def altcoin_sundays(level: pd.Series, sundays: pd.DatetimeIndex, reading: Reading) -> pd.Series:
@@ -158,25 +158,25 @@ def altcoin_sundays(level: pd.Series, sundays: pd.DatetimeIndex, reading: Readin
     return pd.Series(level.reindex(sundays - lag).to_numpy(dtype=np.float64), sundays)
 
 
-def cascade_lines(found: Cascade) -> list[Line]:
-    """One line a claimed link."""
+def cascade_lines(result: Cascade) -> list[Line]:
+    """One line of the audit per claimed link."""
     return [
         with_verdict(
             f"{driver} → {target}",
             f"First {RUNGS[driver]}, then {RUNGS[target]}, the same way.",
             "Lag test on all weeks, Holm-corrected; effect of the driver's past 13 weeks; placebo: the same test turned around.",
-            evidence(found, driver, target),
+            evidence(result, driver, target),
         )
         for driver, target in LINKS
     ]
 
 
-def evidence(found: Cascade, driver: str, target: str) -> Evidence:
-    """Of the whole span. Independent observations are spans of 13 weeks."""
-    by_name = {(link.driver, link.target): link for link in found.tests if link.span == "all"}
+def evidence(result: Cascade, driver: str, target: str) -> Evidence:
+    """Evidence of a link over the whole span. Independent observations are spans of 13 weeks."""
+    by_name = {(link.driver, link.target): link for link in result.tests if link.span == "all"}
     forward, reverse = by_name[driver, target], by_name[target, driver]
     if forward.test is None:
-        why = [found.missing[rung] for rung in (driver, target) if rung in found.missing]
-        return Evidence(0, NEEDED, missing="; ".join(why) or "too few weeks that both have")
+        reasons = [result.missing[rung] for rung in (driver, target) if rung in result.missing]
+        return Evidence(0, NEEDED, missing="; ".join(reasons) or "too few weeks that both have")
     test = forward.test
     return Evidence(test.weeks // QUARTER, NEEDED, test.effect, test.low, test.high, forward.p_holm, reverse.p_holm)

@@ -30,7 +30,7 @@ class History:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything an audit found; `to_json` is the contract other programs read."""
+    """Everything an audit found; `to_dict` is the contract other programs read."""
 
     as_of: str
     market: str
@@ -44,7 +44,7 @@ class Audit:
     supercycle: Supercycle
     history: History
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts."""
         return asdict(self)
 
@@ -78,15 +78,15 @@ def audit(store: Store, as_of: pd.Timestamp, *, seed: int = SEED, draws: int = D
 
 
 def chance(lines: list[Line]) -> str:
-    """What a reader must know of many lines judged at once."""
-    told = sum(line.evidence.p is not None for line in lines)
-    return f"Of {told} lines with a p-value up to {LEVEL * told:.1f} would be supported by chance, were the claim false in all."
+    """Sentence on how many lines chance alone would support."""
+    with_p = sum(line.evidence.p is not None for line in lines)
+    return f"Of {with_p} lines with a p-value up to {LEVEL * with_p:.1f} would be supported by chance, were the claim false in all."
 
 
 def history(facts: Facts) -> History:
     """Weekly closes of ^RUT and the altcoin index."""
     small_caps = facts.closes(RUT)
-    both = pd.DataFrame({"small_caps": small_caps, "altcoins": facts.index.level})
-    weeks = both.resample("W-SUN").last() if len(both) else both
-    columns = [[None if pd.isna(value) else float(value) for value in weeks[name]] for name in both]
+    closes = pd.DataFrame({"small_caps": small_caps, "altcoins": facts.index.level})
+    weeks = closes.resample("W-SUN").last() if len(closes) else closes
+    columns = [[None if pd.isna(value) else float(value) for value in weeks[name]] for name in closes]
     return History([f"{day:%Y-%m-%d}" for day in weeks.index], *columns)

@@ -77,7 +77,7 @@ def rallies(level: pd.Series, *, rise: float, fall: float, low_days: int) -> lis
     One is on once a close stands `rise` above the lowest close of the `low_days` days before (since the rally before ended); it
     ends with the first close `fall` below its highest. Days without a level are passed over.
     """
-    closes, found = level.dropna(), []
+    closes, past_rallies = level.dropna(), []
     values, since, low, high = closes.to_numpy(dtype=np.float64), 0, -1, -1
     for day, value in enumerate(values):
         if low < 0:
@@ -88,12 +88,12 @@ def rallies(level: pd.Series, *, rise: float, fall: float, low_days: int) -> lis
         elif value > values[high]:
             high = day
         elif value <= (1 - fall) * values[high]:
-            found.append(described(closes, low, high, day, over=True))
+            past_rallies.append(rally_between(closes, low, high, day, over=True))
             since, low = day, -1
-    return found if low < 0 else [*found, described(closes, low, high, len(values) - 1, over=False)]
+    return past_rallies if low < 0 else [*past_rallies, rally_between(closes, low, high, len(values) - 1, over=False)]
 
 
-def described(closes: pd.Series, low: int, high: int, last: int, *, over: bool) -> Rally:
+def rally_between(closes: pd.Series, low: int, high: int, last: int, *, over: bool) -> Rally:
     """A rally between rows of `closes`."""
     way_up = closes.to_numpy(dtype=np.float64)[low : high + 1]
     pullback = float((way_up / np.maximum.accumulate(way_up)).min() - 1)

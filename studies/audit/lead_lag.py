@@ -34,22 +34,22 @@ class CrossCorrelation:
 
 
 def cross_correlation(driver: pd.Series, target: pd.Series) -> CrossCorrelation | None:
-    """Of two weekly series on the same grid, on the ring of weeks both have; None with fewer than `LEAST_WEEKS`."""
-    both = pd.DataFrame({"x": driver, "y": target}).dropna()
-    if len(both) < LEAST_WEEKS:
+    """Cross-correlation of two weekly series on their common weeks, joined to a circle; None with fewer than `LEAST_WEEKS`."""
+    pairs = pd.DataFrame({"x": driver, "y": target}).dropna()
+    if len(pairs) < LEAST_WEEKS:
         return None
-    ring = ring_correlation(both["x"].to_numpy(), both["y"].to_numpy())
+    correlation = ring_correlation(pairs["x"].to_numpy(), pairs["y"].to_numpy())
     lags = np.arange(-MAX_LAG, MAX_LAG + 1)
-    far = np.arange(2 * MAX_LAG + 1, len(both) - 2 * MAX_LAG)  # rotations whose window of lags doesn't meet the true one
-    largest = np.abs(ring[(far[:, None] + lags) % len(both)]).max(axis=1)
-    band, joint = float(np.quantile(np.abs(ring[far]), COVERAGE)), float(np.quantile(largest, COVERAGE))
-    return CrossCorrelation(len(both), lags.tolist(), ring[lags].tolist(), band, joint)
+    far = np.arange(2 * MAX_LAG + 1, len(pairs) - 2 * MAX_LAG)  # rotations whose window of lags doesn't meet the true one
+    largest = np.abs(correlation[(far[:, None] + lags) % len(pairs)]).max(axis=1)
+    band, joint = float(np.quantile(np.abs(correlation[far]), COVERAGE)), float(np.quantile(largest, COVERAGE))
+    return CrossCorrelation(len(pairs), lags.tolist(), correlation[lags].tolist(), band, joint)
 
 
 def ring_correlation(x: Floats, y: Floats) -> Floats:
     """Correlation of x at each row with y so many rows later, the end joined to the beginning, for 0 … n-1 rows: (n,)."""
-    left, right = ((values - values.mean()) / values.std() for values in (x, y))
-    return np.fft.irfft(np.conj(np.fft.rfft(left)) * np.fft.rfft(right), len(x)) / len(x)
+    first, second = ((values - values.mean()) / values.std() for values in (x, y))
+    return np.fft.irfft(np.conj(np.fft.rfft(first)) * np.fft.rfft(second), len(x)) / len(x)
 
 
 @dataclass(frozen=True)
@@ -78,27 +78,27 @@ def lag_test(
     Both stand on the same weekly grid. Lags enter as sums over blocks of weeks, as in Corsi (2009); errors are Newey-West (1987),
     the test is Granger's (1969). None with fewer than `LEAST_WEEKS` weeks, or where a column doesn't vary.
     """
-    rows = lagged(driver, target)
+    rows = lag_regressors(driver, target)
     rows = rows[(rows.index >= (start or rows.index.min())) & (rows.index < (end or pd.Timestamp.max))]
     if len(rows) < LEAST_WEEKS or (rows.std() == 0).any():
         return None
-    return tested(rows, driver.rolling(QUARTER).sum().reindex(rows.index).std())
+    return fit_lag_test(rows, driver.rolling(QUARTER).sum().reindex(rows.index).std())
 
 
-def lagged(driver: pd.Series, target: pd.Series) -> pd.DataFrame:
+def lag_regressors(driver: pd.Series, target: pd.Series) -> pd.DataFrame:
     """The regression's rows by week: `target`, then blocks of its own past, then blocks of the driver's."""
-    own = {f"own {first}-{last}": past(target, first, last) for first, last in OWN_BLOCKS}
-    theirs = {f"driver {first}-{last}": past(driver, first, last) for first, last in DRIVER_BLOCKS}
-    return pd.DataFrame({"target": target, **own, **theirs}).dropna()
+    own_past = {f"own {first}-{last}": past_sum(target, first, last) for first, last in OWN_BLOCKS}
+    driver_past = {f"driver {first}-{last}": past_sum(driver, first, last) for first, last in DRIVER_BLOCKS}
+    return pd.DataFrame({"target": target, **own_past, **driver_past}).dropna()
 
 
-def past(changes: pd.Series, first: int, last: int) -> pd.Series:
+def past_sum(changes: pd.Series, first: int, last: int) -> pd.Series:
     """Sum of the changes of `first` to `last` weeks before each week."""
     return changes.shift(first).rolling(last - first + 1).sum()
 
 
-def tested(rows: pd.DataFrame, driver_sd: float) -> LagTest:
-    """Fit and test the rows of `lagged`; `driver_sd` is that of the driver's 13-week change."""
+def fit_lag_test(rows: pd.DataFrame, driver_sd: float) -> LagTest:
+    """Fit and test the rows of `lag_regressors`; `driver_sd` is that of the driver's 13-week change."""
     from statsmodels.api import OLS, add_constant
 
     inputs = add_constant(rows.drop(columns="target"))
@@ -114,8 +114,8 @@ def tested(rows: pd.DataFrame, driver_sd: float) -> LagTest:
     )
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for all being looked at together. Reference: Holm (1979)."""
+def holm_p_values(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for multiple tests. Reference: Holm (1979)."""
     p = np.asarray(p_values)
     order = np.argsort(p)
     stepped = np.maximum.accumulate(np.minimum(p[order] * np.arange(len(p), 0, -1), 1.0))

@@ -54,12 +54,12 @@ def facts_known(store: Store, as_of: pd.Timestamp) -> Facts:
     frames = load(store, features, as_of, EVERYTHING)
     rows = {series: frames[series] if series in frames else store.read(series, as_of) for series in SERIES}
     index = altcoin_index(*(frames[panel] for panel in (COIN_PRICE, COIN_MARKET_CAP, COIN_DOLLAR_VOLUME)))
-    held = pd.Index(index.members["symbol"].unique(), dtype="str")
+    held_coins = pd.Index(index.members["symbol"].unique(), dtype="str")
     return Facts(
         as_of=as_of,
         rows=rows,
         index=index,
-        prices=frames[COIN_PRICE].reindex(columns=held),
+        prices=frames[COIN_PRICE].reindex(columns=held_coins),
         states=states_of(frames, index.level, as_of),
     )
 
@@ -71,6 +71,6 @@ def states_of(frames: dict[Series | Panel, pd.DataFrame], level: pd.Series, as_o
 
 
 def latest(rows: pd.DataFrame) -> pd.Series:
-    """Of each observed day the value known last; days without one are left out."""
+    """Last known value of each observed day; days without one are left out."""
     newest = rows.drop_duplicates("observed", keep="last").sort_values("observed")
     return pd.Series(newest["value"].to_numpy(), pd.DatetimeIndex(newest["observed"])).dropna()

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from evaluation.proportions import clopper_pearson
 from evaluation.scores import effective_sample_size
-from features.altcoin_index import CARRY, month_ends, newest
+from features.altcoin_index import CARRY, latest_values, month_ends
 from features.transforms import log
 from studies.audit.events import Rally, rallies
 from studies.audit.market_state import Facts
@@ -96,20 +96,22 @@ CLAIMS = {
 
 
 def supercycle(facts: Facts) -> Supercycle:
-    """Enumerate rallies and months."""
-    held = facts.index.members.pivot_table(index="month_end", columns="symbol", values="weight")
-    found = [listed(rally, held, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)]
-    months = monthly(held, facts.prices)
+    """Rallies, months and measures of the altcoin index."""
+    weights = facts.index.members.pivot_table(index="month_end", columns="symbol", values="weight")
+    listed_rallies = [
+        listed_rally(rally, weights, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)
+    ]
+    months = monthly_figures(weights, facts.prices)
     missing = "" if len(facts.index.level) else "the store holds no coin prices"
-    return Supercycle(HOW, missing, found, months, measures(found, months))
+    return Supercycle(HOW, missing, listed_rallies, months, measures(listed_rallies, months))
 
 
-def listed(rally: Rally, held: pd.DataFrame, prices: pd.DataFrame) -> ListedRally:
+def listed_rally(rally: Rally, weights: pd.DataFrame, prices: pd.DataFrame) -> ListedRally:
     """A rally with the share of coins that rose in it."""
-    coins = held.loc[: rally.low].iloc[-1].dropna().index
+    coins = weights.loc[: rally.low].iloc[-1].dropna().index
     span = prices.loc[rally.low - pd.Timedelta(days=CARRY) : rally.high, coins].ffill()
     before, after = span.loc[: rally.low].iloc[-1], span.iloc[-1]
-    told = int(before.notna().sum())
+    quoted = int(before.notna().sum())
     return ListedRally(
         low=f"{rally.low:%Y-%m-%d}",
         high=f"{rally.high:%Y-%m-%d}",
@@ -117,16 +119,16 @@ def listed(rally: Rally, held: pd.DataFrame, prices: pd.DataFrame) -> ListedRall
         days=rally.days,
         rise=rally.rise,
         pullback=rally.pullback,
-        coins=told,
-        rising_coins=float((after > before).sum() / told) if told else None,
+        coins=quoted,
+        rising_coins=float((after > before).sum() / quoted) if quoted else None,
     )
 
 
-def monthly(held: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
+def monthly_figures(weights: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
     """Every month over by the last price, from the second since the first ranking."""
     ends = month_ends(prices.index)
-    returns = log(newest(prices, ends)).diff().to_numpy()
-    bought = held.reindex(index=ends, columns=prices.columns).notna().to_numpy()
+    returns = log(latest_values(prices, ends)).diff().to_numpy()
+    bought = weights.reindex(index=ends, columns=prices.columns).notna().to_numpy()
     return [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
 
 
@@ -150,25 +152,25 @@ def turnover(before: Floats, after: Floats) -> float:
     return len(best_after - best_before) / quarter
 
 
-def measures(found: list[ListedRally], months: list[Month]) -> list[Measure]:
-    """The latest of each in its own past. A rally that goes on counts with what it has reached so far."""
-    rally_days, month_days = [rally.low for rally in found], [row.end for row in months]
+def measures(listed_rallies: list[ListedRally], months: list[Month]) -> list[Measure]:
+    """Latest value of each measure within its own past. An ongoing rally counts with its values so far."""
+    rally_days, month_days = [rally.low for rally in listed_rallies], [row.end for row in months]
     return [
-        measure("rally length", 1, rally_days, [rally.days for rally in found]),
-        measure("pullback", 1, rally_days, [rally.pullback for rally in found]),
+        measure("rally length", 1, rally_days, [rally.days for rally in listed_rallies]),
+        measure("pullback", 1, rally_days, [rally.pullback for rally in listed_rallies]),
         measure("turnover", 1, month_days, [row.turnover for row in months]),
         measure("dispersion", 1, month_days, [row.dispersion for row in months]),
-        measure("rising coins", -1, rally_days, [rally.rising_coins for rally in found]),
+        measure("rising coins", -1, rally_days, [rally.rising_coins for rally in listed_rallies]),
     ]
 
 
 def measure(name: str, side: int, days: list[str], values: list[float] | list[float | None] | list[int]) -> Measure:
     """Percentile of the latest value within all before it."""
-    told = [(day, float(value)) for day, value in zip(days, values, strict=True) if value is not None]
-    if len(told) < 2:
+    known = [(day, float(value)) for day, value in zip(days, values, strict=True) if value is not None]
+    if len(known) < 2:
         return Measure(name, side, None, None, 0, 0.0, None, None, None, None)
-    day, last = told[-1]
-    past, latest = side * np.array([value for _, value in told[:-1]]), side * last
+    day, last = known[-1]
+    past, latest = side * np.array([value for _, value in known[:-1]]), side * last
     percentile = float((past < latest).mean() + (past == latest).mean() / 2)
     effective = effective_sample_size(past, 1, row_days=1)
     low, high = clopper_pearson(percentile * effective, effective)
@@ -176,21 +178,21 @@ def measure(name: str, side: int, days: list[str], values: list[float] | list[fl
     return Measure(name, side, day, last, len(past), effective, percentile, low, high, p)
 
 
-def supercycle_lines(found: Supercycle) -> list[Line]:
-    """One line a measure."""
+def supercycle_lines(result: Supercycle) -> list[Line]:
+    """One line of the audit per measure."""
     return [
         with_verdict(
             f"supercycle, {row.name}",
             CLAIMS[row.name],
             "Percentile of the latest value in its own past, less a half; exact interval; p of its rank.",
-            evidence(found, row),
+            evidence(result, row),
         )
-        for row in found.measures
+        for row in result.measures
     ]
 
 
-def evidence(found: Supercycle, row: Measure) -> Evidence:
-    """Independent observations: what the past values are worth."""
+def evidence(result: Supercycle, row: Measure) -> Evidence:
+    """Evidence of one measure. Independent observations are the effective number of past values."""
     if row.percentile is None or row.low is None or row.high is None:
-        return Evidence(row.n, NEEDED, missing=found.missing or "fewer than two values")
+        return Evidence(row.n, NEEDED, missing=result.missing or "fewer than two values")
     return Evidence(int(row.n_effective), NEEDED, row.percentile - 0.5, row.low - 0.5, row.high - 0.5, row.p)

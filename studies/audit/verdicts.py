@@ -36,7 +36,7 @@ class Evidence:
 
 
 def verdict(evidence: Evidence) -> str:
-    """`RULE`, applied."""
+    """Verdict by `RULE` on the evidence of one line."""
     cannot = f"can't be told (n = {evidence.n})"
     if evidence.n < LEAST_N or evidence.low is None or evidence.high is None or evidence.p is None:
         return cannot

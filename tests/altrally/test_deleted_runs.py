@@ -19,7 +19,7 @@ from training_jobs import SETTINGS, job, place_in
 
 from altrally.repair import repair
 from core.errors import InUse, Lost
-from core.files import aside_of, copy_of
+from core.files import copy_path, damaged_path
 from core.home import HIDDEN, Home
 from core.progress import silent
 from evaluation.multiple_testing import PRIOR_TRIALS
@@ -112,7 +112,7 @@ def test_repair_calls_nothing_damaged_and_moves_nothing(altrally: Invoke, delete
     (finding,) = repair(home)
     assert run in finding.why
     assert finding.done == "the database is sound"
-    assert not aside_of(home.database).exists()
+    assert not damaged_path(home.database).exists()
     assert list_runs(home.tracking_uri).equals(runs)
     assert tries(place_of(home)) == before
 
@@ -228,7 +228,7 @@ def no_database(place: TrackingPlace) -> None:
 def old_copy(place: TrackingPlace) -> None:
     """The database is damaged, and its copy is from before any try."""
     assert place.database is not None
-    with closing(sqlite3.connect(copy_of(place.database))) as copy, copy:
+    with closing(sqlite3.connect(copy_path(place.database))) as copy, copy:
         copy.execute("DELETE FROM experiment_tags")
     os.truncate(place.database, place.database.stat().st_size // 2)
     (finding,) = [one for one in repair(Home(place.home)) if one.file == str(place.database)]

@@ -20,7 +20,7 @@ from altrally.ledger import BEGINNING, Entry, Ledger, canonical, chained, read_h
 from altrally.repair import repair
 from altrally.track_record import publish
 from core.errors import LedgerBroken, StoreUnusable
-from core.files import aside_of, mirror
+from core.files import damaged_path, text_copy
 from core.home import Home
 
 DAYS = [f"2024-03-{day:02}" for day in range(1, 7)]
@@ -278,24 +278,24 @@ def test_a_kill_loses_no_acknowledged_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["cut", "changed"])
 def test_a_mirror_that_is_not_the_same_is_written_anew_from_a_whole_chain(path: Path, harm: str) -> None:
-    home, file = Home(path.parent), mirror(path)
+    home, file = Home(path.parent), text_copy(path)
     written = file.read_bytes()
     damaged = written[:-9] if harm == "cut" else written.replace(b'"line":2', b'"line":7')
     file.write_bytes(damaged)
     (finding,) = repair(home)
     assert (finding.file, finding.next) == (str(file), None)
     assert file.read_bytes() == written
-    assert aside_of(file).read_bytes() == damaged
+    assert damaged_path(file).read_bytes() == damaged
     assert repair(home) == []
 
 
 def test_a_kill_before_the_mirror_followed_is_mended_by_the_same_forecast_again(path: Path) -> None:
-    written = mirror(path).read_bytes()
-    mirror(path).write_bytes(written[: written[:-1].rfind(b"\n") + 1])
+    written = text_copy(path).read_bytes()
+    text_copy(path).write_bytes(written[: written[:-1].rfind(b"\n") + 1])
     with Ledger.open(path) as ledger:
         assert not put(ledger, made_score(DAYS[0])).new
         ledger.verify_mirror()
-    assert mirror(path).read_bytes() == written
+    assert text_copy(path).read_bytes() == written
 
 
 def test_two_processes_keep_the_chain_whole(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from training_jobs import SETTINGS, job, place_in
 
 from core.errors import Refused, UnknownName
 from core.progress import silent
-from core.target import ALTCOINS, Target, whose
+from core.target import ALTCOINS, Target, name_suffix
 from models.champion import champion_place, find_run, list_runs
 from training.compare import compare
 from training.promotion import promote
@@ -112,9 +112,11 @@ def test_the_commands_take_the_file_of_a_target(
 
 
 def test_a_label_says_whose_it_is() -> None:
-    assert (whose(ETH.label), whose(ALTCOINS.label)) == (" of 'ETH rally'", "") == (ETH.whose, ALTCOINS.whose)
+    assert (
+        (name_suffix(ETH.label), name_suffix(ALTCOINS.label)) == (" of 'ETH rally'", "") == (ETH.name_suffix, ALTCOINS.name_suffix)
+    )
     odd = replace(ETH, name="a (b): c (0123ab): d")
-    assert whose(odd.label) == odd.whose == " of 'a (b): c (0123ab): d'"
+    assert name_suffix(odd.label) == odd.name_suffix == " of 'a (b): c (0123ab): d'"
 
 
 def test_runs_without_a_target_belong_to_any(both: tuple[TrackingPlace, TrainReport, TrainReport]) -> None:

@@ -100,10 +100,10 @@ def test_what_can_not_be_asked_is_refused_in_one_line(words: tuple[str, str], sa
 
 
 def test_a_model_without_a_law_says_so() -> None:
-    built = {name: spec.asked(Target()) for name, spec in MODELS.items()}
+    built = {name: spec.for_target(Target()) for name, spec in MODELS.items()}
     without = {name: model for name, model in built.items() if not isinstance(model, LawModel)}
     assert {"hazard", "logit", "climatology", "momentum"} <= set(without)
     assert {"volatility", "random_walk", "passage", "pool"}.isdisjoint(without)
     for model in without.values():
         with pytest.raises(Refused, match="answers only what it was trained on"):
-            model.asking(0.5, None)
+            model.for_question(0.5, None)

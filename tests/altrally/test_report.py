@@ -25,7 +25,7 @@ from altrally.report.rungs import direction, percentile, rung, rungs, state
 from core.errors import BadInput
 from core.target import ALTCOINS
 from evaluation.proportions import wilson
-from features.composites import composites, shares
+from features.composites import block_shares, composites
 from features.registry import BLOCKS, FEATURES
 from models.catalog import COMPOSITES, MODELS
 from models.champion import Champion, load_champion
@@ -103,7 +103,7 @@ def test_shares_add_up_to_composites_also_clipped_missing_and_stood_in_for() -> 
     walks.iloc[-2:] *= 50  # clipped
     walks.loc[days[1500:1600], "breadth_above_50"] = np.nan  # its stand-in takes the seat
     walks.loc[days[2000:2100], [name for name, one in FEATURES.items() if one.block == "volume"]] = np.nan
-    made, parts = composites(walks, FEATURES.values()), shares(walks, FEATURES.values())
+    made, parts = composites(walks, FEATURES.values()), block_shares(walks, FEATURES.values())
     assert (made.iloc[-1].abs() == 3).any()
     for block in BLOCKS:
         added = parts[block].sum(axis=1, skipna=False)

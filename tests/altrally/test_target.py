@@ -19,7 +19,7 @@ from altrally.wording import article, event_nouns, sentence
 from core.errors import BadInput, MissingData, NoChampion, Refused, UnknownName
 from core.home import Home
 from core.progress import silent
-from core.target import ALTCOINS, Leader, Target, judged_horizon, read_target, target_of
+from core.target import ALTCOINS, Leader, Target, judged_horizon, read_target, target_from_summary
 from evaluation.multiple_testing import PRIOR_TRIALS
 from features.build import build
 from features.registry import FEATURES
@@ -116,7 +116,7 @@ def pages(world: World) -> dict[str, Page]:
 def test_the_default_target_names_every_configuration_as_before() -> None:
     assert {name: configuration_of(name, TrainSettings()) for name in BEFORE} == BEFORE
     assert (TrainSettings().label, family("files")) == ("first_passage 0.3 within 30/60/90 days", "altcoin-rally-files")
-    assert ALTCOINS.told == {"kind": "first_passage", "threshold": 0.3}
+    assert ALTCOINS.summary == {"kind": "first_passage", "threshold": 0.3}
     assert (ALTCOINS.registered_model, sentence(ALTCOINS)) == (
         "altrally",
         "P(altcoin index closes ≥ 30% above its close at as_of, within …)",
@@ -138,7 +138,7 @@ def test_the_default_target_gives_the_inputs_outcomes_and_forecast_it_gave(simul
 
 
 def test_a_card_from_before_there_were_targets_is_of_the_default_one() -> None:
-    assert target_of({"kind": "first_passage", "threshold": 0.3}, [30, 60, 90]) == replace(ALTCOINS, move=0.3)
+    assert target_from_summary({"kind": "first_passage", "threshold": 0.3}, [30, 60, 90]) == replace(ALTCOINS, move=0.3)
 
 
 # the whole path
@@ -179,7 +179,7 @@ def test_targets_in_one_home_have_their_own_champions_trials_and_lines(world: Wo
         scores = [line for line in ledger.lines() if line.kind == "score"]
         for target in world.targets.values():
             assert [line.as_of for line in scores if line.is_of(target)] == [DAY]
-            assert target_of(ledger.forecast_of(DAY, target).body["outcome"], [30, 60, 90]).label == target.label
+            assert target_from_summary(ledger.forecast_of(DAY, target).body["outcome"], [30, 60, 90]).label == target.label
         told = forecasts(ledger.lines())
     assert len(told) == 9
     assert told["judged"].all(), "one target's forecast is no repetition of another's"
@@ -197,13 +197,13 @@ def test_each_line_is_resolved_by_the_question_it_answers(world: World, tmp_path
         for target in world.targets.values():
             level = load_target_index(store, UNTIL, target).level
             reached = level.loc[day + pd.Timedelta(days=1) : day + pd.Timedelta(days=60)].max() >= (1 + target.rise) * level[day]
-            key = json.dumps(target.told.get("target", {}), sort_keys=True, separators=(",", ":"))
+            key = json.dumps(target.summary.get("target", {}), sort_keys=True, separators=(",", ":"))
             assert told[key, 60] == float(reached)
 
 
 def test_a_changed_file_doesnt_get_the_answer_to_the_former_question(world: World) -> None:
     eth = world.targets["eth"]
-    for other in (eth.asking(move=0.2), replace(eth, coins=("coin-002",)), replace(eth, horizons=(30, 60))):
+    for other in (eth.with_outcome(move=0.2), replace(eth, coins=("coin-002",)), replace(eth, horizons=(30, 60))):
         with pytest.raises(Refused, match="The champion of 'ETH rally' answers"):
             load_champion(world.home.tracking_uri, world.home.folder, other)
     with pytest.raises(NoChampion, match="altrally train --target"):
@@ -287,7 +287,7 @@ def test_what_a_file_leaves_out_is_as_for_altcoins(tmp_path: Path) -> None:
 
 def test_the_built_in_target_may_be_written_down(tmp_path: Path) -> None:
     text = 'name = "altcoin rally"\nsubject = "altcoin index"\nuniverse = "altcoins"\nrise = 0.5\n'
-    assert read_target(written(tmp_path, text)) == ALTCOINS.asking(move=0.5)
+    assert read_target(written(tmp_path, text)) == ALTCOINS.with_outcome(move=0.5)
 
 
 @pytest.mark.parametrize(

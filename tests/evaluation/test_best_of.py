@@ -59,7 +59,7 @@ def test_a_p_value_is_never_zero() -> None:
 
 
 def test_what_is_judged_now_is_not_unjudged() -> None:
-    assert TrialHistory(60, frozenset({"a", "b", "c"})).unjudged(["a", "d"]) == 2
+    assert TrialHistory(60, frozenset({"a", "b", "c"})).other_configurations(["a", "d"]) == 2
 
 
 def test_equal_forecasts_cannot_be_told_apart_and_better_ones_can() -> None:

@@ -11,12 +11,12 @@ from evaluation.bootstrap import (
     block_sums,
     block_weights,
     difference_interval,
+    horizon_weeks,
     politis_white,
+    random_length_blocks,
     skill_interval,
     span_sums,
-    stationary,
     stationary_blocks,
-    weeks_of,
 )
 
 
@@ -69,7 +69,7 @@ def test_stationary_blocks_fill_each_draw_and_have_the_mean_asked_for() -> None:
 def test_both_bootstraps_agree_and_the_automatic_length_is_archs() -> None:
     loss, reference = losses()
     one = skill_interval(loss, reference, 60, seed=7)
-    other = skill_interval(loss, reference, 60, seed=7, resample=stationary)
+    other = skill_interval(loss, reference, 60, seed=7, resample=random_length_blocks)
     assert one.value == other.value
     assert (other.low, other.high) == pytest.approx((one.low, one.high), abs=0.02)
     slow = np.cumsum(loss - loss.mean())
@@ -87,7 +87,7 @@ def test_weights_count_the_rows_of_the_same_draws() -> None:
 
 def test_a_block_is_at_least_as_long_as_the_horizon() -> None:
     noise = np.random.default_rng(0).normal(size=300)
-    assert [weeks_of(days) for days in (30, 60, 90)] == [5, 9, 13]
+    assert [horizon_weeks(days) for days in (30, 60, 90)] == [5, 9, 13]
     assert [block_length(noise, days) for days in (30, 60, 90)] == [5, 9, 13]
     assert block_length(np.cumsum(noise), 30) > 5
 

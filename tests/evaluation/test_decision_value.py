@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from model_diagnostics.scoring import ElementaryScore
 
-from evaluation.decision_value import THRESHOLDS, elementary_scores, murphy, value, value_curve
+from evaluation.decision_value import THRESHOLDS, elementary_scores, model_value, murphy, value_curve
 from evaluation.sample import EvaluationSample
 from evaluation.scores import brier_score
 
@@ -55,14 +55,14 @@ def test_value_is_what_expenses_counted_one_by_one_say() -> None:
         spent = sum(cost if act else loss * event for act, event in zip(acts, found.outcome, strict=True))
         always_or_never = min(cost * len(acts), loss * found.outcome.sum())
         known = cost * found.outcome.sum()
-        assert value(found, "good")[place] == pytest.approx((always_or_never - spent) / (always_or_never - known))
+        assert model_value(found, "good")[place] == pytest.approx((always_or_never - spent) / (always_or_never - known))
 
 
 def test_knowing_is_worth_one_and_the_base_rate_nothing() -> None:
     found = made()
-    np.testing.assert_allclose(value(found, "perfect"), 1)
-    np.testing.assert_allclose(value(found, "hindsight"), 0, atol=1e-12)
-    assert (value(found, "momentum") < 0).any()
+    np.testing.assert_allclose(model_value(found, "perfect"), 1)
+    np.testing.assert_allclose(model_value(found, "hindsight"), 0, atol=1e-12)
+    assert (model_value(found, "momentum") < 0).any()
 
 
 def test_curves_stand_in_their_intervals_beside_climatology_and_volatility() -> None:
@@ -75,11 +75,11 @@ def test_curves_stand_in_their_intervals_beside_climatology_and_volatility() -> 
     assert (curve.value.low[30:40] > 0).all()
     difference = diagram.scores["climatology"] - diagram.scores["good"]
     np.testing.assert_allclose(diagram.gains["climatology"].value, difference, atol=1e-12)
-    json.dumps([curve.to_json(), diagram.to_json()], allow_nan=False)
+    json.dumps([curve.to_dict(), diagram.to_dict()], allow_nan=False)
 
 
 def test_too_few_rows_have_no_limits() -> None:
     few = made(n=12)
     curve = value_curve(few, "good", seed=1)
     assert np.isnan(curve.value.low).all()
-    assert curve.to_json()["value"]["low"][0] is None
+    assert curve.to_dict()["value"]["low"][0] is None

@@ -9,11 +9,11 @@ from evaluation.evidence import (
     YEARS_AT_SHARPE_ONE,
     Grade,
     LiveEvidence,
-    apart,
     brier_factor,
     drift_score,
     evidence,
     grade_of,
+    spaced_positions,
     tilt_factor,
 )
 
@@ -91,8 +91,8 @@ def test_a_forecast_no_better_than_its_baseline_gains_nothing() -> None:
 
 
 def test_streams_do_not_overlap_and_take_the_earliest() -> None:
-    assert apart([0, 1, 6, 7, 8, 14, 30], 7) == [0, 3, 5, 6]
-    assert apart([], 7) == []
+    assert spaced_positions([0, 1, 6, 7, 8, 14, 30], 7) == [0, 3, 5, 6]
+    assert spaced_positions([], 7) == []
 
 
 @pytest.mark.parametrize(

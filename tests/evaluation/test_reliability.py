@@ -9,7 +9,7 @@ from model_diagnostics.scoring import SquaredError, decompose
 from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
-from evaluation.reliability import decomposed, groups, reliability, reliability_curve, reliable_outcomes
+from evaluation.reliability import brier_decomposition, group_by_forecast, reliability, reliability_curve, reliable_outcomes
 from evaluation.sample import EvaluationSample
 from evaluation.scores import brier_score
 
@@ -27,15 +27,15 @@ def of_one_model(probability: np.ndarray, outcome: np.ndarray, horizon: int = 60
 @given(st.integers(0, 2**32 - 1), st.integers(1, 120), st.sampled_from([1, 2, 8]))
 def test_parts_add_up_to_the_brier_score(seed: int, n: int, digits: int) -> None:
     probability, outcome = sample(seed, n, digits)
-    miscalibration, discrimination, uncertainty = decomposed(probability, outcome)
+    miscalibration, discrimination, uncertainty = brier_decomposition(probability, outcome)
     assert miscalibration - discrimination + uncertainty == pytest.approx(brier_score(probability, outcome), abs=1e-12)
     assert min(miscalibration, discrimination, uncertainty) > -1e-12
 
 
 def test_parts_worked_by_hand() -> None:
     probability, outcome = np.array([0.8, 0.2, 0.6, 0.4]), np.array([1.0, 0.0, 0.0, 1.0])
-    np.testing.assert_allclose(groups(probability).recalibrated(np.array([0, 1, 0, 1.0])), [0, 0.5, 0.5, 1])
-    assert decomposed(probability, outcome) == pytest.approx((0.2 - 0.125, 0.25 - 0.125, 0.25))
+    np.testing.assert_allclose(group_by_forecast(probability).recalibrated(np.array([0, 1, 0, 1.0])), [0, 0.5, 0.5, 1])
+    assert brier_decomposition(probability, outcome) == pytest.approx((0.2 - 0.125, 0.25 - 0.125, 0.25))
 
 
 @pytest.mark.parametrize("digits", [1, 2, 8])
@@ -43,19 +43,19 @@ def test_parts_are_those_of_model_diagnostics(digits: int) -> None:
     probability, outcome = sample(4, 347, digits)
     theirs = decompose(outcome, probability, scoring_function=SquaredError())
     expected = [theirs[name][0] for name in ("miscalibration", "discrimination", "uncertainty")]
-    np.testing.assert_allclose(decomposed(probability, outcome), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(brier_decomposition(probability, outcome), expected, rtol=0, atol=1e-12)
 
 
 def test_recalibration_is_scikit_learns_isotonic_regression() -> None:
     probability, outcome = sample(5)
-    grouped = groups(probability)
+    grouped = group_by_forecast(probability)
     expected = IsotonicRegression().fit(probability, outcome).predict(grouped.forecast)
     np.testing.assert_allclose(grouped.recalibrated(grouped.means(outcome)), expected, rtol=0, atol=1e-12)
 
 
 def test_a_forecast_of_the_share_itself_is_not_miscalibrated() -> None:
     probability, outcome = np.repeat([0.25, 0.75], 4), np.array([0, 1, 0, 0, 1, 1, 1, 0.0])
-    assert decomposed(probability, outcome) == pytest.approx((0, 0.0625, 0.25), abs=1e-15)
+    assert brier_decomposition(probability, outcome) == pytest.approx((0, 0.0625, 0.25), abs=1e-15)
 
 
 def test_outcomes_drawn_come_as_often_as_forecast_and_hang_together_as_far_as_the_horizon() -> None:

@@ -31,7 +31,7 @@ from filelock import FileLock
 from altrally.ledger import Ledger
 from altrally.repair import repair, stale_files, train_again
 from core.errors import StoreUnusable
-from core.files import aside_of, copy_of
+from core.files import copy_path, damaged_path
 from core.home import Home
 from training.outbox import pending_folders
 from training.tracking import tracking
@@ -166,7 +166,7 @@ def home(world: World, tmp_path: Path) -> Home:
 
 
 def test_runs_that_another_version_of_mlflow_left_are_left_alone(home: Home) -> None:
-    for file in (home.database, copy_of(home.database)):
+    for file in (home.database, copy_path(home.database)):
         with closing(sqlite3.connect(file)) as database, database:
             database.execute("UPDATE alembic_version SET version_num = '0584bdc529eb'")
     before = home.database.read_bytes()
@@ -224,13 +224,13 @@ def test_the_champion_of_a_target_is_trained_again_by_its_file(tmp_path: Path) -
 
 
 def test_what_is_moved_away_is_the_damaged_file_and_not_its_copy(home: Home) -> None:
-    for file, statement in ((home.database, "CREATE TABLE ours (one)"), (copy_of(home.database), "CREATE TABLE older (one)")):
+    for file, statement in ((home.database, "CREATE TABLE ours (one)"), (copy_path(home.database), "CREATE TABLE older (one)")):
         with closing(sqlite3.connect(file)) as database, database:
             database.execute(statement)
             database.execute("DELETE FROM alembic_version")
     (finding,) = repair(home)
     assert finding.next == f"altrally --home {home.folder} train"
-    with closing(sqlite3.connect(aside_of(home.database))) as database:
+    with closing(sqlite3.connect(damaged_path(home.database))) as database:
         assert database.execute("SELECT count(*) FROM ours").fetchone() == (0,)
 
 

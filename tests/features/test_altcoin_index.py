@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features.altcoin_index import AltcoinIndex, altcoin_index, largest, limited, load_index
+from features.altcoin_index import AltcoinIndex, altcoin_index, keep_largest, limit_weights, load_index
 from sources.batches import Batch
 from sources.store import Store
 
@@ -78,13 +78,13 @@ def test_no_coin_weighs_more_than_a_quarter() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_too_few_coins_for_the_limit_are_held_in_equal_parts(count: int) -> None:
     sizes = np.append(10.0 ** np.arange(count), np.nan)
-    np.testing.assert_allclose(limited(sizes), np.append(np.full(count, 1 / count), np.nan))
+    np.testing.assert_allclose(limit_weights(sizes), np.append(np.full(count, 1 / count), np.nan))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_weights_add_up_keep_order_and_stay_below_the_limit(seed: int) -> None:
     sizes = np.sort(np.random.default_rng(seed).pareto(0.7, 40))[::-1]
-    weights = limited(sizes)
+    weights = limit_weights(sizes)
     assert weights.sum() == pytest.approx(1)
     assert weights.max() <= 0.25 + 1e-12
     assert (np.diff(weights) <= 1e-15).all()
@@ -101,7 +101,7 @@ def test_the_fifty_largest_at_the_month_end_are_held() -> None:
 
 
 def test_of_equally_large_coins_the_first_is_kept() -> None:
-    kept = largest(np.concatenate([np.ones(60), [np.nan]]))
+    kept = keep_largest(np.concatenate([np.ones(60), [np.nan]]))
     assert np.isfinite(kept[:50]).all()
     assert np.isnan(kept[50:]).all()
 

@@ -19,7 +19,7 @@ from core.target import ALTCOINS
 from models import parallel as engines
 from models.boosted import Boosted
 from models.catalog import COMPOSITES
-from models.parallel import engine, spread, unlike, versions
+from models.parallel import engine, run_in_parallel, version_differences, versions
 from studies.sweep import PART, Sweep, arena_on, tallies_of
 from training.null_tests import Kept, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
 from training.settings import TrainSettings
@@ -78,12 +78,12 @@ def test_draws_of_trees_are_the_same_on_a_cluster(two_workers: Cluster) -> None:
 
 def test_what_a_part_raises_is_raised_here(two_workers: Cluster) -> None:
     with engine("dask", two_workers.scheduler), pytest.raises(ZeroDivisionError):
-        list(spread(divmod, [(1, 1), (1, 0)]))
+        list(run_in_parallel(divmod, [(1, 1), (1, 0)]))
 
 
 def test_out_of_order_means_each_once(two_workers: Cluster) -> None:
     with engine("dask", two_workers.scheduler):
-        assert sorted(spread(pow, [(number, 2) for number in range(20)], ordered=False)) == [n * n for n in range(20)]
+        assert sorted(run_in_parallel(pow, [(number, 2) for number in range(20)], ordered=False)) == [n * n for n in range(20)]
 
 
 @pytest.mark.parametrize("where", ["a process a core", "cluster"])
@@ -103,7 +103,7 @@ def test_a_sweep_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
         (ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=PART + 2, first_test=pd.Timestamp("2018-01-01"), seed=3
     )
     made, candidates = arena_on({ALTCOINS: DATA}, asked), asked.candidates()
-    bar = np.median([made.tried(candidate, None).half for candidate in candidates[:3]], axis=0)
+    bar = np.median([made.search_tally(candidate, None).half for candidate in candidates[:3]], axis=0)
     with parallel_config("sequential"):
         mine = list(tallies_of(made, candidates, bar))
     with engine("dask", two_workers.scheduler):
@@ -122,7 +122,7 @@ def test_a_worker_killed_amid_its_parts_changes_nothing(two_workers: Cluster, he
         (go if shift else tmp_path, walk_one_shift, MAKE, ring.inputs, np.roll(ring.events, shift, axis=0), place) for shift in here
     ]
     with engine("dask", two_workers.scheduler):
-        answers = spread(once_there, parts)
+        answers = run_in_parallel(once_there, parts)
         found = [next(answers)]
         two_workers.kill_one()
         go.touch()
@@ -134,7 +134,7 @@ def test_a_worker_killed_amid_its_parts_changes_nothing(two_workers: Cluster, he
 
 def test_a_scheduler_killed_amid_a_job_is_said_in_one_line(tmp_path: Path) -> None:
     with cluster(tmp_path) as started, engine("dask", started.scheduler):
-        answers = spread(once_there, [(tmp_path, abs, -1), (tmp_path / "never", abs, -2)])
+        answers = run_in_parallel(once_there, [(tmp_path, abs, -1), (tmp_path / "never", abs, -2)])
         assert next(answers) == 1
         started.kill_scheduler()
         with pytest.raises(EngineLost, match="The cluster was lost"):
@@ -164,8 +164,8 @@ def test_a_scheduler_without_workers_is_said_so(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_worker_of_other_versions_is_refused() -> None:
     ours = versions()
-    assert unlike(ours, ours | {"numpy": "1.0"}) == f"numpy is 1.0, not {ours['numpy']}"
-    assert "can't import altrally" in unlike(ours, ModuleNotFoundError("No module named 'models'"))
+    assert version_differences(ours, ours | {"numpy": "1.0"}) == f"numpy is 1.0, not {ours['numpy']}"
+    assert "can't import altrally" in version_differences(ours, ModuleNotFoundError("No module named 'models'"))
 
 
 @pytest.mark.parametrize(

@@ -165,9 +165,9 @@ LAWFUL = ["volatility", "random_walk", "passage", "pool"]
 def test_another_question_is_answered_without_training_and_coherently(name: str) -> None:
     model, X = fitted(name)
     own = model.predict(X)
-    np.testing.assert_array_equal(model.asking(0.3, None).predict(X), own)
-    np.testing.assert_allclose(model.asking(0.3, (60,)).predict(X)[:, 0], own[:, 1], atol=1e-9)
-    asked = np.stack([model.asking(rise, (15, 45, 60, 75, 200)).predict(X) for rise in (0.1, 0.3, 0.31, 0.5, 1.0)])
+    np.testing.assert_array_equal(model.for_question(0.3, None).predict(X), own)
+    np.testing.assert_allclose(model.for_question(0.3, (60,)).predict(X)[:, 0], own[:, 1], atol=1e-9)
+    asked = np.stack([model.for_question(rise, (15, 45, 60, 75, 200)).predict(X) for rise in (0.1, 0.3, 0.31, 0.5, 1.0)])
     assert (np.diff(asked, axis=0) <= 1e-12).all()
     assert (np.diff(asked, axis=2) >= -1e-12).all()
 
@@ -182,14 +182,14 @@ def test_the_curve_passes_through_the_forecast(name: str) -> None:
 
 def test_a_model_without_a_law_says_so() -> None:
     with pytest.raises(Refused, match="volatility, random_walk, passage and pool"):
-        Hazard().asking(0.5, None)
+        Hazard().for_question(0.5, None)
 
 
 @pytest.mark.parametrize(("rise", "horizons"), [(-0.1, None), (np.nan, None), (0.5, (0,))])
 def test_what_cannot_be_asked_is_refused(rise: float, horizons: tuple[int, ...] | None) -> None:
     model, _ = fitted("pool")
     with pytest.raises(BadInput):
-        model.asking(rise, horizons)
+        model.for_question(rise, horizons)
 
 
 @pytest.mark.parametrize("name", LAWFUL)
@@ -309,9 +309,9 @@ def test_a_pool_stands_at_the_weights_of_the_day() -> None:
 def test_a_terminal_pool_needs_no_order_and_answers_losses_too() -> None:
     X, Y = rows()
     model = Pool(0.2, (30, 60, 90), terminal=True).fit(X, Y[:, ::-1])
-    other = model.asking(-0.2, (45,))
+    other = model.for_question(-0.2, (45,))
     assert ((other.predict(X) > 0) & (other.predict(X) < 1)).all()
-    assert (other.predict(X) >= model.asking(0.2, (45,)).predict(X)).all()
+    assert (other.predict(X) >= model.for_question(0.2, (45,)).predict(X)).all()
 
 
 def test_wrong_signs_cost_little_because_the_prior_gives_way() -> None:

@@ -27,7 +27,7 @@ from models.champion import (
     aliases,
     champion_by_client,
     champion_rows,
-    downloaded,
+    download,
     find_run,
     list_runs,
     load_champion,
@@ -182,11 +182,11 @@ class TestForecaster:
 
 class TestCard:
     def test_survives_json(self) -> None:
-        assert read_card(json.dumps(CARD.to_json())) == CARD
+        assert read_card(json.dumps(CARD.to_dict())) == CARD
 
     def test_a_number_that_is_none_in_json_is_refused(self) -> None:
         with pytest.raises(BadInput, match="can't be saved"):
-            replace(CARD, base_rates=[0.1, float("nan"), 0.3]).to_json()
+            replace(CARD, base_rates=[0.1, float("nan"), 0.3]).to_dict()
 
     @pytest.mark.parametrize(
         ("change", "says"),
@@ -203,7 +203,7 @@ class TestCard:
         ],
     )
     def test_damage_is_named(self, change: dict[str, Any], says: str) -> None:
-        plain = CARD.to_json() | change
+        plain = CARD.to_dict() | change
         with pytest.raises(BadInput, match=says):
             read_card(json.dumps({key: value for key, value in plain.items() if value is not None}))
 
@@ -226,7 +226,7 @@ def log_champion(home: Path) -> None:
             mlflow.log_params({"model": "hazard"})
             mlflow.log_metrics({"brier_60": 0.21})
             mlflow.set_tags({"family": "logit"})
-            mlflow.log_dict(CARD.to_json(), "card.json")
+            mlflow.log_dict(CARD.to_dict(), "card.json")
             info = mlflow.sklearn.log_model(
                 forecaster(),
                 name="model",
@@ -302,7 +302,7 @@ class TestRegistry:
 
     def test_a_file_that_does_not_come_from_a_server_is_said_in_one_line(self, tmp_path: Path) -> None:
         with pytest.raises(StoreUnusable, match=r"model\.skops doesn't come from http"):
-            downloaded(str(tmp_path / "model.skops"), tmp_path, "http://127.0.0.1:9")
+            download(str(tmp_path / "model.skops"), tmp_path, "http://127.0.0.1:9")
 
     def test_a_damaged_card_is_named(self, home: Path) -> None:
         (card,) = home.rglob("card.json")

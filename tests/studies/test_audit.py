@@ -125,7 +125,7 @@ def test_every_event_of_the_default_rule_waits_a_year(audited: Audit) -> None:
 
 
 def test_the_json_is_the_contract(audited: Audit) -> None:
-    told = json.loads(json.dumps(audited.to_json(), allow_nan=False))
+    told = json.loads(json.dumps(audited.to_dict(), allow_nan=False))
     parts = {"lines", "breakouts", "cascade", "amplifier", "supercycle", "history"}
     assert parts | {"as_of", "market", "snapshot", "rule", "chance"} == told.keys()
     assert {row["kind"] for row in told["breakouts"]["events"]} <= {"record", "52-week high"}
@@ -169,7 +169,7 @@ def test_the_future_never_changes_an_audit_of_an_earlier_day(tmp_path: Path) -> 
     told = []
     for name, market in (("short", shortened), ("other", other)):
         with stored(tmp_path / name, market) as store:
-            told.append(audit(store, as_of, draws=DRAWS).to_json())
+            told.append(audit(store, as_of, draws=DRAWS).to_dict())
     assert told[0] == told[1]
 
 
@@ -197,7 +197,7 @@ def test_what_lacks_data_says_so(tmp_path: Path, kept: tuple[str, ...], missing:
     frames = {name: frame for name, frame in small().items() if name in kept}
     with stored(tmp_path / "home", frames) as store:
         found = audit(store, pd.Timestamp("2021-06-30"), draws=DRAWS)
-    json.dumps(found.to_json(), allow_nan=False)
+    json.dumps(found.to_dict(), allow_nan=False)
     reasons = " ".join(line.evidence.missing for line in found.lines)
     assert all(words in reasons for words in missing)
     assert all(line.verdict.startswith("can't be told") for line in found.lines if line.evidence.effect is None)

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from evaluation.proportions import clopper_pearson
 from features.breakout import record_breakouts, year_high_breakouts
 from studies.audit.events import event_occurred, first_passage, rallies, rotation_p
-from studies.audit.lead_lag import cross_correlation, holm, lag_test, ring_correlation
+from studies.audit.lead_lag import cross_correlation, holm_p_values, lag_test, ring_correlation
 
 DAYS = pd.date_range("2020-01-01", periods=10)
 
@@ -147,5 +147,5 @@ def test_too_few_weeks_are_no_test() -> None:
 
 
 def test_holm_worked_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
-    assert holm([]) == []
+    assert holm_p_values([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm_p_values([]) == []

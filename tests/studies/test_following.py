@@ -145,7 +145,7 @@ def test_days_without_a_close_are_bridged_and_counted() -> None:
 
 def test_it_is_json_and_says_what_it_is_worth() -> None:
     found = followed()
-    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert len(told["curves"]) == len(told["inside"]) == 120
     assert told["curves"][0]["day"] == "2020-01-06"
     assert told["inside"][0]["decided"] == "2020-01-05"

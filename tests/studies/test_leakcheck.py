@@ -28,9 +28,9 @@ from studies.leakcheck import (
     Check,
     Finding,
     LeakReport,
+    differing_columns,
     leakcheck,
-    moved,
-    spoilt,
+    spoil,
 )
 
 UNTIL = pd.Timestamp("2020-12-31")
@@ -111,9 +111,9 @@ def test_all_that_did_not_pass_is_named(report: LeakReport) -> None:
 def test_what_came_later_is_spoilt_and_the_past_kept() -> None:
     rows = pd.DataFrame({"observed": DAYS, "known": DAYS + pd.Timedelta(days=1), "value": np.arange(1.0, 6.0)})
     prices = pd.DataFrame({"a": np.arange(1.0, 6.0)}, DAYS)
-    removed = spoilt({SPY: rows, COIN_PRICE: prices}, DAYS[2], REMOVED, 1)
+    removed = spoil({SPY: rows, COIN_PRICE: prices}, DAYS[2], REMOVED, 1)
     assert [len(frame) for frame in removed.values()] == [2, 2], "a coin's price of the third day is known on the fourth"
-    absurd = spoilt({SPY: rows, COIN_PRICE: prices}, DAYS[2], ABSURD, 1)
+    absurd = spoil({SPY: rows, COIN_PRICE: prices}, DAYS[2], ABSURD, 1)
     assert absurd[SPY]["value"].tolist()[:2] == [1.0, 2.0]
     assert (absurd[SPY]["value"].to_numpy()[2:] != rows["value"].to_numpy()[2:]).all()
     assert (absurd[COIN_PRICE]["a"].to_numpy()[2:] != prices["a"].to_numpy()[2:]).all()
@@ -126,7 +126,7 @@ def test_one_bit_is_enough_and_days_after_the_cut_are_not_compared() -> None:
     again.loc[DAYS[1], "bit"] = np.nextafter(1.0, 2.0)
     again.loc[DAYS[2], "gone"] = np.nan
     again.loc[DAYS[4], "late"] = 9.0
-    found = moved(truth, again, DAYS[3])
+    found = differing_columns(truth, again, DAYS[3])
     assert {name: one.day for name, one in found.items()} == {"bit": DAYS[1], "gone": DAYS[2]}
     assert found["bit"].by == pytest.approx(2.2e-16, rel=0.1)
     assert found["gone"].by is None

@@ -13,7 +13,7 @@ from core.progress import silent
 from core.target import ALTCOINS
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.catalog import COMPOSITES
-from studies.sweep import Arena, Candidate, Sweep, arena_on, opened, search, search_result
+from studies.sweep import Arena, Candidate, Sweep, arena_on, open_study, search, search_result
 from studies.sweep_file import read_sweep
 from training.dataset import Dataset
 from training.null_results import configuration_of, content_of
@@ -45,7 +45,7 @@ def test_the_search_does_not_change_when_the_test_days_do(noise: Dataset) -> Non
     events = outcomes.events.mask(changed & outcomes.events.notna(), np.maximum.accumulate(np.nan_to_num(flipped), axis=1))
     other = replace(noise, X=inputs, outcomes=replace(outcomes, events=events))
     for candidate in ASKED.candidates()[:4]:
-        mine, theirs = (arena(data).tried(candidate, None).whole for data in (noise, other))
+        mine, theirs = (arena(data).search_tally(candidate, None).whole for data in (noise, other))
         assert mine[0] == pytest.approx(theirs[0], abs=1e-9), "to the last Newton step, which waits for the slowest rotation"
         assert not np.array_equal(mine[1:], theirs[1:]), "the rotations do hold later outcomes: they are what chance looks like"
 
@@ -76,7 +76,7 @@ def test_a_candidate_that_is_in_the_catalogue_has_its_name_there() -> None:
 
 def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Path) -> None:
     made, candidates = arena(noise), ASKED.candidates()
-    tallies = search(made, ASKED, candidates, opened(tmp_path, ASKED, "0"), silent)
+    tallies = search(made, ASKED, candidates, open_study(tmp_path, ASKED, "0"), silent)
     found = search_result(made, ASKED, candidates, tallies)
     assert not found["found"]
     assert found["tried"] == 60
@@ -89,10 +89,12 @@ def test_where_there_is_no_signal_nothing_is_found(noise: Dataset, tmp_path: Pat
 def test_a_signal_in_every_input_is_found_by_chance_hardly_ever(tmp_path: Path) -> None:
     asked = replace(ASKED, trials=12)
     made, candidates = arena(small_market(SETTINGS, seed=1, until=UNTIL, signal=2.0), asked), asked.candidates()
-    found = search_result(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent))
+    found = search_result(made, asked, candidates, search(made, asked, candidates, open_study(tmp_path, asked, "0"), silent))
     assert found["search_p"] == 1 / 40
     assert found["test"]["skill_climatology"]["low"] > 0
-    one_of_three = search_result(made, asked, candidates, search(made, asked, candidates, opened(tmp_path, asked, "0"), silent), 3)
+    one_of_three = search_result(
+        made, asked, candidates, search(made, asked, candidates, open_study(tmp_path, asked, "0"), silent), 3
+    )
     assert one_of_three["best_of_n_p"] == 3 * found["best_of_n_p"]
     assert not one_of_three["found"]
 
@@ -108,30 +110,30 @@ def test_what_is_kept_of_rotations_is_for_these_inputs_and_outcomes_alone(noise:
 
 def test_each_rotation_is_cut_short_by_its_own_numbers_alone(noise: Dataset) -> None:
     made, candidate = arena(noise), ASKED.candidates()[0]
-    tally = made.tried(candidate, None)
+    tally = made.search_tally(candidate, None)
     bar = np.where(np.arange(len(tally.half)) % 3 == 0, tally.half + 1e-9, tally.half)
-    cut = made.tried(candidate, bar)
+    cut = made.search_tally(candidate, bar)
     assert cut.cut_short
     assert not tally.cut_short
     np.testing.assert_array_equal(np.isnan(cut.whole), np.arange(len(bar)) % 3 == 0)
     np.testing.assert_allclose(cut.whole[~np.isnan(cut.whole)], tally.whole[~np.isnan(cut.whole)], atol=1e-9)
-    assert np.isnan(made.tried(candidate, tally.half + 1).whole).all()
+    assert np.isnan(made.search_tally(candidate, tally.half + 1).whole).all()
 
 
 def test_a_sweep_that_was_stopped_goes_on_where_it_was(noise: Dataset, tmp_path: Path) -> None:
     made, asked = arena(noise), replace(ASKED, trials=20)
     candidates = asked.candidates()
-    whole = search(made, asked, candidates, opened(tmp_path / "whole", asked, "0"), silent)
+    whole = search(made, asked, candidates, open_study(tmp_path / "whole", asked, "0"), silent)
 
     def stop(label: str, done: int, total: int) -> None:
         if done == 7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(made, asked, candidates, opened(tmp_path, asked, "0"), stop)
-    kept = opened(tmp_path, asked, "0")
+        search(made, asked, candidates, open_study(tmp_path, asked, "0"), stop)
+    kept = open_study(tmp_path, asked, "0")
     assert len(kept.trials) == 7
-    assert len(opened(tmp_path, asked, "other data").trials) == 0
+    assert len(open_study(tmp_path, asked, "other data").trials) == 0
     done: list[int] = []
     again = search(made, asked, candidates, kept, lambda label, number, total: done.append(number))
     assert done == list(range(8, 21))

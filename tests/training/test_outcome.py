@@ -97,7 +97,7 @@ def test_relative_without_bitcoin_is_refused() -> None:
 
 
 def test_default_thresholds_belong_to_their_outcome() -> None:
-    assert [ALTCOINS.asking(kind).rise for kind in ("first_passage", "terminal", "relative")] == [0.30, 0.20, 0.0]
+    assert [ALTCOINS.with_outcome(kind).rise for kind in ("first_passage", "terminal", "relative")] == [0.30, 0.20, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -105,24 +105,24 @@ def test_default_thresholds_belong_to_their_outcome() -> None:
 )
 def test_a_threshold_the_outcome_cannot_have_is_refused(outcome: str, threshold: float) -> None:
     with pytest.raises(BadInput, match="--threshold"):
-        ALTCOINS.asking(outcome, threshold)
+        ALTCOINS.with_outcome(outcome, threshold)
 
 
 def test_an_unknown_outcome_names_the_near_one() -> None:
     with pytest.raises(UnknownName, match="first_passage"):
-        ALTCOINS.asking("first_pasage")
+        ALTCOINS.with_outcome("first_pasage")
 
 
 def test_a_configuration_is_named_by_all_that_decides_it_and_nothing_else() -> None:
-    asked = ALTCOINS.asking(move=0.3)
+    asked = ALTCOINS.with_outcome(move=0.3)
     name = configuration("hazard", {"prior_sd": 0.3}, ["breadth"], TrainSettings())
     assert name == configuration("hazard", {"prior_sd": 0.3}, ["breadth"], TrainSettings(asked, seed=8, models=("hazard",)))
     others = [
         configuration("logit", {"prior_sd": 0.3}, ["breadth"], TrainSettings()),
         configuration("hazard", {"prior_sd": 0.2}, ["breadth"], TrainSettings()),
         configuration("hazard", {"prior_sd": 0.3}, ["volume"], TrainSettings()),
-        configuration("hazard", {"prior_sd": 0.3}, ["breadth"], TrainSettings(ALTCOINS.asking(move=0.4))),
-        configuration("hazard", {"prior_sd": 0.3}, ["breadth"], TrainSettings(ALTCOINS.asking("terminal", 0.3))),
+        configuration("hazard", {"prior_sd": 0.3}, ["breadth"], TrainSettings(ALTCOINS.with_outcome(move=0.4))),
+        configuration("hazard", {"prior_sd": 0.3}, ["breadth"], TrainSettings(ALTCOINS.with_outcome("terminal", 0.3))),
         configuration("hazard", {"prior_sd": 0.3}, ["breadth"], TrainSettings(start=pd.Timestamp("2016-01-01"))),
     ]
     assert len({name, *others}) == 7

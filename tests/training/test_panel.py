@@ -194,7 +194,7 @@ def test_a_lead_is_summed_week_by_week_and_ends_at_its_total(found: EvaluationSa
     assert (lead.low <= 0).all()
     assert (lead.high >= 0).all()
     assert lead.high[-1] > lead.high[5]
-    json.dumps(lead.to_json(), allow_nan=False)
+    json.dumps(lead.to_dict(), allow_nan=False)
 
 
 def test_a_baseline_that_an_outcome_lacks_is_climatology() -> None:

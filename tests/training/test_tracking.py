@@ -14,7 +14,7 @@ from places import ROOT
 
 from altrally.repair import repair
 from core.errors import StoreUnusable
-from core.files import copy_of
+from core.files import copy_path
 from core.home import Home, folder_at
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.champion import EXPERIMENT, figures_of, rows_of
@@ -74,7 +74,7 @@ def test_a_disk_without_room_for_the_second_copy_costs_nothing(
         raise sqlite3.OperationalError("database or disk is full")
 
     assert place.database is not None
-    copy = copy_of(place.database)
+    copy = copy_path(place.database)
     before = copy.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("core.files.overwrite", full)
@@ -155,7 +155,7 @@ def test_what_a_sweep_had_searched_counts_as_judged_once_it_is(place: TrackingPl
         tried = trial_history(tracker, "family", "30 %")
     assert tried.configurations == set(many[:2])
     assert tried.trials == PRIOR_TRIALS + 250
-    assert tried.unjudged(many[:1]) == 1
+    assert tried.other_configurations(many[:1]) == 1
 
 
 def test_sweeps_that_judged_on_the_same_days_are_counted_together(place: TrackingPlace) -> None:
@@ -179,8 +179,8 @@ def test_what_was_tried_on_another_question_is_counted_but_apart(place: Tracking
         count_trials(tracker, "family", "20 %", ["c"])
         tried = trial_history(tracker, "family", "30 %")
     assert (tried.trials, tried.configurations) == (PRIOR_TRIALS + 3, {"a", "b"})
-    assert tried.unjudged(["a"]) == 1
-    assert tried.unjudged(["a", "b", "d"]) == 0
+    assert tried.other_configurations(["a"]) == 1
+    assert tried.other_configurations(["a", "b", "d"]) == 0
 
 
 def test_two_configurations_counted_at_once_are_two_tries(place: TrackingPlace) -> None:

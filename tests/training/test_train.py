@@ -126,10 +126,11 @@ def test_the_served_model_reads_what_score_reads_and_answers_any_question(first:
         np.testing.assert_allclose(served.predict(missing), model.predict(read))
     asked = X.assign(rise=[0.5, 0.3, np.nan], days=[45.0, 60.0, 30.0])
     answers = [
-        model.asking(rise, (days,)).predict(X.iloc[[row]])[0] for row, (rise, days) in enumerate([(0.5, 45), (0.3, 60), (None, 30)])
+        model.for_question(rise, (days,)).predict(X.iloc[[row]])[0]
+        for row, (rise, days) in enumerate([(0.5, 45), (0.3, 60), (None, 30)])
     ]
     np.testing.assert_allclose(served.predict(asked), answers)
-    np.testing.assert_allclose(served.predict(X.assign(rise=0.5)), model.asking(0.5, None).predict(X))
+    np.testing.assert_allclose(served.predict(X.assign(rise=0.5)), model.for_question(0.5, None).predict(X))
 
 
 def test_past_days_are_answered_by_the_fold_that_forecast_them(first: tuple[Path, TrainReport]) -> None:
@@ -230,7 +231,7 @@ def test_another_configuration_becomes_challenger_never_champion(trained: Path) 
 
 def test_another_outcome_moves_no_alias(trained: Path) -> None:
     before = aliases(place_in(trained).uri)
-    report = train_on(job(replace(POOL, target=ALTCOINS.asking(move=0.4))), place_in(trained), silent)
+    report = train_on(job(replace(POOL, target=ALTCOINS.with_outcome(move=0.4))), place_in(trained), silent)
     assert "first_passage 0.3 within 30/60/90 days on the simulated market; nothing here was compared" in report.decisions[0]
     assert aliases(place_in(trained).uri) == before
     with pytest.raises(Refused, match=r"first_passage 0\.4"):

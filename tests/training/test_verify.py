@@ -213,7 +213,7 @@ def test_days_without_a_known_outcome_give_rows_that_say_so() -> None:
 
 @pytest.mark.parametrize("kind", ["terminal", "relative"])
 def test_other_outcomes_have_their_models_and_all_three_skills(kind: str) -> None:
-    settings = replace(SETTINGS, target=ALTCOINS.asking(kind))
+    settings = replace(SETTINGS, target=ALTCOINS.with_outcome(kind))
     assert set(model_names(settings)) == {name for name, spec in MODELS.items() if kind in spec.kinds}
     rows = verified(["logit"], settings=settings, first="2024-01-01").rows
     assert all(row[name]["value"] is not None for row in rows for name in SKILLS)
@@ -224,6 +224,6 @@ def test_other_outcomes_have_their_models_and_all_three_skills(kind: str) -> Non
 
 def test_a_model_that_cannot_speak_of_the_outcome_is_refused() -> None:
     with pytest.raises(Refused, match="hazard"):
-        model_names(TrainSettings(ALTCOINS.asking("terminal"), models=("hazard",)))
+        model_names(TrainSettings(ALTCOINS.with_outcome("terminal"), models=("hazard",)))
     with pytest.raises(UnknownName, match="Did you mean 'hazard'"):
         model_names(TrainSettings(models=("hazrd",)))
