@@ -205,7 +205,7 @@ def train(
     """Train, judge and track."""
     report = train_home(home, settings_of(target, models), day(until, "--until"))
     if as_json:
-        emit(report.to_json())
+        emit(report.to_dict())
         return
     from altrally.render import show, training_page
 
@@ -246,7 +246,7 @@ def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
         print(json.dumps(served_request(issued)))  # noqa: T201  (bare, so that it can be piped)
         return
     if as_json:
-        emit(issued.score.to_json())
+        emit(issued.score.to_dict())
         return
     from altrally.home_pages import entry_note
     from altrally.render import age_note, score_page, show
@@ -333,7 +333,7 @@ def repair(home: Home, *, as_json: bool) -> None:
 
     findings = repaired(home)
     if as_json:
-        emit([finding.to_json() for finding in findings])
+        emit([finding.to_dict() for finding in findings])
     else:
         print(findings_text(findings))  # noqa: T201  (bare: a path must not be wrapped)
     left = [finding for finding in findings if finding.next]
@@ -507,7 +507,7 @@ def report(home: Home, as_of: str | None, target: Target, *, in_browser: bool = 
     """Write the page of a day and say where it is, or show it."""
     page = api.report(home, day(as_of, "--as-of"), target, now=now())
     if as_json:
-        emit(page.to_json())
+        emit(page.to_dict())
         return
     from altrally.render import market_banner, show
 
@@ -564,13 +564,13 @@ def status(home: Home, *, as_json: bool) -> None:
             "champion": champion_facts(champion),
             "warnings": [warning for warning in (lost, api.move_in(home)) if warning],
             "constituents": breadth_basis(store, as_of, now()),
-            "series": [line.to_json() for line in freshness(store, as_of)],
-            "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
-            "coverage": [month.to_json() for month in coverage_by_month(store, as_of)],
+            "series": [line.to_dict() for line in freshness(store, as_of)],
+            "rewritten": [found.to_dict() for found in rewritten(store, as_of - REMEMBERED)],
+            "coverage": [month.to_dict() for month in coverage_by_month(store, as_of)],
             "coin_sources": coin_sources(store),
             "needs_key": [one.name for one in SERIES.values() if one.revised and not store.has_vintages(one)],
             "from_the_future": store.from_the_future(now()),
-            "late": [found.to_json() for found in late_arrivals(store, as_of - REMEMBERED)],
+            "late": [found.to_dict() for found in late_arrivals(store, as_of - REMEMBERED)],
         }
     if as_json:
         emit(facts)

@@ -43,7 +43,7 @@ class Finding:
     done: str
     next: str | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain."""
         return asdict(self)
 

@@ -39,7 +39,7 @@ class Freshness:
     fresh: bool
     message: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Days as text, None where nothing is known."""
         days = {
             name: None if day is None else f"{day:%Y-%m-%d}" for name, day in (("observed", self.observed), ("known", self.known))
@@ -137,7 +137,7 @@ class MonthCoverage:
         more = f" and {len(self.missing) - NAMED} more" if len(self.missing) > NAMED else ""
         return f"{share}; missing: {', '.join(self.missing[:NAMED])}{more}."
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The day as text."""
         return {**vars(self), "month_end": f"{self.month_end:%Y-%m-%d}"}
 

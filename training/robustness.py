@@ -36,7 +36,7 @@ class Ablated:
     brier_without: float
     incremental: Interval
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers; what can't be had is None."""
         return plain(asdict(self))
 
@@ -118,7 +118,7 @@ class LeftOut:
     brier: float
     gain: Interval
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers; what can't be had is None."""
         return plain(asdict(self))
 

@@ -86,7 +86,7 @@ class TrainReport(NotebookView):
         """A row a model and horizon: scores, skill with its interval, grade."""
         return verification_frame(self.rows)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Plain lists and dicts, days as text."""
         return {
             **vars(self),

@@ -137,8 +137,8 @@ def with_robustness(
     default = default_model(settings.outcome)
     return [
         row
-        | {"leave_one_cycle_out": [one.to_json() for one in cycles if (one.model, one.horizon) == (row["model"], row["horizon"])]}
-        | {"ablation": [one.to_json() for one in blocks if (default, one.horizon) == (row["model"], row["horizon"])]}
+        | {"leave_one_cycle_out": [one.to_dict() for one in cycles if (one.model, one.horizon) == (row["model"], row["horizon"])]}
+        | {"ablation": [one.to_dict() for one in blocks if (default, one.horizon) == (row["model"], row["horizon"])]}
         for row in rows
     ]
 

@@ -64,7 +64,7 @@ class Page:
     def _repr_html_(self) -> str:
         return f'<p><a href="{escape(self.path.as_uri())}">{escape(str(self.path))}</a></p>'
 
-    def to_json(self) -> dict[str, str]:
+    def to_dict(self) -> dict[str, str]:
         """Plain text, without the page itself."""
         return {"path": str(self.path), "as_of": self.as_of, "market": self.market, "snapshot": self.snapshot}
 

@@ -37,7 +37,7 @@ def test_the_command_prints_what_the_call_returns(home: Home, capsys: pytest.Cap
 
     issued = api.score(home, pd.Timestamp("2023-06-14"))
     jobs.score(home, jobs.ScoreRequest("2023-06-14", ALTCOINS, None, None, in_sample=False), as_json=True)
-    assert json.loads(capsys.readouterr().out) == issued.score.to_json()
+    assert json.loads(capsys.readouterr().out) == issued.score.to_dict()
     assert issued.entry.number == 1
 
 

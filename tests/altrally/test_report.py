@@ -284,7 +284,7 @@ def test_latest_is_the_page_of_the_latest_day(tmp_path: Path) -> None:
     assert (folder / "latest.html").read_text() == later.html == later.path.read_text()
     assert earlier.path == folder / "2020-01-31.html"
     assert sorted(path.name for path in folder.iterdir()) == ["2020-01-31.html", "2024-12-31.html", "latest.html"]
-    assert later.to_json().keys() == {"path", "as_of", "market", "snapshot"}
+    assert later.to_dict().keys() == {"path", "as_of", "market", "snapshot"}
 
 
 def test_a_folder_that_can_not_be_written_is_one_clear_line(tmp_path: Path) -> None:

@@ -365,7 +365,7 @@ def test_a_home_that_began_with_three_stablecoins_keeps_to_them(store: Store, fr
     ("share", "words"), [(0.9, ""), (0.84, "Under 85% a forecast carries a warning."), (0.5, "Under 60% no forecast is given.")]
 )
 def test_status_says_what_a_thin_coverage_means(share: float, words: str) -> None:
-    months = [MonthCoverage(end, share, ["sol"]).to_json() for end in pd.date_range("2024-01-31", periods=3, freq="ME")]
+    months = [MonthCoverage(end, share, ["sol"]).to_dict() for end in pd.date_range("2024-01-31", periods=3, freq="ME")]
     facts = {"coverage": months, "coin_sources": [], "needs_key": [], "market": "live", "from_the_future": 0}
     told = lines(facts)
     assert f"By month: 2024-01 {share:.0%}, 2024-02 {share:.0%}, 2024-03 {share:.0%}." in told

@@ -111,12 +111,12 @@ def test_a_later_revision_changes_no_old_score_by_a_bit(trained_home: Path, tmp_
     champion = champion_of(home)
     with Store.open(home.store) as opened:
         bring_vintages(opened, EARLY)
-        before = json.dumps(score(inputs_known(opened, day), champion).to_json())
+        before = json.dumps(score(inputs_known(opened, day), champion).to_dict())
         bring_vintages(opened, pd.concat([EARLY, LATE]))
         restate(opened, SPY.code, since=pd.Timestamp("2024-01-01"), until=day)
         assert len(opened.read(MONEY_SUPPLY, LATER)) == len(EARLY) + len(LATE)
         assert {one.code for one in rewritten(opened, day)} == {MONEY_SUPPLY.code, SPY.code}
-        assert json.dumps(score(inputs_known(opened, day), champion).to_json()) == before
+        assert json.dumps(score(inputs_known(opened, day), champion).to_dict()) == before
         assert inputs_known(opened, pd.Timestamp("2024-12-30")).snapshot != json.loads(before)["snapshot"]
 
 

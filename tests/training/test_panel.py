@@ -158,7 +158,7 @@ def test_cycles_left_out_are_json_and_none_is_called_skill() -> None:
         (cycle.name, days, name) for cycle in CYCLES for days in (30, 60, 90) for name in ("climatology", "hazard")
     ]
     assert all(row.gain.value == 0 for row in rows if row.model == "climatology")
-    text = json.dumps([row.to_json() for row in rows], allow_nan=False)
+    text = json.dumps([row.to_dict() for row in rows], allow_nan=False)
     assert "skill" not in text
     short = small_market(TrainSettings(start=pd.Timestamp("2022-06-01")), until="2024-12-31")
     assert leave_one_cycle_out(short, SETTINGS, ["climatology"]) == []
@@ -174,7 +174,7 @@ def test_what_a_block_adds_is_the_difference_of_two_skills(blocks: list[Ablated]
     assert row.incremental.value == pytest.approx((loss.sum() - found.loss("pool").sum()) / climate)
     assert (row.brier, row.brier_without) == (pytest.approx(found.loss("pool").mean()), pytest.approx(loss.mean()))
     assert row.incremental.low <= row.incremental.value <= row.incremental.high
-    json.dumps([row.to_json() for row in blocks], allow_nan=False)
+    json.dumps([row.to_dict() for row in blocks], allow_nan=False)
 
 
 def test_the_block_that_knows_is_the_one_that_adds() -> None:
