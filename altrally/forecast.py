@@ -71,7 +71,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Score:
-    """A forecast as issued; `to_json` is the contract other programs read.
+    """A forecast as issued; `to_dict` is the contract other programs read.
 
     `refit` is the first day that the refit of the walk-forward answers for which answered here; None for the final model. `edge`
     and `curve` are None where the model has no law; `question`: another rise or horizon was asked than the champion's own;
