@@ -134,7 +134,7 @@ def carried_base_rates(base_rates: Floats, trained: Question, wanted: Question, 
 
 
 def interpolate_line(places: Floats, values: Floats, wanted: Floats) -> Floats:
-    """Values (m,) at rising places (m,), and 0 at 0, read at others (k,) by straight lines; beyond the last along that from 0."""
+    """Linear interpolation (k,) of values (m,) at rising positions (m,) and 0 at 0; beyond the last, along the line from 0."""
     read = np.interp(wanted, np.append(0.0, places), np.append(0.0, values))
     return np.asarray(read * np.maximum(wanted / places[-1], 1.0))
 
