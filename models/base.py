@@ -109,9 +109,9 @@ class HorizonModel(BaseEstimator, ABC):
 
     def without_draws(self) -> Self:
         """A copy without refits, which forecasts and takes little space."""
-        other = copy(self)
-        other._forget_draws()
-        return other
+        model = copy(self)
+        model._forget_draws()
+        return model
 
     def _forget_draws(self) -> None:
         for draws in ("parameter_draws_", "base_rate_draws_"):

@@ -395,8 +395,8 @@ def download(address: str, destination: Path, tracking_uri: str) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=address, dst_path=str(destination), tracking_uri=tracking_uri))
     except (MlflowException, OSError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {why}")) from None
+        reason = str(error).strip().splitlines()[0]
+        raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {reason}")) from None
 
 
 def local_file(folder: str, name: str, home: Path) -> Path | None:
