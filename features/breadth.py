@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from features.registry import feature
-from features.transforms import EQUAL, Floats, above, at_least, count, count_in_chunks, moving_max, moving_mean, moving_min
+from features.transforms import EQUAL, Floats, at_least, count, count_in_chunks, is_above, moving_max, moving_mean, moving_min
 from sources.series import FUND_PRICE, STOCK_PRICE
 
 WEEKS_10, WEEKS_40 = 50, 200  # sessions
@@ -22,7 +22,7 @@ def above_mean(price: pd.DataFrame, sessions: int) -> pd.Series:
 
     def counts(price: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
         mean = moving_mean(price, sessions, least=least)
-        return count(above(price, mean)), count(mean.notna())
+        return count(is_above(price, mean)), count(mean.notna())
 
     def compiled(price: Floats) -> npt.NDArray[np.int32]:
         from features.numba_kernels import names_above_mean

@@ -36,7 +36,7 @@ def composites(values: pd.DataFrame, features: Iterable[Feature]) -> pd.DataFram
 def block_mean(scores: pd.DataFrame, members: list[Feature]) -> pd.Series:
     """Mean of the known signed scores; NaN where fewer than half of the members have one."""
     seated = signed_members(scores, members)
-    return pd.Series(seated.fillna(0.0).to_numpy().sum(axis=1), scores.index) / filled(seated)
+    return pd.Series(seated.fillna(0.0).to_numpy().sum(axis=1), scores.index) / member_counts(seated)
 
 
 def signed_members(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame:
@@ -54,10 +54,10 @@ def signed_members(scores: pd.DataFrame, members: list[Feature]) -> pd.DataFrame
     return seated
 
 
-def filled(seated: pd.DataFrame) -> pd.Series:
+def member_counts(seated: pd.DataFrame) -> pd.Series:
     """Number of members with a score on each day; NaN where fewer than half have one."""
-    there = seated.notna().sum(axis=1)
-    return there.where(there >= max(seated.shape[1] / 2, 1)).astype(np.float64)
+    counts = seated.notna().sum(axis=1)
+    return counts.where(counts >= max(seated.shape[1] / 2, 1)).astype(np.float64)
 
 
 def block_shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str, pd.DataFrame]:
@@ -76,7 +76,7 @@ def block_shares(values: pd.DataFrame, features: Iterable[Feature]) -> dict[str,
 
 
 def _shares(seated: pd.DataFrame) -> pd.DataFrame:
-    part = seated.fillna(0.0).div(filled(seated), axis=0)
+    part = seated.fillna(0.0).div(member_counts(seated), axis=0)
     sd = moving_sd(part.sum(axis=1, skipna=False), WINDOW, least=LEAST).clip(lower=SD_FLOOR)
     unclipped = (part - moving_mean(part, WINDOW, least=LEAST)).div(sd, axis=0)
     size = unclipped.sum(axis=1, skipna=False).abs()

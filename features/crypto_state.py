@@ -6,12 +6,12 @@ import pandas as pd
 from features.altcoin_index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS
 from features.registry import feature
 from features.transforms import (
-    above,
     align_to,
     change,
     cross_sectional_median,
     earlier,
-    filled,
+    fill_gaps,
+    is_above,
     log,
     log_change,
     log_return,
@@ -179,7 +179,7 @@ def altcoin_breadth(price: pd.DataFrame, coins: pd.DataFrame) -> pd.Series:
     """Share of the top 50 coins above the geometric mean of their past 50 closes."""
     level = log(of_top(price, coins))
     mean = while_top(moving_mean(level, TREND, least=38), coins)
-    return share(above(level, mean), of=mean.notna())
+    return share(is_above(level, mean), of=mean.notna())
 
 
 @feature(
@@ -277,7 +277,7 @@ def capitulation_days(level: pd.Series, volume: pd.DataFrame, coins: pd.DataFram
 )
 def bitcoin_dominance_change(bitcoin: pd.Series, caps: pd.DataFrame) -> pd.Series:
     """Change over 4 weeks of BTC's share in the market cap of BTC and all altcoins."""
-    altcoins = total(filled(caps, rows=3)).reindex(bitcoin.index)
+    altcoins = total(fill_gaps(caps, rows=3)).reindex(bitcoin.index)
     return change(bitcoin / (bitcoin + altcoins.where(altcoins > 0)), weeks=4)
 
 

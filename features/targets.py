@@ -19,7 +19,7 @@ from features.altcoin_index import (
     month_end_weights,
 )
 from features.registry import FEATURES, Derived, Feature, Input
-from features.transforms import filled, total
+from features.transforms import fill_gaps, total
 from sources.reader import Reader, observed
 from sources.series import (
     BTC_MARKET_CAP,
@@ -87,7 +87,7 @@ def coin_panels(target: Target) -> tuple[Panel, Panel, Panel]:
 
 def altcoins_a_bitcoin(bitcoin: pd.Series, caps: pd.DataFrame) -> pd.Series:
     """Inverse of BTC dominance: market cap of BTC and all altcoins over that of BTC. It rises as dominance falls."""
-    altcoins = total(filled(caps, rows=CARRY)).reindex(bitcoin.index)
+    altcoins = total(fill_gaps(caps, rows=CARRY)).reindex(bitcoin.index)
     return (bitcoin + altcoins.where(altcoins > 0)) / bitcoin
 
 

@@ -100,7 +100,7 @@ def _like(data: Data, values: Floats) -> Data:
     return pd.DataFrame(values, data.index, data.columns, copy=False)
 
 
-def filled(frame: pd.DataFrame, *, rows: int) -> pd.DataFrame:
+def fill_gaps(frame: pd.DataFrame, *, rows: int) -> pd.DataFrame:
     """The frame with gaps of at most `rows` rows filled by the value before."""
     return _like(frame, bn.push(frame.to_numpy(dtype=np.float64).T, n=rows, axis=-1).T)
 
@@ -113,9 +113,9 @@ def align_to(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 def column_chunks(frames: tuple[pd.DataFrame, ...]) -> Iterator[tuple[pd.DataFrame, ...]]:
     """Chunks of columns, the same columns of each frame (days × the same symbols)."""
     rows, names = frames[0].shape
-    some = max(1, CELLS_A_BLOCK // max(rows, 1))
-    for first in range(0, max(names, 1), some):
-        yield tuple(frame.iloc[:, first : first + some] for frame in frames)
+    chunk = max(1, CELLS_A_BLOCK // max(rows, 1))
+    for first in range(0, max(names, 1), chunk):
+        yield tuple(frame.iloc[:, first : first + chunk] for frame in frames)
 
 
 def count_in_chunks(
@@ -162,7 +162,7 @@ def at_least(names: pd.Series) -> pd.Series:
     return names.where(names >= LEAST_NAMES)
 
 
-def above(price: pd.DataFrame, level: pd.DataFrame) -> pd.DataFrame:
+def is_above(price: pd.DataFrame, level: pd.DataFrame) -> pd.DataFrame:
     """Whether each price is above its level by more than rounding."""
     return price > level + EQUAL * level.abs()
 

@@ -1,4 +1,4 @@
-"""What every model shares: inputs (n, p) and outcomes (n, K) in, probabilities (n, K) out."""
+"""Base classes of models: they map inputs (n, p) to probabilities (n, K) and learn from outcomes (n, K)."""
 
 from abc import ABC, abstractmethod
 from copy import copy
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 OVERLAP = 60 / 7
-"""About so many neighbouring weekly rows share one outcome of 60 days and count as one."""
+"""Weekly rows that share one 60-day outcome and so count as about one."""
 
 
 class HorizonModel(BaseEstimator, ABC):
@@ -72,7 +72,7 @@ class HorizonModel(BaseEstimator, ABC):
         return self._forecast(self._rows(X), self.parameter_draws_, self.base_rate_draws_)
 
     def interval(self, X: ArrayLike, coverage: float = 0.90) -> tuple[Floats, Floats]:
-        """Limits (n, K) that hold `coverage` of what isn't known of the parameters: by default the quantiles of the refits."""
+        """Limits (n, K) that cover `coverage` of the parameter uncertainty; by default quantiles of the refits."""
         low, high = np.quantile(self.predict_draws(X), [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)
         return low, high
 
@@ -104,14 +104,14 @@ class HorizonModel(BaseEstimator, ABC):
         """Probabilities (B, n, K) of parameters (B, q); rows with missing inputs come as zeros and are overwritten."""
 
     def _usable(self, inputs: Floats) -> Bools:
-        """Rows (n,) that hold all the model reads."""
+        """Whether each row (n,) holds every input the model reads."""
         return np.logical_not(np.isnan(inputs).any(axis=1))
 
     def without_draws(self) -> Self:
-        """A copy without refits: it answers, and takes little room."""
-        other = copy(self)
-        other._forget_draws()
-        return other
+        """A copy without refits, which forecasts and takes little space."""
+        model = copy(self)
+        model._forget_draws()
+        return model
 
     def _forget_draws(self) -> None:
         for draws in ("parameter_draws_", "base_rate_draws_"):
@@ -124,7 +124,7 @@ class HorizonModel(BaseEstimator, ABC):
         return self._solve(inputs[usable], outcomes[usable], weights[:, usable])
 
     def _forecast(self, inputs: Floats, parameters: Floats | None, rates: Floats) -> Floats:
-        """The model's answers (B, n, K), climatology where an input is missing, ordered where they must be."""
+        """Probabilities (B, n, K): climatology where an input is missing, and non-decreasing where the model is ordered."""
         full = np.repeat(rates[:, None, :], inputs.shape[-2], axis=1)
         if parameters is not None:
             usable = self._usable(inputs if inputs.ndim == 2 else inputs[0])
@@ -145,7 +145,7 @@ class HorizonModel(BaseEstimator, ABC):
         return inputs, outcomes
 
     def _rows(self, X: Any) -> Floats:
-        """Inputs as they were named at the fit; an array is read by position."""
+        """Checked inputs: a data frame by the names of the fit, an array by position."""
         if hasattr(X, "columns") or not hasattr(self, "feature_names_in_"):
             return validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
         inputs = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan")

@@ -1,4 +1,4 @@
-"""The card saved beside a model: all that a forecast needs to be read, besides the model."""
+"""The card saved beside a model: what a user of its forecasts must know."""
 
 import json
 from collections.abc import Mapping
@@ -84,7 +84,7 @@ def read_card(text: str) -> Card:
 
 
 def checked_fields(kind: type[Card] | type[FoldCard], plain: Any) -> dict[str, Any]:
-    """The fields of a card, each present and of its type, and no other."""
+    """Fields of a card. Raises BadInput where one is missing, unknown or of another type."""
     if not isinstance(plain, dict):
         raise damaged(f"a {kind.__name__} is {type(plain).__name__}, not an object")
     declared = {field.name: get_origin(field.type) or field.type for field in fields(kind)}
@@ -98,12 +98,12 @@ def checked_fields(kind: type[Card] | type[FoldCard], plain: Any) -> dict[str, A
 
 
 def require(name: str, value: Mapping[str, Any], keys: Any) -> None:
-    """Each key must be there."""
+    """Raise BadInput where a key is missing."""
     missing = [key for key in keys if key not in value]
     if missing:
         raise damaged(f"{name} lacks {missing[0]!r}")
 
 
 def damaged(how: str) -> BadInput:
-    """The error of every unreadable card."""
+    """Error for a card that can't be read."""
     return BadInput(f"The model's card is damaged: {how}. Train again.")

@@ -1,4 +1,4 @@
-"""Every model there is: its name, the columns it reads, the outcomes it can speak of."""
+"""Catalogue of models: the name of each, the columns it reads, and the outcomes it can forecast."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What MLflow holds, read: the champion, its card, and the runs to compare. Nothing here writes, or creates a database."""
+"""Reads MLflow: the champion, its card, and the runs to compare. Nothing here writes or creates a database."""
 
 import json
 import os
@@ -34,7 +34,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""How MLflow behaves here unless the user has said otherwise."""
+"""Environment variables for MLflow, used unless the user sets them."""
 
 MODEL_FILE = "model.skops"
 CARD_FILE = "card.json"
@@ -71,7 +71,7 @@ FIGURES = (
     "SELECT run_uuid, key, value FROM params ORDER BY run_uuid, key",
     "SELECT run_uuid, key, value FROM latest_metrics ORDER BY run_uuid, key",
 )
-"""What of a run must stay as it was logged."""
+"""Queries of the values of a run that must not change after logging."""
 
 TAG = "SELECT run_uuid, value FROM tags WHERE key IN (?, ?)"
 
@@ -130,7 +130,7 @@ def card_at(location: "ChampionPlace", tracking_uri: str, home: Path, target: Ta
 
 
 def require_logged_digest(file: Path, files: str) -> None:
-    """Refuse a file that isn't the one its run logged."""
+    """Raise Refused where a file isn't the one its run logged."""
     logged = [sha for name, sha in json.loads(files or "{}").items() if Path(name).name == file.name]
     if logged and digest(file) not in logged:
         raise Refused(f"{file} isn't the file that was logged: its SHA-256 differs. Run `altrally repair`.")
@@ -148,7 +148,7 @@ class ChampionPlace(NamedTuple):
 
 
 def champion_place(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
-    """Where the champion is kept. Its rows are read straight from a database of ours: importing MLflow costs half of a score."""
+    """Location of the champion. A local database is read directly, because importing MLflow takes half the time of a score."""
     require_database(tracking_uri)
     database = sqlite_file(tracking_uri)
     rows = [] if database is None else champion_rows(database, name)
@@ -172,7 +172,7 @@ def champion_names(database: Path) -> list[str]:
 
 
 def champion_by_client(tracking_uri: str, name: str = ALTCOINS.registered_model) -> ChampionPlace:
-    """Where the champion is kept, as MLflow says."""
+    """Location of the champion, read through the MLflow client."""
     with mlflow_client(tracking_uri) as client:
         version = champion_version(client, name)
         run = existing_run(client, version.run_id)
@@ -375,7 +375,7 @@ def require_database(tracking_uri: str) -> None:
 
 
 def champion_version(client: "MlflowClient", name: str) -> Any:
-    """The registered version that has the alias."""
+    """Registered version with the champion alias. Raises NoChampion where there is none."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -387,13 +387,13 @@ def champion_version(client: "MlflowClient", name: str) -> Any:
 
 
 def is_hidden(client: "MlflowClient", name: str, error_code: str) -> bool:
-    """Whether a server with accounts said "denied" of a model that isn't there, which it tells nobody apart."""
+    """Whether a server with accounts answered "denied" for a model that doesn't exist."""
     return error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name = '{name}'")
 
 
 @contextmanager
 def stored_file(folder: str, name: str, home: Path, tracking_uri: str) -> Iterator[Path]:
-    """One file of a stored folder; one on a server is downloaded for as long as it is read."""
+    """Path of one file of a stored folder. A file on a server is downloaded to a temporary folder."""
     local = local_file(folder, name, home)
     if local is not None:
         yield local
@@ -404,25 +404,25 @@ def stored_file(folder: str, name: str, home: Path, tracking_uri: str) -> Iterat
 
 
 def require_available(folder: str, name: str, home: Path) -> None:
-    """A file of a stored folder is on this machine, or may be on a server."""
+    """Raise Lost where a file of a folder on this machine is gone."""
     if folder_at(folder) is not None and local_file(folder, name, home) is None:
         raise Lost(f"{name} is gone from {folder}. Bring the folder back. If that can't be done, {ANEW}")
 
 
 def download(address: str, destination: Path, tracking_uri: str) -> Path:
-    """One file from a server. Raises StoreUnusable where it doesn't come."""
+    """Path of a file downloaded from a server. Raises StoreUnusable where that fails."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
         return Path(download_artifacts(artifact_uri=address, dst_path=str(destination), tracking_uri=tracking_uri))
     except (MlflowException, OSError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {why}")) from None
+        reason = str(error).strip().splitlines()[0]
+        raise StoreUnusable(redacted(f"{address} doesn't come from {tracking_uri}: {reason}")) from None
 
 
 def local_file(folder: str, name: str, home: Path) -> Path | None:
-    """Where a file of a stored folder is: below this home's artifacts, else where it was stored."""
+    """Path of a file of a stored folder: below this home's artifacts, else where it was stored; None if there is none."""
     stored = folder_at(folder)
     if stored is None:
         return None
@@ -442,7 +442,7 @@ def all_runs(client: "MlflowClient", experiments: list[str]) -> Iterator["Run"]:
 
 
 def figures_of(database: Path) -> dict[str, str]:
-    """SHA-256 of what each run says (its name, params, metrics, and what tells it from others), by its id."""
+    """SHA-256 of the figures of each run (name, params, metrics and identifying tags), by run id."""
     figures: dict[str, list[Any]] = {
         run: [name] for run, name in rows_of(database, "SELECT run_uuid, name FROM runs ORDER BY run_uuid")
     }
@@ -454,7 +454,7 @@ def figures_of(database: Path) -> dict[str, str]:
 
 
 def damaged_figures(database: Path) -> list[str]:
-    """Ids of the runs that don't say what was logged: their figures, or the sums of their files."""
+    """Ids of the runs whose figures, or the digests of whose files, changed after logging."""
     figures, sums, files = (dict(rows_of(database, TAG, key, HIDDEN + key)) for key in ("figures", "files_sum", "files"))
     now = figures_of(database)
     changed = [run for run, sha in figures.items() if now.get(run) != sha]

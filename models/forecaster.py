@@ -86,7 +86,7 @@ class Forecaster(BaseEstimator):
 
 
 def answer_requests(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -> Floats:
-    """Answers to questions of each row's own (n, K), or (n, 1) where they name days."""
+    """Probabilities (n, K) for rows that each ask for their own rise, or (n, 1) where they also ask for their own days."""
     if DAYS in questions and questions[DAYS].isna().any():
         raise BadInput("Some rows ask for `days` and others don't: give each row its days, or none.")
     requests = questions.reindex(columns=list(QUESTION_COLUMNS)).astype(np.float64).reset_index(drop=True)

@@ -35,14 +35,14 @@ class Hazard(BatchedModel):
         return self._learnt()[self.n_outputs_ :]
 
     def _solve(self, inputs: Floats, outcomes: Floats, weights: Floats, start: Floats | None = None) -> Floats:
-        rows, intervals, there = risk_set(outcomes)
-        K, own = outcomes.shape[-1], inputs.ndim == 3
+        rows, intervals, at_risk_cells = risk_set(outcomes)
+        K, own_inputs = outcomes.shape[-1], inputs.ndim == 3
         return ridge_logit(
-            np.eye(K)[intervals] if own else person_periods(inputs, rows, intervals, K),
+            np.eye(K)[intervals] if own_inputs else person_periods(inputs, rows, intervals, K),
             outcomes[..., rows, intervals],
-            weights[:, rows] * there,
+            weights[:, rows] * at_risk_cells,
             self._penalty(inputs.shape[-1], K),
-            own=inputs[:, rows] if own else None,
+            own=inputs[:, rows] if own_inputs else None,
             start=start,
         )
 

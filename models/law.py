@@ -129,12 +129,12 @@ def carried_base_rates(base_rates: Floats, trained: Question, wanted: Question, 
         return np.asarray(ndtr((drift - wanted.barrier) / (sigma * wanted_root)))
     most = 2 * ndtr(-DAILY_CLOSES / root) - CERTAIN  # a barrier at today's close is passed no oftener than this
     total = trained.barrier / (-ndtri(np.minimum(inner, most) / 2) - DAILY_CLOSES / root)
-    there = interpolate_line(root, np.maximum.accumulate(total), wanted_root)
-    return np.asarray(2 * ndtr(-wanted.barrier / there - DAILY_CLOSES / wanted_root))
+    total_sd = interpolate_line(root, np.maximum.accumulate(total), wanted_root)
+    return np.asarray(2 * ndtr(-wanted.barrier / total_sd - DAILY_CLOSES / wanted_root))
 
 
 def interpolate_line(places: Floats, values: Floats, wanted: Floats) -> Floats:
-    """Values (m,) at rising places (m,), and 0 at 0, read at others (k,) by straight lines; beyond the last along that from 0."""
+    """Linear interpolation (k,) of values (m,) at rising positions (m,) and 0 at 0; beyond the last, along the line from 0."""
     read = np.interp(wanted, np.append(0.0, places), np.append(0.0, values))
     return np.asarray(read * np.maximum(wanted / places[-1], 1.0))
 

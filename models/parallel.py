@@ -77,7 +77,7 @@ def engine(name: str = "local", scheduler: str | None = None) -> Iterator[None]:
 def run_in_parallel(
     function: Callable[..., Result], parts: Iterable[tuple[Any, ...]], *, processes: int | None = None, ordered: bool = True
 ) -> Iterator[Result]:
-    """What `function` returns for each of the arguments in `parts`, as soon as it can be had; out of order if not `ordered`.
+    """Results of `function` for each of the arguments in `parts`, as they are ready; out of order if not `ordered`.
 
     `processes` at once on this machine, None for one a core; a cluster decides for itself.
     """
@@ -100,7 +100,7 @@ def in_one_thread(function: Callable[..., Result], *part: Any) -> Result:
 
 @contextmanager
 def cluster_client(scheduler: str) -> Iterator["Client"]:
-    """A client of a cluster that answers and computes what we would."""
+    """Client of a cluster whose workers have the same package versions."""
     try:
         from distributed import Client
     except ImportError:
@@ -117,7 +117,7 @@ def cluster_client(scheduler: str) -> Iterator["Client"]:
 
 
 def require_like_workers(client: "Client", scheduler: str) -> None:
-    """Refuse a cluster without workers, or one of whose workers might compute something else."""
+    """Raise EngineLost where a cluster has no workers, or a worker has other package versions."""
     try:
         client.wait_for_workers(1, timeout=SECONDS_TO_ANSWER)
     except TimeoutError:
@@ -131,12 +131,12 @@ def require_like_workers(client: "Client", scheduler: str) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of each package that decides bits, its version here."""
+    """Installed version of each package that can change results."""
     return {name: version_here(name) for name in DECIDES_BITS}
 
 
 def version_here(name: str) -> str:
-    """The version installed, or that it isn't."""
+    """Installed version of a package, or "not installed"."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -144,7 +144,7 @@ def version_here(name: str) -> str:
 
 
 def version_differences(local_versions: dict[str, str], worker_versions: Any) -> str:
-    """Where a worker differs."""
+    """Text that lists how a worker's package versions differ from the local ones."""
     if not isinstance(worker_versions, dict):
         return f"it can't import altrally ({worker_versions})"
     return ", ".join(

@@ -20,7 +20,7 @@ LARGEST_STEP, PATIENCE = 0.5, 10
 
 MOST_STEPS = 100
 CELLS_AT_ONCE = 64_000
-"""So many cells (problems × rows) are worked on together: they stay in the processor's caches."""
+"""Cells (problems × rows) computed together, so that they stay in the processor's caches."""
 
 
 class Passage(Volatility):
@@ -108,7 +108,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Sample:
-    """What b problems learn from: the columns of the rows, their volatility (b, n), the question, and the cells."""
+    """Training sample of b problems: the columns of the rows, their volatility (b, n), the question, and the cells."""
 
     rows: SharedRows | OwnRows
     sigma: Floats
@@ -116,7 +116,7 @@ class Sample:
     cells: Cells
 
     def of(self, problems: NDArray[np.intp]) -> "Sample":
-        """What some of the problems learn from."""
+        """Sample of some of the problems."""
         event, weight = ([part[problems] for part in parts] for parts in (self.cells.event, self.cells.weight))
         return Sample(self.rows.of(problems), self.sigma[problems], self.question, Cells(event, weight, self.cells.nested))
 
@@ -139,7 +139,7 @@ def cells_of(outcomes: Floats, weights: Floats, *, terminal: bool) -> Cells:
 def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
     """Mode (p,) and covariance, upper triangle, of the slopes of each of b problems, by Fisher scoring: (b, p + p(p+1)/2).
 
-    start (b, p): where the search begins. A problem that has arrived waits no longer for the others.
+    start (b, p): where the search begins. A converged problem leaves the computation.
     """
     p, unsolved = start.shape[1], np.arange(len(start))
     upper = np.triu_indices(p)

@@ -72,9 +72,9 @@ class Pool(LawModel):
         """This model with the weights its experts had earned by the end of `day`; the earliest known where it lies before them."""
         number = int(np.datetime64(day, "D").astype(np.int64))
         position = max(int(np.searchsorted(self.weight_days_, number, side="right")) - 1, 0)
-        other = copy(self)
-        other._set_record(self.weight_days_[[position]], self.weight_table_[[position]])
-        return other
+        model = copy(self)
+        model._set_record(self.weight_days_[[position]], self.weight_table_[[position]])
+        return model
 
     @property
     def weights_(self) -> Floats:

@@ -21,7 +21,7 @@ LARGEST_MOVE = 1.5
 "Self-concordant analysis for logistic regression", Electronic Journal of Statistics 4, 2010), so no line search is needed."""
 
 PART = 128_000
-"""So many cells (problems × rows) are worked on at a time: a megabyte, which the caches hold from one step to the next."""
+"""Cells (problems × rows) computed at a time: about a megabyte, which stays in the processor's caches."""
 
 NO_MAXIMUM = "The logit has no finite maximum: give every coefficient a penalty."
 
@@ -38,7 +38,7 @@ class SharedRows:
         return self
 
     def log_odds(self, beta: Floats) -> Floats:
-        """(B, n) of coefficients (B, p)."""
+        """Log-odds (B, n) for coefficients (B, p)."""
         return beta @ self.X.T
 
     def gradient(self, values: Floats) -> Floats:
@@ -153,7 +153,7 @@ def newton_steps(
     tolerance: float,
     max_iterations: int,
 ) -> Floats:
-    """Newton steps from `beta` (B, p) until the last ones are small; problems that have arrived wait for the others."""
+    """Newton steps from `beta` (B, p) until the last steps are small; converged problems wait for the others."""
     ridge = np.eye(beta.shape[1]) * penalty[..., None]
     eta = rows.log_odds(beta) + offset
     for _ in range(max_iterations):
@@ -188,7 +188,7 @@ def pooled_start(X: Floats, y: Floats, weights: Floats, penalty: Floats, offset:
 
 
 def broadcast_problems(values: Floats, problems: int) -> Floats:
-    """(p,) or (B, p) as its own (B, p)."""
+    """A copy of values (p,) or (B, p) as (B, p)."""
     return np.array(np.broadcast_to(values, (problems, values.shape[-1])), dtype=np.float64)
 
 

@@ -1,4 +1,4 @@
-"""A Forecaster in a file, and back: skops with an explicit list of types. Pickles are never loaded."""
+"""Saves models to skops files and loads them, with an explicit list of trusted types. Pickles are never loaded."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -68,7 +68,7 @@ def unpack(content: bytes, name: str) -> object:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, shortened to one line."""
+    """First line of an error's message, at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 

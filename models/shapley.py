@@ -1,4 +1,4 @@
-"""What moved a forecast: exact Shapley contributions of groups of inputs to the log-odds."""
+"""Exact Shapley contributions of groups of inputs to the log-odds of a forecast."""
 
 from collections.abc import Callable, Sequence
 from math import factorial

@@ -1,4 +1,4 @@
-"""What volatility alone predicts: the law without a tilt, at a volatility that is itself uncertain."""
+"""Forecast from volatility alone: the law without a tilt, at an uncertain volatility."""
 
 import numpy as np
 

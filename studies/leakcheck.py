@@ -231,10 +231,12 @@ def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champ
     frames = load(store, judged, until, START - COMPOSITE_LOOKBACK)
     read, thinned = (frames, {}) if check.whole or own_features else thin_panels(frames)
     refits, random_cuts = cut_days(frames, until, check)
-    tallies = {one.name: Tally(one.name, one.block) for one in judged} | ({} if own_features else {SCORE: Tally(SCORE, SCORE)})
+    tallies = {feature.name: Tally(feature.name, feature.block) for feature in judged} | (
+        {} if own_features else {SCORE: Tally(SCORE, SCORE)}
+    )
     planned = windows(refits, random_cuts, until, check.seed)
     fill_tallies(tallies, judged, read, planned, check, champion, progress)
-    findings = [finding(one) for one in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
+    findings = [finding(counts) for counts in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
     return LeakReport(store.market or "unknown", f"{until:%Y-%m-%d}", len(refits), len(random_cuts), thinned, findings)
 
 

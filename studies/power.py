@@ -254,9 +254,9 @@ def study_lock(file: Path) -> Iterator[None]:
 
 def finished_lines(file: Path, study: Study) -> list[Line]:
     """Lines of the markets a file holds. A last line cut off by a kill is removed from the file."""
-    written = file.read_bytes() if file.exists() else b""
-    whole = written[: written.rfind(b"\n") + 1]
-    if whole != written:
+    content = file.read_bytes() if file.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
         os.truncate(file, len(whole))
     lines = [line_in(file, number, text) for number, text in enumerate(whole.splitlines(), 1)]
     for line in lines:

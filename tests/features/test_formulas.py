@@ -9,7 +9,7 @@ import pytest
 from features.altcoin_index import ALTCOIN_INDEX, EQUITY_CORRELATION, TOP_COINS, equity_correlation
 from features.breadth import above_mean
 from features.registry import FEATURES, Derived, Feature, Input
-from features.transforms import filled, log
+from features.transforms import fill_gaps, log
 from features.volume import rising_volume, volume_on_breakout_days
 from sources.series import COIN_HIGH, COIN_LOW, FED_ASSETS, REVERSE_REPO, RUT, Panel
 
@@ -361,4 +361,4 @@ def test_the_logarithm_of_what_is_not_positive_is_missing() -> None:
 def test_a_gap_is_bridged_as_far_as_allowed() -> None:
     frame = pd.DataFrame({"a": [1.0, *[np.nan] * 4, 2.0], "b": [np.nan, 3.0, *[np.nan] * 4]})
     nan = np.nan
-    np.testing.assert_array_equal(filled(frame, rows=3), [[1, nan], [1, 3], [1, 3], [1, 3], [nan, 3], [2, nan]])
+    np.testing.assert_array_equal(fill_gaps(frame, rows=3), [[1, nan], [1, 3], [1, 3], [1, 3], [nan, 3], [2, nan]])
