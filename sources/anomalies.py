@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sources.store import VINTAGES, Store
+from sources.database import VINTAGES
+from sources.store import Store
 
 DAYS_TO_CONFIRM = 5
 ANCHOR = 5

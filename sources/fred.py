@@ -17,11 +17,12 @@ from core.errors import FetchFailed, SourceUnreachable
 from core.progress import Progress
 from sources.anomalies import another_unit, gone_message, held_back, held_back_message
 from sources.batches import Batch, Deliveries, Skipped, nothing_new, together
+from sources.database import VINTAGES
 from sources.due import is_due
 from sources.http import Site, TransientError, answers, as_json, ask, client_of
 from sources.reader import observed
 from sources.series import SERIES, Series
-from sources.store import VINTAGES, Store
+from sources.store import Store
 
 LABEL, VINTAGE_LABEL = "FRED", "FRED vintages"
 OVERLAP = pd.Timedelta(days=30)

@@ -10,9 +10,10 @@ import pandas as pd
 
 from core.errors import BadInput, GateClosed, MissingData
 from sources.batches import Skipped
+from sources.database import by_declaration
 from sources.http import Site
 from sources.series import COIN_MARKET_CAP, COIN_PRICE, FREQUENCY_DAYS, Panel, Series
-from sources.store import Store, by_declaration
+from sources.store import Store
 
 WINDOW = pd.Timedelta(days=365)
 TRADED_SHARE = 0.68  # of calendar days: five in seven, less holidays
