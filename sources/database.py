@@ -86,7 +86,7 @@ FROM changed AS rows LEFT JOIN last l ON l.series = rows.series AND l.observed =
 """
 
 NO_LIST = f"NOT starts_with(series, '{PREFIX}')"
-"""A list of constituents is stored without a fetch: it says nothing of what the services were asked for by then."""
+"""A list of constituents is stored without a fetch, so its time says nothing about requests to the services."""
 
 REWRITTEN = f"""
 WITH later AS (SELECT DISTINCT symbol_id, observed FROM bars WHERE version > 0 AND known >= $since
@@ -148,7 +148,7 @@ WHERE observed + lag < least(last_fetch_day, fetched_at::DATE - 1) ORDER BY fetc
 
 
 def create_file(path: Path) -> None:
-    """Make a store beside its place and move it there whole, one process at a time: a kill leaves none or a sound one."""
+    """Create the file under a temporary name and rename it, one process at a time: after a kill it is absent or whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
         if path.exists():
@@ -161,7 +161,7 @@ def create_file(path: Path) -> None:
 
 @contextmanager
 def clear_errors(path: Path) -> Iterator[None]:
-    """Turn what DuckDB says about a locked or broken file into one line that tells what to do."""
+    """Turn a DuckDB error about a locked or broken file into an error with one line of advice."""
     try:
         yield
     except (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckdb.NotSupportedError):
@@ -178,7 +178,7 @@ def unusable_file(path: Path, why: str) -> StoreUnusable:
 
 
 def utc_day(moment: pd.Timestamp | None) -> date:
-    """The UTC day of `moment`; the first there is for None."""
+    """The UTC day of `moment`; `date.min` for None."""
     return date.min if moment is None else pd.Timestamp(moment).date()
 
 
@@ -211,7 +211,7 @@ FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id ORDER BY rows.o
 
 @dataclass(frozen=True)
 class PanelGrid:
-    """Long rows scattered into members × days, so that a frame of it lies symbol by symbol, as pandas keeps frames."""
+    """Values of members × days, filled from long rows. Each symbol lies in one piece of memory, as pandas stores frames."""
 
     members: pd.Series
     days: np.ndarray
@@ -249,7 +249,7 @@ class PanelGrid:
 
 
 def _positions(ids: np.ndarray, members: pd.Series) -> np.ndarray:
-    """Place of each id among `members`, -1 where it isn't one."""
+    """Position of each id in `members`; -1 for the id of no member."""
     if members.empty:
         return np.empty(0, dtype=np.int32)
     low = int(members.index.min())
@@ -259,13 +259,13 @@ def _positions(ids: np.ndarray, members: pd.Series) -> np.ndarray:
 
 
 def versions_frame(observed: Column, known: Column, values: Column) -> pd.DataFrame:
-    """The frame `Store.read` returns; DuckDB's own takes twice the time for a few thousand rows."""
+    """The frame that `Store.read` returns. DuckDB's own conversion takes twice the time for a few thousand rows."""
     columns = {"observed": observed.data.astype(DAY), "known": known.data.astype(DAY)}
     return pd.DataFrame({**columns, "value": np.ma.filled(values.astype(np.float64), np.nan)}, copy=False)
 
 
 def field_extents_sql() -> str:
-    """CASE and not FILTER, which takes three times as long."""
+    """SQL that counts and dates the values of every bar field. It uses CASE: FILTER takes three times as long."""
     return ", ".join(
         f"count({name}) AS {name}_rows, "
         + ", ".join(
@@ -283,14 +283,14 @@ def field_extent(bars: pd.DataFrame, name: str) -> dict[str, pd.Series]:
 def by_declaration(extent: pd.DataFrame) -> list[tuple[Series | Panel, pd.DataFrame]]:
     """Every declared series and panel with its rows of `extent`, in order of declaration."""
     groups = dict(iter(extent.fillna({"universe": ""}).groupby(["universe", "field"])))
-    asked = {(one.universe or "", one.field) for one in SERIES.values()}
-    places = {key: {code: place for place, code in enumerate(groups[key]["code"])} for key in asked & groups.keys()}
-    found: list[tuple[Series | Panel, pd.DataFrame]] = []
+    keys = {(series.universe or "", series.field) for series in SERIES.values()}
+    places = {key: {code: place for place, code in enumerate(groups[key]["code"])} for key in keys & groups.keys()}
+    declarations: list[tuple[Series | Panel, pd.DataFrame]] = []
     for series in SERIES.values():
         key = series.universe or "", series.field
         place = places.get(key, {}).get(series.code)
-        found.append((series, extent.iloc[:0] if place is None else groups[key].iloc[place : place + 1]))
-    return found + [
+        declarations.append((series, extent.iloc[:0] if place is None else groups[key].iloc[place : place + 1]))
+    return declarations + [
         (panel, _chosen(panel, groups.get((panel.universe, panel.field), extent.iloc[:0]))) for panel in PANELS.values()
     ]
 

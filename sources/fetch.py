@@ -125,9 +125,9 @@ def fetch(
         raise BadInput(f"--path names the folder of --provider files; {provider!r} reads none.")
     store.refuse_other_market(provider)
     refuse_earlier(store, today)
-    asked = deliver(store, path=path, today=today, progress=progress)
+    deliveries = deliver(store, path=path, today=today, progress=progress)
     try:
-        report = _stored(store, provider, chain(asked, leader_bars(store, provider, target, today, progress)), today, progress)
+        report = _stored(store, provider, chain(deliveries, leader_bars(store, provider, target, today, progress)), today, progress)
     finally:
         if provider == "live" and store.market is not None:
             store.note(LAST_FETCH, str(today))
@@ -222,6 +222,6 @@ def _reclassified(store: Store, batch: Batch) -> list[str]:
     if batch.universe is None or "asset_class" not in batch.frame:
         return []
     stored = store.asset_classes(batch.universe)
-    said = batch.frame.drop_duplicates("symbol")[["symbol", "asset_class"]].astype("str").itertuples(index=False)
-    moved = [symbol for symbol, asset_class in said if stored.get(symbol, asset_class) != asset_class]
+    classes = batch.frame.drop_duplicates("symbol")[["symbol", "asset_class"]].astype("str").itertuples(index=False)
+    moved = [symbol for symbol, asset_class in classes if stored.get(symbol, asset_class) != asset_class]
     return [f"{batch.label}: {len(moved)} symbols keep their first class, among them {moved[0]}"] if moved else []

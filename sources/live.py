@@ -78,8 +78,8 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: P
 def funds_named(store: Store, tickers: Sequence[str], *, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Bars of funds and indices that no declared series names; each continues where the store ends."""
     site = Site("Yahoo", endpoints_of(os.environ).yahoo, RetryPolicy())
-    asked = [yahoo.TickerRequest(ticker, ticker) for ticker in dict.fromkeys(tickers)]
-    yield from yahoo.deliveries(yahoo.Shelf(store, "fund", FUNDS_LABEL, today), asked, site, progress)
+    requests = [yahoo.TickerRequest(ticker, ticker) for ticker in dict.fromkeys(tickers)]
+    yield from yahoo.deliveries(yahoo.Shelf(store, "fund", FUNDS_LABEL, today), requests, site, progress)
 
 
 def deliveries(

@@ -211,8 +211,8 @@ def beside_services(store: Store, sites: Sequence[Site], today: pd.Timestamp) ->
     apart = f"This computer's clock says {today:%Y-%m-%d %H:%M} UTC, {name}'s says {dates[name]:%Y-%m-%d %H:%M}"
     if today - dates[name] > A_DAY:
         raise BadInput(f"{apart}. What is stored under a wrong clock would count as known on wrong days. Set it and fetch again.")
-    told = store.noted(LABEL)
-    if dates[name] - today > A_DAY and (told is None or today - pd.Timestamp(told) > QUIET):
+    last_warning = store.noted(LABEL)
+    if dates[name] - today > A_DAY and (last_warning is None or today - pd.Timestamp(last_warning) > QUIET):
         store.note(LABEL, f"{today:%Y-%m-%d}")
         yield Skipped(LABEL, f"{apart}. If this computer is wrong, set its clock and fetch again. Told once a month.")
 

@@ -94,8 +94,8 @@ class Store:
     @property
     def market(self) -> str | None:
         """'live', 'files' or 'simulated'; None before the first fetch."""
-        found = self._run("SELECT value FROM meta WHERE key = 'market'").fetchone()
-        return str(found[0]) if found else None
+        row = self._run("SELECT value FROM meta WHERE key = 'market'").fetchone()
+        return str(row[0]) if row else None
 
     def refuse_other_market(self, name: str) -> None:
         """Raise `StoreUnusable` if this home holds another market than `name`."""
@@ -132,17 +132,17 @@ class Store:
 
         `start` limits observed days. Where vintages exist only they are read. An empty frame if nothing is known.
         """
-        asked: dict[str, Any] = {"as_of": utc_day(as_of), "start": utc_day(start)}
+        parameters: dict[str, Any] = {"as_of": utc_day(as_of), "start": utc_day(start)}
         if series.universe is not None:
             source, which = "bars", "symbol_id = $id"
-            asked["id"] = self._symbol_id(series)
+            parameters["id"] = self._symbol_id(series)
         else:
             source, which = "observations", f"series = $code AND (source = '{VINTAGES}') = $vintages"
-            asked |= {"code": series.code, "vintages": self.has_vintages(series)}
+            parameters |= {"code": series.code, "vintages": self.has_vintages(series)}
         rows = self._read(
             f"""SELECT observed, known, {series.field} AS value FROM {source} WHERE {which} AND known <= $as_of
                 AND observed >= $start AND (version > 0 OR {series.field} IS NOT NULL) ORDER BY known, observed, version""",
-            **asked,
+            **parameters,
         ).fetchnumpy()
         return versions_frame(*(np.ma.masked_array(rows[name]) for name in ("observed", "known", "value")))
 
@@ -166,9 +166,9 @@ class Store:
         return members_only(wide, self.stays(as_of)) if masked else wide
 
     def _is_dated(self) -> bool:
-        """Whether it is known of any constituent when it was a member: then none counts before the first that was."""
-        found = self._read("SELECT 1 FROM observations WHERE starts_with(series, $prefix) LIMIT 1", prefix=PREFIX)
-        return found.fetchone() is not None
+        """True if the membership days of any constituent are stored: then no constituent counts before the first stored day."""
+        row = self._read("SELECT 1 FROM observations WHERE starts_with(series, $prefix) LIMIT 1", prefix=PREFIX)
+        return row.fetchone() is not None
 
     def stays(self, as_of: pd.Timestamp) -> pd.DataFrame:
         """When constituents were members, as known by `as_of`: ticker, from, to (NaT while it lasts). Empty where nobody knows."""
@@ -188,57 +188,57 @@ class Store:
         members = self._members(panel)
         low, high = (members.index.min(), members.index.max()) if len(members) else (0, -1)
         scope = f"symbol_id BETWEEN {low} AND {high} AND known <= $as_of AND observed >= $start"
-        asked: dict[str, Any] = {"as_of": utc_day(as_of), "start": utc_day(start)}
+        parameters: dict[str, Any] = {"as_of": utc_day(as_of), "start": utc_day(start)}
         late = f"version = 0 AND known > observed + {LAG_DAYS[panel.universe]}"
-        if on_time and self._read(f"SELECT 1 FROM bars WHERE {scope} AND {late} LIMIT 1", **asked).fetchone():
+        if on_time and self._read(f"SELECT 1 FROM bars WHERE {scope} AND {late} LIMIT 1", **parameters).fetchone():
             scope += f" AND (symbol_id, observed) NOT IN (SELECT (symbol_id, observed) FROM bars WHERE {scope} AND {late})"
-        days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **asked).fetchnumpy()["day"]
+        days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **parameters).fetchnumpy()["day"]
         grid = PanelGrid.of(members, np.sort(np.ma.getdata(days)))
-        for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, asked):
+        for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, parameters):
             grid.scatter(*rows)
-        for rows in self._stream(f"{scope} AND version > 0 ORDER BY known, version", panel.field, asked):
+        for rows in self._stream(f"{scope} AND version > 0 ORDER BY known, version", panel.field, parameters):
             grid.scatter(*rows)
         return grid.frame()
 
-    def _stream(self, where: str, field: str, asked: dict[str, Any]) -> Iterator[tuple[np.ndarray, ...]]:
+    def _stream(self, where: str, field: str, parameters: dict[str, Any]) -> Iterator[tuple[np.ndarray, ...]]:
         """Ids, days since 1970 and values of bars, some at a time: all of them at once would take three times the memory."""
         with clear_errors(self.path):
             sql = f"SELECT symbol_id, {EPOCH_DAY} AS day, coalesce({field}, 'nan'::DOUBLE) AS value FROM bars WHERE {where}"
-            for batch in self._connection.cursor().sql(sql, params=asked).to_arrow_reader(ROWS_AT_ONCE):
+            for batch in self._connection.cursor().sql(sql, params=parameters).to_arrow_reader(ROWS_AT_ONCE):
                 yield tuple(column.to_numpy(zero_copy_only=False) for column in batch.columns)
 
     def last_known(self, panel: Panel) -> pd.Timestamp | None:
         """The last day on which any value of `panel` became known; None where there is none."""
         members = self._members(panel).index
-        found = self._read(
+        row = self._read(
             f"SELECT max(known) FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
             low=int(members.min()) if len(members) else 0,
             high=int(members.max()) if len(members) else -1,
         ).fetchone()
-        return None if found is None or found[0] is None else pd.Timestamp(found[0])
+        return None if row is None or row[0] is None else pd.Timestamp(row[0])
 
     def last_fetch(self, before: pd.Timestamp | None = None) -> pd.Timestamp | None:
         """When this home was last fetched, only `before` a moment if it is given; None where it never was."""
         limit = datetime.max if before is None else before.to_pydatetime()
-        found = self._read(
+        row = self._read(
             f"""SELECT max(stored) FROM (SELECT max(fetched_at) AS stored FROM bars WHERE fetched_at < $limit
                 UNION ALL SELECT max(fetched_at) FROM observations WHERE fetched_at < $limit AND {NO_LIST}
                 UNION ALL SELECT value::TIMESTAMP FROM meta WHERE key = '{LAST_FETCH}' AND value::TIMESTAMP < $limit)""",
             limit=limit,
         ).fetchone()
-        return None if found is None or found[0] is None else pd.Timestamp(found[0])
+        return None if row is None or row[0] is None else pd.Timestamp(row[0])
 
     def from_the_future(self, now: pd.Timestamp) -> int:
-        """How many rows say that they were fetched after `now`: a clock was wrong."""
-        found = self._read(
+        """Number of rows with a fetch time after `now`, which a wrong clock left."""
+        row = self._read(
             """SELECT (SELECT count(*) FROM bars WHERE fetched_at > $now)
                 + (SELECT count(*) FROM observations WHERE fetched_at > $now)""",
             now=now.to_pydatetime(),
         ).fetchone()
-        return int(found[0]) if found else 0
+        return int(row[0]) if row else 0
 
     def redate(self, now: pd.Timestamp) -> int:
-        """Date rows that were fetched after `now` as if they had been fetched at `now`; how many. For `altrally repair` alone.
+        """Number of rows fetched after `now`, which get `now` as their fetch time. Only `altrally repair` calls it.
 
         They are here, so they are known by the end of this day; nothing else of them is changed.
         """
@@ -254,12 +254,12 @@ class Store:
         return count
 
     def noted(self, key: str) -> str | None:
-        """What was noted last under a key; None where nothing was."""
-        found = self._read("SELECT value FROM meta WHERE key = $key", key=key).fetchone()
-        return None if found is None else str(found[0])
+        """The value last stored under `key`; None if there is none."""
+        row = self._read("SELECT value FROM meta WHERE key = $key", key=key).fetchone()
+        return None if row is None else str(row[0])
 
     def note(self, key: str, value: str) -> None:
-        """Note something about fetching itself, in place of what was noted before under that key."""
+        """Store `value` under `key`, in place of the previous value."""
         self._run("INSERT OR REPLACE INTO meta VALUES ($key, $value)", key=key, value=value)
 
     def asset_classes(self, universe: str) -> dict[str, str]:
@@ -286,10 +286,10 @@ class Store:
         """True if values of `series` were stored with the days on which each revision was published."""
         if series.universe is not None:
             return False
-        found = self._read(
+        row = self._read(
             "SELECT 1 FROM observations WHERE series = $code AND source = $vintages LIMIT 1", code=series.code, vintages=VINTAGES
         )
-        return found.fetchone() is not None
+        return row.fetchone() is not None
 
     def snapshot(self, as_of: pd.Timestamp) -> str:
         """16 hex digits that name the contents and known times of every row known by `as_of`.
@@ -304,13 +304,13 @@ class Store:
         return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
 
     def damage(self) -> str | None:
-        """What is wrong with the rows, None if each says what was stored: all are read, and their digests computed again."""
+        """One line about damaged rows, None if there are none: every row is read and its digest computed again."""
         for table, digest in (("observations AS rows", OBSERVATION_DIGEST.format(source="rows.source")), (BARS, BAR_DIGEST)):
-            found = self._run(
+            row = self._run(
                 f"SELECT count(*) FILTER (digest IS DISTINCT FROM {digest}), bit_xor(hash(rows)) FROM {table}"
             ).fetchone()
-            if found and found[0]:
-                return f"{found[0]} rows of {table.split()[0]} aren't what was stored"
+            if row and row[0]:
+                return f"{row[0]} rows of {table.split()[0]} aren't what was stored"
         return None
 
     def extent(self, as_of: pd.Timestamp, since: pd.Timestamp | None = None) -> pd.DataFrame:
@@ -384,7 +384,7 @@ class Store:
         )
 
     def _last_fetch_day(self, batch: Batch, fetched_at: pd.Timestamp) -> date:
-        """The day of this home's last fetch before this one: rows known before that day should have come with it."""
+        """The day of this home's last fetch before `fetched_at`. Rows known before that day should have come with that fetch."""
         last = self.last_fetch(before=fetched_at) if batch.daily else None
         return date.min if last is None else last.date()
 
@@ -412,10 +412,10 @@ class Store:
 
     def _symbol_id(self, series: Series) -> int:
         """Id of the symbol that `series` is a field of; -1 where it isn't stored."""
-        found = self._read(
+        row = self._read(
             "SELECT id FROM symbols WHERE universe = $universe AND symbol = $code", universe=series.universe, code=series.code
         ).fetchone()
-        return -1 if found is None else int(found[0])
+        return -1 if row is None else int(row[0])
 
     def _first_free_id(self, taken: Iterable[int]) -> int:
         universes = self._run("SELECT count(DISTINCT universe) FROM symbols").fetchone()
@@ -431,14 +431,14 @@ class Store:
         return pd.Series([symbol for _, symbol in rows], index=pd.Index([id_ for id_, _ in rows], dtype="int64"), dtype="str")
 
     def _check_layout(self) -> None:
-        """Refuse a file that is someone else's."""
+        """Raise `StoreUnusable` if the DuckDB file doesn't have the tables of a store."""
         names = {name for (name,) in self._run("SELECT table_name FROM duckdb_tables()").fetchall()}
         if not {"meta", "symbols", "observations", "bars"} <= names:
             raise StoreUnusable(f"{self.path} is a DuckDB file but not a store of altrally; name another --home.")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing, also when the process is killed."""
+        """Commit all writes of the block, or none, also when the process is killed."""
         with clear_errors(self.path):
             self._connection.begin()
             try:
@@ -454,7 +454,7 @@ class Store:
             return self._connection.execute(sql, values or None)
 
     def _read(self, sql: str, **values: Any) -> duckdb.DuckDBPyConnection:
-        """For reads that several threads may do at once, each with a cursor of its own."""
+        """Run a query with a cursor of its own, so that several threads can read at once."""
         with clear_errors(self.path):
             return self._connection.cursor().execute(sql, values or None)
 
