@@ -155,7 +155,7 @@ def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -
         raise GateClosed(
             f"The {target.subject} is too short on {as_of:%Y-%m-%d}: it needs 60 days. Fetch more, or choose a later day."
         )
-    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_json() for verdict in verdicts], thin, covered)
+    return Inputs(as_of, row, store.snapshot(as_of), [verdict.to_dict() for verdict in verdicts], thin, covered)
 
 
 @dataclass(frozen=True)

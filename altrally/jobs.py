@@ -564,13 +564,13 @@ def status(home: Home, *, as_json: bool) -> None:
             "champion": champion_facts(champion),
             "warnings": [warning for warning in (lost, api.move_in(home)) if warning],
             "constituents": breadth_basis(store, as_of, now()),
-            "series": [line.to_json() for line in freshness(store, as_of)],
-            "rewritten": [found.to_json() for found in rewritten(store, as_of - REMEMBERED)],
+            "series": [line.to_dict() for line in freshness(store, as_of)],
+            "rewritten": [found.to_dict() for found in rewritten(store, as_of - REMEMBERED)],
             "coverage": [month.to_json() for month in coverage_by_month(store, as_of)],
             "coin_sources": coin_sources(store),
             "needs_key": [one.name for one in SERIES.values() if one.revised and not store.has_vintages(one)],
             "from_the_future": store.from_the_future(now()),
-            "late": [found.to_json() for found in late_arrivals(store, as_of - REMEMBERED)],
+            "late": [found.to_dict() for found in late_arrivals(store, as_of - REMEMBERED)],
         }
     if as_json:
         emit(facts)

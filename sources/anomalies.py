@@ -145,7 +145,7 @@ class LateArrival:
             return f"{came}, on {self.fetched_at:%Y-%m-%d}; known from {self.known:%Y-%m-%d} on, so scores of earlier days stay."
         return f"{came}, on {self.fetched_at:%Y-%m-%d}; an older version stored this as known on time, and it stays so."
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Days as text."""
         return {**vars(self), **{name: f"{vars(self)[name]:%Y-%m-%d}" for name in DAYS}}
 
@@ -204,7 +204,7 @@ class Rewriting:
         kept = f"days before {self.known:%Y-%m-%d} keep what they knew"
         return f"{self.code}: {self.source} rewrote {days} of its past ({self.fields} of {span}){size}; {kept}."
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Days as text."""
         return {**vars(self), **{name: f"{vars(self)[name]:%Y-%m-%d}" for name in ("known", "first", "last")}}
 

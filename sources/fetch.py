@@ -17,7 +17,7 @@ from core.target import ALTCOINS, Leader, Target
 from sources.anomalies import late_arrivals, rewriting_lines, rewritten
 from sources.batches import Batch, Deliveries, Skipped, rows_left_out
 from sources.membership import breadth_basis, stored_lists
-from sources.quality import RECENT_COINS, beside_bars, coverage_by_month, refuse_earlier
+from sources.quality import RECENT_COINS, coverage_by_month, refuse_earlier, warn_of_old_bars
 from sources.schemas import ADVICE, check_batch
 from sources.store import LAST_FETCH, Store, refuse_duplicates
 
@@ -168,7 +168,7 @@ def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Times
             newest = max(filter(pd.notna, (newest, bars.max())), default=None)
         done[delivery.label] += 1
         progress(delivery.label, done[delivery.label], delivery.of)
-    warnings += beside_bars(newest, today) if provider == "live" else ()
+    warnings += warn_of_old_bars(newest, today) if provider == "live" else ()
     return FetchReport(list(lines.values()), warnings, gone)
 
 

@@ -101,7 +101,7 @@ def deliveries(
     names = constituent_list.wanted(store) or [constituents.Wanted(name) for name in constituents.listed(store.path.parent)]
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
-    yield from quality.beside_services(store, [graph, metrics, bars], today)
+    yield from quality.compare_service_clocks(store, [graph, metrics, bars], today)
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)

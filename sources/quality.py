@@ -40,7 +40,7 @@ class Freshness:
     fresh: bool
     message: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Days as text, None where nothing is known."""
         days = {
             name: None if day is None else f"{day:%Y-%m-%d}" for name, day in (("observed", self.observed), ("known", self.known))
@@ -143,7 +143,7 @@ class MonthCoverage:
         return {**vars(self), "month_end": f"{self.month_end:%Y-%m-%d}"}
 
 
-def can_be_told(store: Store) -> bool:
+def coverage_is_measurable(store: Store) -> bool:
     """Whether market caps are known of coins that may have no price; without such a list, every coin that is known has one."""
     return store.market != "live" or store.noted(SAMPLED) is not None
 
@@ -154,7 +154,7 @@ def coverage_by_month(store: Store, as_of: pd.Timestamp, start: pd.Timestamp | N
     A coin is missing where the store knows its market cap and no price; coins whose market cap no source gives can't be seen. Empty
     where that can't be told.
     """
-    if not can_be_told(store):
+    if not coverage_is_measurable(store):
         return []
     caps, prices = (store.read_panel(panel, as_of, start) for panel in (COIN_MARKET_CAP, COIN_PRICE))
     if caps.empty:
@@ -202,7 +202,7 @@ def refuse_earlier(store: Store, today: pd.Timestamp) -> None:
         raise BadInput(f"{apart}: one of the two is wrong. Set the clock; {cure}.")
 
 
-def beside_services(store: Store, sites: Sequence[Site], today: pd.Timestamp) -> Iterator[Skipped]:
+def compare_service_clocks(store: Store, sites: Sequence[Site], today: pd.Timestamp) -> Iterator[Skipped]:
     """Tell, once a month, that `today` lies before what the services' own clocks say. Raises `BadInput` where it lies after."""
     dates = {site.name: site.health.date for site in sites if site.health.date is not None}
     if not dates:
@@ -217,7 +217,7 @@ def beside_services(store: Store, sites: Sequence[Site], today: pd.Timestamp) ->
         yield Skipped(LABEL, f"{apart}. If this computer is wrong, set its clock and fetch again. Told once a month.")
 
 
-def beside_bars(newest: pd.Timestamp | None, today: pd.Timestamp) -> Iterator[str]:
+def warn_of_old_bars(newest: pd.Timestamp | None, today: pd.Timestamp) -> Iterator[str]:
     """Tell that the newest bar a fetch brought lies long before `today`."""
     if newest is not None and today - newest > OLD_BARS:
         days = f"{(today - newest).days} days before this computer's clock ({today:%Y-%m-%d})"
