@@ -144,7 +144,7 @@ def fetch(
 
 
 def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Timestamp, progress: Progress) -> FetchReport:
-    """What came, each batch stored as it came."""
+    """The report of a fetch that stores each batch on arrival."""
     lines: dict[str, FetchLine] = {}
     warnings: list[str] = []
     gone: list[str] = []
@@ -173,7 +173,7 @@ def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Times
 
 
 def _storable(batch: Batch, warnings: list[str]) -> Iterator[Batch]:
-    """What can be stored of a batch from a service: a series that can't costs itself alone, and is told."""
+    """The storable part of a service's batch. A bad series alone is left out, with a warning."""
     code = "symbol" if batch.table == "bars" else "series"
     try:
         check_batch(batch)
@@ -218,7 +218,7 @@ def _added(so_far: FetchLine | None, line: FetchLine) -> FetchLine:
 
 
 def _reclassified(store: Store, batch: Batch) -> list[str]:
-    """A symbol keeps the class it was first stored with; say so where a provider now calls it otherwise."""
+    """A note if a provider changed the class of symbols. A symbol keeps the class it was first stored with."""
     if batch.universe is None or "asset_class" not in batch.frame:
         return []
     stored = store.asset_classes(batch.universe)

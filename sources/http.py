@@ -103,7 +103,7 @@ class Site:
             patience.sleep(turn - now)
 
     def answered(self, *, sound: bool) -> None:
-        """Something came: what was asked for, or why it can't be had."""
+        """Record an answer of the site, sound or not."""
         self.health.sound += sound
         self.health.troubled, self.health.refused = None, 0
 
@@ -128,7 +128,7 @@ class Site:
             health.tell(f"{self.name} doesn't answer; it is given up in {seconds_left:.0f} s")
 
     def give_up(self, why: str) -> None:
-        """Ask it no more in this fetch."""
+        """Stop requests to this site for the rest of the fetch."""
         self.health.given_up = f"{self.name} {why}. Check the network and fetch again."
 
     def hidden(self, text: str) -> str:
@@ -203,7 +203,7 @@ def look(site: Site) -> None:
 
 
 def attempts(site: Site) -> Iterator[Any]:
-    """As `retries`; what came of each is noted in the site's health. Raises `SourceUnreachable` where it is asked no more."""
+    """As `retries`, with each outcome recorded in the site's health. Raises `SourceUnreachable` where it is asked no more."""
     for attempt in retries(site.patience):
         if site.health.given_up:
             raise SourceUnreachable(site.health.given_up)
@@ -211,7 +211,7 @@ def attempts(site: Site) -> Iterator[Any]:
 
 
 class Noted:
-    """One attempt of a request: a context manager that notes in the health of a site what came of it."""
+    """One attempt of a request: a context manager that records its outcome in the health of a site."""
 
     def __init__(self, attempt: Any, site: Site) -> None:
         self.attempt, self.site, self.since = attempt, site, site.patience.clock()
@@ -228,7 +228,7 @@ class Noted:
 
 
 def retries(patience: RetryPolicy) -> Iterator[Any]:
-    """Attempts of one request, each a context manager; only `Passing` is tried again, after the wait that it asks for."""
+    """Attempts of one request, each a context manager; only `TransientError` is tried again, after the wait that it asks for."""
     requested_wait: list[float | None] = [None]
 
     def worth_another(error: Exception) -> bool | float:
@@ -334,7 +334,7 @@ def _judged(site: Site, body: str) -> str:
 
 
 def as_json(site: Site, body: str) -> dict[str, Any]:
-    """A JSON object. Raises `Passing`."""
+    """A JSON object. Raises `TransientError`."""
     try:
         answer = json.loads(body)
     except ValueError:

@@ -40,7 +40,7 @@ def batches(
 
 
 def all_checked(frames: Mapping[str, pd.DataFrame], names: Mapping[str, str], latest: pd.Timestamp | None) -> dict[str, Checked]:
-    """Every file judged, by stem. Raises `BadInput`."""
+    """Every file after its checks, by stem. Raises `BadInput`."""
     return {stem: checked(stem, frame, name=names.get(stem), latest=latest) for stem, frame in frames.items()}
 
 

@@ -55,7 +55,7 @@ def freshness(store: Store, as_of: pd.Timestamp) -> list[Freshness]:
 
 
 def last_known(store: Store) -> pd.Timestamp:
-    """The last day on which the store learnt anything of the coins. Raises `MissingData` where it never did."""
+    """The last day on which any coin price became known. Raises `MissingData` if there is none."""
     last = store.last_known(COIN_PRICE)
     if last is None:
         raise MissingData(f"{no_altcoins(store)}. Run `altrally fetch` first.")
@@ -71,7 +71,7 @@ def no_altcoins(store: Store) -> str:
 
 
 def require(verdicts: Iterable[Freshness], names: Iterable[str]) -> None:
-    """All of `names` are fresh. Raises `MissingData` if nothing is known of one, `GateClosed` if one can't be trusted."""
+    """Check that `names` are fresh. Raises `MissingData` if nothing is known of one, `GateClosed` if one can't be trusted."""
     by_name = {verdict.series: verdict for verdict in verdicts}
     for name in names:
         verdict = by_name[name]
@@ -178,7 +178,7 @@ def _month(end: pd.Timestamp, sizes: pd.Series, priced: npt.NDArray[np.bool_]) -
 
 
 def require_coverage(months: list[MonthCoverage]) -> str | None:
-    """A warning where the last month covers too little to be quiet about, else None. Raises `GateClosed` where it can't be used."""
+    """A warning if the last month covers little of the market, else None. Raises `GateClosed` where it can't be used."""
     if not months or months[-1].share >= WARN_BELOW:
         return None
     last = months[-1]
@@ -203,7 +203,7 @@ def refuse_earlier(store: Store, today: pd.Timestamp) -> None:
 
 
 def compare_service_clocks(store: Store, sites: Sequence[Site], today: pd.Timestamp) -> Iterator[Skipped]:
-    """Tell, once a month, that `today` lies before what the services' own clocks say. Raises `BadInput` where it lies after."""
+    """A warning, once a month, if `today` is earlier than the services' clocks. Raises `BadInput` if it is later."""
     dates = {site.name: site.health.date for site in sites if site.health.date is not None}
     if not dates:
         return
@@ -218,7 +218,7 @@ def compare_service_clocks(store: Store, sites: Sequence[Site], today: pd.Timest
 
 
 def warn_of_old_bars(newest: pd.Timestamp | None, today: pd.Timestamp) -> Iterator[str]:
-    """Tell that the newest bar a fetch brought lies long before `today`."""
+    """A warning if the newest bar of a fetch is much older than `today`."""
     if newest is not None and today - newest > OLD_BARS:
         days = f"{(today - newest).days} days before this computer's clock ({today:%Y-%m-%d})"
         yield f"{LABEL}: the newest bar is of {newest:%Y-%m-%d}, {days}. If the clock is wrong, set it and run `altrally repair`."
