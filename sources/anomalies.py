@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sources.store import VINTAGES, Store
+from sources.database import VINTAGES
+from sources.store import Store
 
 DAYS_TO_CONFIRM = 5
 ANCHOR = 5
@@ -219,12 +220,12 @@ def rewritten(store: Store, since: pd.Timestamp, fetched_at: pd.Timestamp | None
 def _rewriting(row: dict[Any, Any]) -> Rewriting:
     largest = None if pd.isna(row["largest"]) else float(row["largest"])
     names = ("code", "source", "known", "fields", "first", "last")
-    told = {name: row[name] for name in names}
-    return Rewriting(**told, days=int(row["days"]), largest=largest, revision=row["source"] == VINTAGES)
+    shared = {name: row[name] for name in names}
+    return Rewriting(**shared, days=int(row["days"]), largest=largest, revision=row["source"] == VINTAGES)
 
 
-def rewriting_lines(found: list[Rewriting]) -> list[str]:
+def rewriting_lines(rewritings: list[Rewriting]) -> list[str]:
     """Silent corrections in words, the first few one by one."""
-    silent = [one.words for one in found if not one.revision]
+    silent = [rewriting.words for rewriting in rewritings if not rewriting.revision]
     more = len(silent) - LISTED
     return silent[:LISTED] + ([f"{more} more were rewritten; `altrally status --json` lists them."] if more > 0 else [])

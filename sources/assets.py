@@ -83,8 +83,8 @@ def by_coin(codes: Iterable[str]) -> dict[str, list[str]]:
 def stocks_among(codes: set[str]) -> set[str]:
     """Those of `codes` that are shares of companies: both issuers have one of it. What the table knows is none."""
     stems = {code.removesuffix(ISSUERS[0]) for code in codes if code.endswith(ISSUERS[0])}
-    both = {stem for stem in stems if stem + ISSUERS[1] in codes and len(stem) >= SHORTEST_SHARE}
-    return {stem + issuer for stem in both for issuer in ISSUERS} - set(table())
+    issued_twice = {stem for stem in stems if stem + ISSUERS[1] in codes and len(stem) >= SHORTEST_SHARE}
+    return {stem + issuer for stem in issued_twice for issuer in ISSUERS} - set(table())
 
 
 def _chosen(coin: str, found: list[str]) -> list[str]:

@@ -46,8 +46,12 @@ def catalogue(client: httpx.Client, site: Site, metric: str, today: pd.Timestamp
     params = {"metrics": metric, "page_size": ROWS_A_PAGE}
     rows = [row for page in pages(client, site, "catalog-v2/asset-metrics", params, "list of coins") for row in page]
     spans = [(row["asset"], span) for row in rows for span in _daily_spans(row)]
-    told = any("community" in span for _, span in spans)
-    free = {code: (_day(span, "min_time", FIRST_DAY), _day(span, "max_time", today)) for code, span in spans if _free(span, told)}
+    has_community = any("community" in span for _, span in spans)
+    free = {
+        code: (_day(span, "min_time", FIRST_DAY), _day(span, "max_time", today))
+        for code, span in spans
+        if _free(span, has_community)
+    }
     if not free:
         raise FetchFailed(f"{site.name} lists no asset with a daily {metric} that is free. Try again later.")
     return [_coverage(coin, codes, free) for coin, codes in by_coin(free).items()]
@@ -63,9 +67,9 @@ def _daily_spans(row: Row) -> Iterator[Row]:
         yield from (span for span in metric.get("frequencies", []) if span.get("frequency") == "1d")
 
 
-def _free(span: Row, told: bool) -> bool:
+def _free(span: Row, has_community: bool) -> bool:
     """Whether it may be asked for without a key; a list that says so of none says nothing about it."""
-    return bool(span.get("community")) or not told
+    return bool(span.get("community")) or not has_community
 
 
 def _day(span: Row, name: str, otherwise: pd.Timestamp) -> pd.Timestamp:
@@ -78,24 +82,24 @@ def merged(rows: pd.DataFrame, covered: list[Coverage]) -> pd.DataFrame:
     Parts of a coin have one price, and their market caps add up where all are there. Of several names of a coin the first counts; a
     later one goes on where it agrees with it on days that both have.
     """
-    several = [one for one in covered if one.codes]
-    plain = rows[~rows["asset"].isin([code for one in several for code in one.codes])]
-    return pd.concat([plain, *(_as_one(rows, one) for one in several)], ignore_index=True)
+    several = [coverage for coverage in covered if coverage.codes]
+    plain = rows[~rows["asset"].isin([code for coverage in several for code in coverage.codes])]
+    return pd.concat([plain, *(_as_one(rows, coverage) for coverage in several)], ignore_index=True)
 
 
-def _as_one(rows: pd.DataFrame, one: Coverage) -> pd.DataFrame:
-    days = pd.DatetimeIndex(sorted(rows.loc[rows["asset"].isin(one.codes), "observed"].unique()), name="observed")
-    by_code = {code: found.set_index("observed").reindex(days) for code, found in rows.groupby("asset") if code in one.codes}
-    forms = [by_code[code] for code in one.codes if code in by_code]
+def _as_one(rows: pd.DataFrame, coverage: Coverage) -> pd.DataFrame:
+    days = pd.DatetimeIndex(sorted(rows.loc[rows["asset"].isin(coverage.codes), "observed"].unique()), name="observed")
+    by_code = {code: form.set_index("observed").reindex(days) for code, form in rows.groupby("asset") if code in coverage.codes}
+    forms = [by_code[code] for code in coverage.codes if code in by_code]
     if not forms:
         return rows.iloc[:0]
     price, cap = forms[0][PRICE], forms[0][MARKET_CAP]
-    if is_part(one.codes[0]):
-        cap = pd.concat([form[MARKET_CAP] for form in forms], axis=1).sum(axis=1, min_count=len(one.codes))
-    for form in () if is_part(one.codes[0]) else forms[1:]:
+    if is_part(coverage.codes[0]):
+        cap = pd.concat([form[MARKET_CAP] for form in forms], axis=1).sum(axis=1, min_count=len(coverage.codes))
+    for form in () if is_part(coverage.codes[0]) else forms[1:]:
         if ((form[PRICE] / price).dropna() - 1.0).abs().median() < AGREEING:
             price, cap = price.fillna(form[PRICE]), cap.fillna(form[MARKET_CAP])
-    return pd.DataFrame({"asset": one.code, PRICE: price, MARKET_CAP: cap}).reset_index()
+    return pd.DataFrame({"asset": coverage.code, PRICE: price, MARKET_CAP: cap}).reset_index()
 
 
 def asset_metrics(
@@ -158,11 +162,11 @@ def pages(client: httpx.Client, site: Site, path: str, params: dict[str, str], w
     before: list[Row] = []
     while token is not None:
         here = params | ({"next_page_token": token} if token else {})
-        said = ask(client, site, path, here, what=what, read=lambda body: as_json(site, body))
-        page = said.get("data")
+        answer = ask(client, site, path, here, what=what, read=lambda body: as_json(site, body))
+        page = answer.get("data")
         if not isinstance(page, list):
-            raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
-        token = said.get("next_page_token")
+            raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(answer))[:100]}.")
+        token = answer.get("next_page_token")
         if token in tokens or (token is not None and page == before) or len(tokens) > MOST_PAGES:
             raise FetchFailed(
                 f"{site.name} sends {what} page after page without an end. Nothing of it was stored; try again later."
@@ -190,7 +194,7 @@ def hurried(site: Site) -> Site:
 
 def listed(client: httpx.Client, site: Site, today: pd.Timestamp) -> dict[str, Coverage]:
     """The coins with a free estimated market cap. Raises `FetchFailed`."""
-    return {one.code: one for one in catalogue(client, hurried(site), ESTIMATED_CAP, today)}
+    return {coverage.code: coverage for coverage in catalogue(client, hurried(site), ESTIMATED_CAP, today)}
 
 
 def caps(client: httpx.Client, site: Site, wanted: list[Coverage], today: pd.Timestamp, since: pd.Timestamp) -> pd.DataFrame:
@@ -198,10 +202,10 @@ def caps(client: httpx.Client, site: Site, wanted: list[Coverage], today: pd.Tim
     parts = []
     for group in (wanted[first : first + ASSETS_A_REQUEST] for first in range(0, len(wanted), ASSETS_A_REQUEST)):
         try:
-            rows = asset_metrics(client, site, [one.asked[0] for one in group], [ESTIMATED_CAP], since)
+            rows = asset_metrics(client, site, [coverage.asked[0] for coverage in group], [ESTIMATED_CAP], since)
         except FetchFailed:
             continue
-        coins = {one.asked[0]: one.code for one in group}
+        coins = {coverage.asked[0]: coverage.code for coverage in group}
         parts.append(
             rows.assign(asset=rows["asset"].map(coins)).pivot_table(index="observed", columns="asset", values=ESTIMATED_CAP)
         )
@@ -218,7 +222,7 @@ def ever_large(store: Store, client: httpx.Client, site: Site, known: dict[str, 
         return []
     seen = set(json.loads(store.noted(SEEN) or "[]"))
     sampled = pd.Timestamp(store.noted(SAMPLED) or FIRST_SAMPLE)
-    newest = min(max(one.last for one in known.values()), today.normalize() - pd.Timedelta(days=1))
+    newest = min(max(coverage.last for coverage in known.values()), today.normalize() - pd.Timedelta(days=1))
     half_years = pd.date_range(FIRST_SAMPLE, newest, freq="6ME", inclusive="left")
     days = (*half_years, newest) if newest - sampled >= A_WEEK else half_years
     for day in [day for day in days if day > sampled]:
@@ -233,8 +237,8 @@ def ever_large(store: Store, client: httpx.Client, site: Site, known: dict[str, 
 
 
 def _ranked(client: httpx.Client, site: Site, known: dict[str, Coverage], day: pd.Timestamp) -> list[str]:
-    living = [one for one in known.values() if one.first <= day <= one.last and class_of(one.code) == COIN]
-    coins = {one.asked[0]: one.code for one in living}
+    living = [coverage for coverage in known.values() if coverage.first <= day <= coverage.last and class_of(coverage.code) == COIN]
+    coins = {coverage.asked[0]: coverage.code for coverage in living}
     codes = list(coins)
     groups = [codes[first : first + ASSETS_A_SAMPLE] for first in range(0, len(codes), ASSETS_A_SAMPLE)]
     rows = [asset_metrics(client, site, group, [ESTIMATED_CAP], day, until=day) for group in groups]

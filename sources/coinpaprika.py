@@ -66,8 +66,8 @@ def history(client: httpx.Client, site: Site, coin: Listed, since: pd.Timestamp,
         raise FetchFailed(f"{site.name} sent no prices of {coin.code}: {site.hidden(str(error))}.") from None
     observed = days.astype("datetime64[us]")
     bars = pd.DataFrame({"observed": observed, "known": observed + LAGS["coin"], "close": close, "market_cap": cap.where(cap > 0)})
-    kept = bars[(observed < today.normalize()) & (close > 0)]
-    return kept.drop_duplicates("observed", keep="last")
+    closed_days = bars[(observed < today.normalize()) & (close > 0)]
+    return closed_days.drop_duplicates("observed", keep="last")
 
 
 def _stands_for_something(symbol: str, name: str) -> bool:
@@ -78,9 +78,9 @@ def _stands_for_something(symbol: str, name: str) -> bool:
 def _rows(site: Site, body: str) -> list[dict[str, Any]]:
     """A JSON list of objects. Raises `Passing`."""
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
-        said = None
-    if not isinstance(said, list) or not all(isinstance(row, dict) for row in said):
+        answer = None
+    if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
         raise TransientError(f"it answered with something that is no list ({site.hidden(body)[:60]!r})")
-    return said
+    return answer

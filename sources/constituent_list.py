@@ -64,15 +64,15 @@ def read_list(file: Path, day: pd.Timestamp | None, today: pd.Timestamp) -> Cons
     """
     parts = _parts(file, _text(file))
     place = next(parts.columns.index(name) for name in TICKER_COLUMNS if name in parts.columns)
-    kept = [spelt for row in parts.rows if _is_share(parts.columns, row) and (spelt := _spelt(row[place]))]
-    (often, times), *_ = Counter(kept).most_common(1) or [("", 0)]
+    tickers = [spelt for row in parts.rows if _is_share(parts.columns, row) and (spelt := _spelt(row[place]))]
+    (often, times), *_ = Counter(tickers).most_common(1) or [("", 0)]
     if times > 1:
         raise BadInput(f"{file} lists {often} {times} times; take away all rows of it but one.")
-    if len(kept) < LEAST_NAMES:
+    if len(tickers) < LEAST_NAMES:
         least = f"breadth of small caps needs at least {LEAST_NAMES}"
-        raise BadInput(f"{file} lists {len(kept)} shares, and {least}: is it the whole list of an index?")
+        raise BadInput(f"{file} lists {len(tickers)} shares, and {least}: is it the whole list of an index?")
     fund = next((cells[-1] for cells in parts.preamble[:1] if len(cells) == 1 or cells[0] == "Fund Name:"), "")
-    return ConstituentList(_day_of(file, parts, day, today), tuple(kept), fund, len(parts.rows) - len(kept))
+    return ConstituentList(_day_of(file, parts, day, today), tuple(tickers), fund, len(parts.rows) - len(tickers))
 
 
 def _text(file: Path) -> str:

@@ -17,7 +17,7 @@ from core.target import ALTCOINS, Leader, Target
 from sources.anomalies import late_arrivals, rewriting_lines, rewritten
 from sources.batches import Batch, Deliveries, Skipped, rows_left_out
 from sources.membership import breadth_basis, stored_lists
-from sources.quality import RECENT_COINS, beside_bars, coverage_by_month, refuse_earlier
+from sources.quality import RECENT_COINS, coverage_by_month, refuse_earlier, warn_of_old_bars
 from sources.schemas import ADVICE, check_batch
 from sources.store import LAST_FETCH, Store, refuse_duplicates
 
@@ -125,9 +125,9 @@ def fetch(
         raise BadInput(f"--path names the folder of --provider files; {provider!r} reads none.")
     store.refuse_other_market(provider)
     refuse_earlier(store, today)
-    asked = deliver(store, path=path, today=today, progress=progress)
+    deliveries = deliver(store, path=path, today=today, progress=progress)
     try:
-        report = _stored(store, provider, chain(asked, leader_bars(store, provider, target, today, progress)), today, progress)
+        report = _stored(store, provider, chain(deliveries, leader_bars(store, provider, target, today, progress)), today, progress)
     finally:
         if provider == "live" and store.market is not None:
             store.note(LAST_FETCH, str(today))
@@ -144,7 +144,7 @@ def fetch(
 
 
 def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Timestamp, progress: Progress) -> FetchReport:
-    """What came, each batch stored as it came."""
+    """The report of a fetch that stores each batch on arrival."""
     lines: dict[str, FetchLine] = {}
     warnings: list[str] = []
     gone: list[str] = []
@@ -169,12 +169,12 @@ def _stored(store: Store, provider: str, deliveries: Deliveries, today: pd.Times
         done[delivery.label] += 1
         progress(delivery.label, done[delivery.label], delivery.of)
     asked_for_all = not any(line.current for line in lines.values())  # else only what ended long ago may have come
-    warnings += beside_bars(newest, today) if provider == "live" and asked_for_all else ()
+    warnings += warn_of_old_bars(newest, today) if provider == "live" and asked_for_all else ()
     return FetchReport(list(lines.values()), warnings, gone)
 
 
 def _storable(batch: Batch, warnings: list[str]) -> Iterator[Batch]:
-    """What can be stored of a batch from a service: a series that can't costs itself alone, and is told."""
+    """The storable part of a service's batch. A bad series alone is left out, with a warning."""
     code = "symbol" if batch.table == "bars" else "series"
     try:
         check_batch(batch)
@@ -219,10 +219,10 @@ def _added(so_far: FetchLine | None, line: FetchLine) -> FetchLine:
 
 
 def _reclassified(store: Store, batch: Batch) -> list[str]:
-    """A symbol keeps the class it was first stored with; say so where a provider now calls it otherwise."""
+    """A note if a provider changed the class of symbols. A symbol keeps the class it was first stored with."""
     if batch.universe is None or "asset_class" not in batch.frame:
         return []
     stored = store.asset_classes(batch.universe)
-    said = batch.frame.drop_duplicates("symbol")[["symbol", "asset_class"]].astype("str").itertuples(index=False)
-    moved = [symbol for symbol, asset_class in said if stored.get(symbol, asset_class) != asset_class]
+    classes = batch.frame.drop_duplicates("symbol")[["symbol", "asset_class"]].astype("str").itertuples(index=False)
+    moved = [symbol for symbol, asset_class in classes if stored.get(symbol, asset_class) != asset_class]
     return [f"{batch.label}: {len(moved)} symbols keep their first class, among them {moved[0]}"] if moved else []

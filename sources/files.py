@@ -31,26 +31,26 @@ MONDAY, FRIDAY, SATURDAY, SUNDAY = 0, 4, 5, 6
 
 def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Batches of the known files in the folder `path`. Raises `BadInput` before the first batch if any of them can't be trusted."""
-    folder, found = known_files(path)
-    yield from (Skipped(file.name, f"read as {stem}.") for stem, file in found.items() if file.stem.lower() != stem)
-    yield from near_misses(folder, found)
-    stated = read_stated(found.pop(NAME)) if NAME in found else []
-    if not found:
+    folder, files_by_stem = known_files(path)
+    yield from (Skipped(file.name, f"read as {stem}.") for stem, file in files_by_stem.items() if file.stem.lower() != stem)
+    yield from near_misses(folder, files_by_stem)
+    stated = read_stated(files_by_stem.pop(NAME)) if NAME in files_by_stem else []
+    if not files_by_stem:
         raise BadInput(f"{folder} holds {NAME} and nothing that it is about; add crypto.parquet or crypto.csv.")
     frames = {}
-    for number, (stem, file) in enumerate(found.items()):
-        progress(f"reading {file.name}", number, len(found))
+    for number, (stem, file) in enumerate(files_by_stem.items()):
+        progress(f"reading {file.name}", number, len(files_by_stem))
         frames[stem], notes = read_table(file, SHEETS[stem].columns)
         yield from (Skipped(file.name, note) for note in notes)
-    progress("checking", len(found), len(found))
-    judged = layout.all_checked(frames, {stem: str(file) for stem, file in found.items()}, today.normalize())
+    progress("checking", len(files_by_stem), len(files_by_stem))
+    judged = layout.all_checked(frames, {stem: str(file) for stem, file in files_by_stem.items()}, today.normalize())
     frames.clear()
     for stem, (column, read) in {"prices": ("ticker", READ_TICKERS), "fred": ("series", READ_SERIES)}.items():
         if stem in judged:
-            yield from misspelt(found[stem].name, judged[stem].frame[column], read)
+            yield from misspelt(files_by_stem[stem].name, judged[stem].frame[column], read)
     if "membership" in judged:
         yield from doubts(judged["membership"].frame, store.stays(today))
-    for stem, file in found.items():
+    for stem, file in files_by_stem.items():
         judged[stem] = without_open_days(stem, judged[stem], file, today)
     yield from layout.cleaned(judged, "files", units_of(store, stated, folder / FILE, today))
 
@@ -66,18 +66,18 @@ def known_files(folder: Path | None) -> tuple[Path, dict[str, Path]]:
         files = sorted(folder.iterdir())
     except OSError as error:
         raise BadInput(f"{folder} can't be read: {error.strerror or error}.") from None
-    found: dict[str, Path] = {}
+    files_by_stem: dict[str, Path] = {}
     for file in files:
         stem = file.stem.lower()
         if file.suffix.lower() in SUFFIXES and stem in SHEETS and file.is_file():
-            if stem in found:
-                raise BadInput(f"{folder} holds {file.name} and {found[stem].name}; keep one of them.")
-            found[stem] = file
-    found |= understood(files, found)
-    if not found:
-        near = " ".join(f"{one.label}: {one.reason}" for one in near_misses(folder, found))
+            if stem in files_by_stem:
+                raise BadInput(f"{folder} holds {file.name} and {files_by_stem[stem].name}; keep one of them.")
+            files_by_stem[stem] = file
+    files_by_stem |= understood(files, files_by_stem)
+    if not files_by_stem:
+        near = " ".join(f"{miss.label}: {miss.reason}" for miss in near_misses(folder, files_by_stem))
         raise BadInput(f"{folder} holds none of the drop-in files {layout_names}, each as .parquet or .csv. {near}".rstrip())
-    return folder, {stem: found[stem] for stem in SHEETS if stem in found}
+    return folder, {stem: files_by_stem[stem] for stem in SHEETS if stem in files_by_stem}
 
 
 def understood(files: Sequence[Path], found: Mapping[str, Path]) -> dict[str, Path]:

@@ -17,11 +17,12 @@ from core.errors import FetchFailed, SourceUnreachable
 from core.progress import Progress
 from sources.anomalies import another_unit, gone_message, held_back, held_back_message
 from sources.batches import Batch, Deliveries, Skipped, nothing_new, together
+from sources.database import VINTAGES
 from sources.due import is_due
 from sources.http import Site, TransientError, answers, as_json, ask, client_of
 from sources.reader import observed
 from sources.series import SERIES, Series
-from sources.store import VINTAGES, Store
+from sources.store import Store
 
 LABEL, VINTAGE_LABEL = "FRED", "FRED vintages"
 OVERLAP = pd.Timedelta(days=30)
@@ -70,28 +71,28 @@ def latest_values(
     """Batches of series that are never revised, each from a little before its last stored day; from `api` first if it is given."""
     stored = {series: observed(store, series, today + FAR_AHEAD) for series in wanted}
     since = {series: values.index.max() - OVERLAP if len(values) else None for series, values in stored.items()}
-    left, unreached, later = dict.fromkeys(wanted), "", list[Batch]()
+    pending, unreached, later = dict.fromkeys(wanted), "", list[Batch]()
     with ExitStack() as clients:
         doors = Doors([(clients.enter_context(client_of(door)), door) for door in (api, site) if door is not None])
-        asked = takewhile(lambda series: not (unreached or site.health.given_up), wanted)
-        with closing(answers(lambda series: doors.values(series, since[series]), asked, site.patience)) as coming:
+        series_to_request = takewhile(lambda series: not (unreached or site.health.given_up), wanted)
+        with closing(answers(lambda series: doors.values(series, since[series]), series_to_request, site.patience)) as coming:
             for series, rows in coming:
-                progress(LABEL, len(wanted) - len(left), len(wanted))
+                progress(LABEL, len(wanted) - len(pending), len(wanted))
                 if isinstance(rows, SourceUnreachable):
                     unreached = str(rows)
                     continue
-                del left[series]
+                del pending[series]
                 try:
-                    for found in _latest(rows, series, stored[series], since[series], today, len(wanted)):
-                        if isinstance(found, Batch) and since[series] is not None:
-                            later.append(found)
+                    for delivery in _latest(rows, series, stored[series], since[series], today, len(wanted)):
+                        if isinstance(delivery, Batch) and since[series] is not None:
+                            later.append(delivery)
                         else:
-                            yield found
+                            yield delivery
                 except FetchFailed as error:
                     yield Skipped(series.code, str(error))
     yield from together(later)
-    if left:
-        why = f"{site.health.given_up or unreached} {len(left)} series were not asked for."
+    if pending:
+        why = f"{site.health.given_up or unreached} {len(pending)} series were not asked for."
         yield Skipped(LABEL, why, gone=not site.health.sound)
 
 
@@ -135,8 +136,8 @@ def _latest(
     running, missing = rows["observed"] >= today.normalize(), rows["value"].isna()
     kept = rows[~running & ~missing]
     if kept.empty:
-        asked = f" since {since:%Y-%m-%d}; what is stored stays" if since is not None else ""
-        raise FetchFailed(f"FRED sent no value{asked}. Try again later.")
+        since_when = f" since {since:%Y-%m-%d}; what is stored stays" if since is not None else ""
+        raise FetchFailed(f"FRED sent no value{since_when}. Try again later.")
     values = kept.set_index("observed")["value"]
     held = _held(values, stored, since)
     for words in _oddities(series, values, stored, held, since):
@@ -248,17 +249,17 @@ def changes(stored: pd.DataFrame, fetched: pd.DataFrame) -> pd.DataFrame:
 
     A request cuts real-time periods at its first day, so a value long known comes back as if it were new: it says nothing new.
     """
-    both = pd.concat([stored.assign(new=False), fetched.assign(new=True)], ignore_index=True)
-    ordered = both.sort_values(["observed", "known", "new"], kind="stable")
-    told = ordered.groupby("observed")["value"].shift() == ordered["value"]
-    return ordered.loc[ordered["new"] & ~told, ["observed", "known", "value"]].reset_index(drop=True)
+    versions = pd.concat([stored.assign(new=False), fetched.assign(new=True)], ignore_index=True)
+    ordered = versions.sort_values(["observed", "known", "new"], kind="stable")
+    unchanged = ordered.groupby("observed")["value"].shift() == ordered["value"]
+    return ordered.loc[ordered["new"] & ~unchanged, ["observed", "known", "value"]].reset_index(drop=True)
 
 
 def _api(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str, field: str) -> list[Any]:
     """The list `field` of an answer of the FRED API."""
     secret = {"api_key": site.secret, "file_type": "json"}
-    said = ask(client, site, path, params | secret, what=what, read=lambda body: as_json(site, body))
-    if not isinstance(said.get(field), list):
-        raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(said))[:100]}.")
-    rows: list[Any] = said[field]
+    answer = ask(client, site, path, params | secret, what=what, read=lambda body: as_json(site, body))
+    if not isinstance(answer.get(field), list):
+        raise FetchFailed(f"{site.name} sent no {what}: {site.hidden(str(answer))[:100]}.")
+    rows: list[Any] = answer[field]
     return rows

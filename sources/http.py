@@ -103,7 +103,7 @@ class Site:
             patience.sleep(turn - now)
 
     def answered(self, *, sound: bool) -> None:
-        """Something came: what was asked for, or why it can't be had."""
+        """Record an answer of the site, sound or not."""
         self.health.sound += sound
         self.health.troubled, self.health.refused = None, 0
 
@@ -124,17 +124,17 @@ class Site:
             what = "can't be reached" if not failure.reached else "gave no sound answer"
             self.give_up(f"{what} for {waited:.0f} s ({self.hidden(str(failure))})")
         elif not failure.reached:
-            left = self.patience.budget - waited
-            health.tell(f"{self.name} doesn't answer; it is given up in {left:.0f} s")
+            seconds_left = self.patience.budget - waited
+            health.tell(f"{self.name} doesn't answer; it is given up in {seconds_left:.0f} s")
 
     def give_up(self, why: str) -> None:
-        """Ask it no more in this fetch."""
+        """Stop requests to this site for the rest of the fetch."""
         self.health.given_up = f"{self.name} {why}. Check the network and fetch again."
 
     def hidden(self, text: str) -> str:
         """`text` on one line, shortened, without the secret."""
-        said = " ".join(text.split())[:LONGEST_QUOTE]
-        return said.replace(self.secret, "***") if self.secret else said
+        line = " ".join(text.split())[:LONGEST_QUOTE]
+        return line.replace(self.secret, "***") if self.secret else line
 
 
 class TransientError(Exception):
@@ -203,7 +203,7 @@ def look(site: Site) -> None:
 
 
 def attempts(site: Site) -> Iterator[Any]:
-    """As `retries`; what came of each is noted in the site's health. Raises `SourceUnreachable` where it is asked no more."""
+    """As `retries`, with each outcome recorded in the site's health. Raises `SourceUnreachable` where it is asked no more."""
     for attempt in retries(site.patience):
         if site.health.given_up:
             raise SourceUnreachable(site.health.given_up)
@@ -211,7 +211,7 @@ def attempts(site: Site) -> Iterator[Any]:
 
 
 class Noted:
-    """One attempt of a request: a context manager that notes in the health of a site what came of it."""
+    """One attempt of a request: a context manager that records its outcome in the health of a site."""
 
     def __init__(self, attempt: Any, site: Site) -> None:
         self.attempt, self.site, self.since = attempt, site, site.patience.clock()
@@ -228,13 +228,13 @@ class Noted:
 
 
 def retries(patience: RetryPolicy) -> Iterator[Any]:
-    """Attempts of one request, each a context manager; only `Passing` is tried again, after the wait that it asks for."""
-    asked: list[float | None] = [None]
+    """Attempts of one request, each a context manager; only `TransientError` is tried again, after the wait that it asks for."""
+    requested_wait: list[float | None] = [None]
 
     def worth_another(error: Exception) -> bool | float:
         if not isinstance(error, TransientError) or (error.wait or 0.0) > patience.longest_wait:
             return False
-        asked[0] = error.wait
+        requested_wait[0] = error.wait
         return 0.0  # we wait ourselves, so that time can be passed in
 
     set_on_retry_hooks([])  # stamina would log what it calls, arguments and all
@@ -247,7 +247,7 @@ def retries(patience: RetryPolicy) -> Iterator[Any]:
         wait_max=patience.longest_wait,
     ):
         if attempt.num > 1:
-            patience.sleep(due if asked[0] is None else asked[0])
+            patience.sleep(due if requested_wait[0] is None else requested_wait[0])
         due = attempt.next_wait + random.uniform(0.0, min(patience.first_wait, 1.0))
         yield attempt
 
@@ -264,11 +264,11 @@ def given_up(site: Site, failure: TransientError, what: str) -> FetchFailed:
 
 def _heard(client: httpx.Client, site: Site) -> None:
     try:
-        said = client.head("", follow_redirects=False).headers.get("Date", "")
+        date_header = client.head("", follow_redirects=False).headers.get("Date", "")
     except httpx.HTTPError as error:
         raise TransientError(str(error) or type(error).__name__, reached=False) from None
     with suppress(ValueError):
-        site.health.date = pd.Timestamp(parsedate_to_datetime(said)).tz_localize(None)
+        site.health.date = pd.Timestamp(parsedate_to_datetime(date_header)).tz_localize(None)
 
 
 def _once(client: httpx.Client, site: Site, path: str, params: dict[str, str], what: str) -> str:
@@ -305,11 +305,11 @@ def _read_in_time(response: httpx.Response, timeout: float) -> str:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds of a Retry-After header, given as seconds or as a date; None where absent or unreadable."""
-    said = headers.get("Retry-After", "")
-    if said.isdigit():
-        return float(said)
+    retry_after = headers.get("Retry-After", "")
+    if retry_after.isdigit():
+        return float(retry_after)
     try:
-        until, now = parsedate_to_datetime(said), parsedate_to_datetime(headers.get("Date", ""))
+        until, now = parsedate_to_datetime(retry_after), parsedate_to_datetime(headers.get("Date", ""))
     except ValueError:
         return None
     return max((until - now).total_seconds(), 0.0)
@@ -318,8 +318,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def _told(site: Site, body: str) -> str:
     """What a JSON error body says, as Coin Metrics and FRED write it."""
     try:
-        said = json.loads(body)
-        message = said["error"]["message"] if "error" in said else said["error_message"]
+        answer = json.loads(body)
+        message = answer["error"]["message"] if "error" in answer else answer["error_message"]
     except (ValueError, KeyError, TypeError):
         return ""
     return f", {site.hidden(str(message)).rstrip('.')}"
@@ -334,14 +334,14 @@ def _judged(site: Site, body: str) -> str:
 
 
 def as_json(site: Site, body: str) -> dict[str, Any]:
-    """A JSON object. Raises `Passing`."""
+    """A JSON object. Raises `TransientError`."""
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
+        answer = None
+    if not isinstance(answer, dict):
         raise TransientError(f"it answered with something that isn't whole JSON ({site.hidden(body)[:60]!r})")
-    return said
+    return answer
 
 
 ASKER = "altrally asks"

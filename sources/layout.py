@@ -40,7 +40,7 @@ def batches(
 
 
 def all_checked(frames: Mapping[str, pd.DataFrame], names: Mapping[str, str], latest: pd.Timestamp | None) -> dict[str, Checked]:
-    """Every file judged, by stem. Raises `BadInput`."""
+    """Every file after its checks, by stem. Raises `BadInput`."""
     return {stem: checked(stem, frame, name=names.get(stem), latest=latest) for stem, frame in frames.items()}
 
 
@@ -49,18 +49,18 @@ def cleaned(files: dict[str, Checked], source: str, units: Units) -> Iterator[Ba
 
     As many rows came as are in the batches and were left out.
     """
-    found = list[Stated]()
+    changes = list[Stated]()
     for stem in list(files):
-        one = files.pop(stem)
-        rows = CLEANERS[stem](one.frame)
-        notes = list(one.notes)
+        file = files.pop(stem)
+        rows = CLEANERS[stem](file.frame)
+        notes = list(file.notes)
         if stem == "crypto":
-            rows, said, found = _coins_in_one_unit(rows, units)
-            notes += said
+            rows, unit_notes, changes = _coins_in_one_unit(rows, units)
+            notes += unit_notes
         elif stem == "crypto_ohlcv":
-            frame, mixed = ranges_in_one_unit(rows.frame, units, found)
+            frame, mixed = ranges_in_one_unit(rows.frame, units, changes)
             rows = Cleaned(frame, rows.dropped | _above_zero({"range across a redenomination": mixed}))
-        yield from _of_one_file(stem, rows.frame, source, one.left_out | rows.dropped, notes)
+        yield from _of_one_file(stem, rows.frame, source, file.left_out | rows.dropped, notes)
 
 
 def _coins_in_one_unit(rows: Cleaned, units: Units) -> tuple[Cleaned, list[str], list[Stated]]:
@@ -104,11 +104,11 @@ def fund_bars(prices: pd.DataFrame) -> Cleaned:
 def coin_bars(crypto: pd.DataFrame) -> Cleaned:
     """crypto: bars of universe 'coin', named by asset, volume in USD. Bad ticks go; a suspect market cap is missing."""
     bad = crypto.get("bad_tick", pd.Series(False, index=crypto.index))
-    kept = crypto[~bad].rename(columns={"asset": "symbol", "price": "close"})
-    suspect = kept.get("mcap_suspect", pd.Series(False, index=kept.index))
-    if "market_cap" in kept:
-        kept = kept.assign(market_cap=kept["market_cap"].mask(suspect))
-    return _bars("coin", kept, {"bad tick": int(bad.sum()), "suspect market cap": int(suspect.sum())})
+    good = crypto[~bad].rename(columns={"asset": "symbol", "price": "close"})
+    suspect = good.get("mcap_suspect", pd.Series(False, index=good.index))
+    if "market_cap" in good:
+        good = good.assign(market_cap=good["market_cap"].mask(suspect))
+    return _bars("coin", good, {"bad tick": int(bad.sum()), "suspect market cap": int(suspect.sum())})
 
 
 def coin_ohlc_bars(crypto_ohlcv: pd.DataFrame) -> Cleaned:
@@ -124,12 +124,12 @@ def stock_bars(constituents: pd.DataFrame) -> Cleaned:
     survivors = constituents["ticker"][~delisted].unique()
     in_both = delisted & constituents["ticker"].isin(survivors)
     twice = np.zeros(len(constituents), dtype=bool)
-    both = constituents[constituents["ticker"].isin(constituents["ticker"][in_both].unique())]
-    both = both.sort_values("delisted", kind="stable") if "delisted" in both else both
-    twice[constituents.index.get_indexer(both.index[both.duplicated(["ticker", "date"])])] = True
+    in_both_rows = constituents[constituents["ticker"].isin(constituents["ticker"][in_both].unique())]
+    in_both_rows = in_both_rows.sort_values("delisted", kind="stable") if "delisted" in in_both_rows else in_both_rows
+    twice[constituents.index.get_indexer(in_both_rows.index[in_both_rows.duplicated(["ticker", "date"])])] = True
     classes = pd.Categorical.from_codes(np.asarray(delisted & ~in_both, dtype=np.int8), pd.Index(["survivor", "delisted"]))
-    kept = constituents.assign(asset_class=classes)[~twice].rename(columns={"ticker": "symbol"})
-    return _bars("stock", kept, {"in both groups on one day": int(twice.sum())})
+    unique = constituents.assign(asset_class=classes)[~twice].rename(columns={"ticker": "symbol"})
+    return _bars("stock", unique, {"in both groups on one day": int(twice.sum())})
 
 
 def member_observations(membership: pd.DataFrame) -> Cleaned:
@@ -140,18 +140,18 @@ def member_observations(membership: pd.DataFrame) -> Cleaned:
 def fred_observations(fred: pd.DataFrame) -> Cleaned:
     """fred: observations of the declared series, named by code, each with its declared release lag."""
     declared = fred["series"].isin(FRED_LAGS)
-    kept = fred[declared & fred["value"].notna()].rename(columns={"date": "observed"})
-    lags = kept["series"].astype("str").map(FRED_LAGS).astype("timedelta64[us]")
+    present_rows = fred[declared & fred["value"].notna()].rename(columns={"date": "observed"})
+    lags = present_rows["series"].astype("str").map(FRED_LAGS).astype("timedelta64[us]")
     counts = {"undeclared series": int((~declared).sum()), "missing": int((declared & fred["value"].isna()).sum())}
-    return Cleaned(kept.assign(known=kept["observed"] + lags), _above_zero(counts))
+    return Cleaned(present_rows.assign(known=present_rows["observed"] + lags), _above_zero(counts))
 
 
 def stablecoin_observations(stablecoins: pd.DataFrame) -> Cleaned:
     """stablecoins: observations of the total supply, USD."""
     present = stablecoins["total_usd_best"] > 0
-    kept = stablecoins[present].rename(columns={"date": "observed", "total_usd_best": "value"})
-    known = kept["observed"] + STABLECOIN_SUPPLY.release_lag
-    return Cleaned(kept.assign(known=known, series=STABLECOIN_SUPPLY.code), _above_zero({"missing": int((~present).sum())}))
+    present_rows = stablecoins[present].rename(columns={"date": "observed", "total_usd_best": "value"})
+    known = present_rows["observed"] + STABLECOIN_SUPPLY.release_lag
+    return Cleaned(present_rows.assign(known=known, series=STABLECOIN_SUPPLY.code), _above_zero({"missing": int((~present).sum())}))
 
 
 def _bars(universe: str, rows: pd.DataFrame, dropped: dict[str, int]) -> Cleaned:

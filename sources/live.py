@@ -78,8 +78,8 @@ def batches(store: Store, *, path: Path | None, today: pd.Timestamp, progress: P
 def funds_named(store: Store, tickers: Sequence[str], *, today: pd.Timestamp, progress: Progress) -> Deliveries:
     """Bars of funds and indices that no declared series names; each continues where the store ends."""
     site = Site("Yahoo", endpoints_of(os.environ).yahoo, RetryPolicy())
-    asked = [yahoo.TickerRequest(ticker, ticker) for ticker in dict.fromkeys(tickers)]
-    yield from yahoo.deliveries(yahoo.Shelf(store, "fund", FUNDS_LABEL, today), asked, site, progress)
+    requests = [yahoo.TickerRequest(ticker, ticker) for ticker in dict.fromkeys(tickers)]
+    yield from yahoo.deliveries(yahoo.Shelf(store, "fund", FUNDS_LABEL, today), requests, site, progress)
 
 
 def deliveries(
@@ -101,7 +101,7 @@ def deliveries(
     names = constituent_list.wanted(store) or [constituents.Wanted(name) for name in constituents.listed(store.path.parent)]
     progress("looking for the sources", 0, 0)
     refuse_without_network([graph, metrics, bars])
-    yield from quality.beside_services(store, [graph, metrics, bars], today)
+    yield from quality.compare_service_clocks(store, [graph, metrics, bars], today)
     yield from fred.deliveries(store, graph=graph, vintages=vintages, today=today, progress=progress)
     funds = yahoo.Shelf(store, "fund", FUNDS_LABEL, today)
     yield from yahoo.deliveries(funds, yahoo.fund_tickers(), bars, progress)

@@ -79,8 +79,8 @@ def members_only(panel: pd.DataFrame, stays: pd.DataFrame) -> pd.DataFrame:
     last = panel.index.searchsorted(stays["to"].fillna(pd.Timestamp.max.as_unit("us")).to_numpy(), side="right")
     for place, begin, end in zip(column, first, last, strict=True):
         inside[begin:end, place] = True
-    kept = panel.where(inside)
-    return kept.dropna(how="all").dropna(how="all", axis=1)
+    masked = panel.where(inside)
+    return masked.dropna(how="all").dropna(how="all", axis=1)
 
 
 def sentence(classes: dict[str, str], stays: pd.DataFrame) -> str:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from core.errors import BadInput, GateClosed, MissingData
 from sources.batches import Skipped
+from sources.database import by_declaration
 from sources.http import Site
 from sources.series import COIN_MARKET_CAP, COIN_PRICE, FREQUENCY_DAYS, Panel, Series
-from sources.store import Store, by_declaration
+from sources.store import Store
 
 WINDOW = pd.Timedelta(days=365)
 TRADED_SHARE = 0.68  # of calendar days: five in seven, less holidays
@@ -54,7 +55,7 @@ def freshness(store: Store, as_of: pd.Timestamp) -> list[Freshness]:
 
 
 def last_known(store: Store) -> pd.Timestamp:
-    """The last day on which the store learnt anything of the coins. Raises `MissingData` where it never did."""
+    """The last day on which any coin price became known. Raises `MissingData` if there is none."""
     last = store.last_known(COIN_PRICE)
     if last is None:
         raise MissingData(f"{no_altcoins(store)}. Run `altrally fetch` first.")
@@ -70,7 +71,7 @@ def no_altcoins(store: Store) -> str:
 
 
 def require(verdicts: Iterable[Freshness], names: Iterable[str]) -> None:
-    """All of `names` are fresh. Raises `MissingData` if nothing is known of one, `GateClosed` if one can't be trusted."""
+    """Check that `names` are fresh. Raises `MissingData` if nothing is known of one, `GateClosed` if one can't be trusted."""
     by_name = {verdict.series: verdict for verdict in verdicts}
     for name in names:
         verdict = by_name[name]
@@ -142,7 +143,7 @@ class MonthCoverage:
         return {**vars(self), "month_end": f"{self.month_end:%Y-%m-%d}"}
 
 
-def can_be_told(store: Store) -> bool:
+def coverage_is_measurable(store: Store) -> bool:
     """Whether market caps are known of coins that may have no price; without such a list, every coin that is known has one."""
     return store.market != "live" or store.noted(SAMPLED) is not None
 
@@ -153,7 +154,7 @@ def coverage_by_month(store: Store, as_of: pd.Timestamp, start: pd.Timestamp | N
     A coin is missing where the store knows its market cap and no price; coins whose market cap no source gives can't be seen. Empty
     where that can't be told.
     """
-    if not can_be_told(store):
+    if not coverage_is_measurable(store):
         return []
     caps, prices = (store.read_panel(panel, as_of, start) for panel in (COIN_MARKET_CAP, COIN_PRICE))
     if caps.empty:
@@ -177,7 +178,7 @@ def _month(end: pd.Timestamp, sizes: pd.Series, priced: npt.NDArray[np.bool_]) -
 
 
 def require_coverage(months: list[MonthCoverage]) -> str | None:
-    """A warning where the last month covers too little to be quiet about, else None. Raises `GateClosed` where it can't be used."""
+    """A warning if the last month covers little of the market, else None. Raises `GateClosed` where it can't be used."""
     if not months or months[-1].share >= WARN_BELOW:
         return None
     last = months[-1]
@@ -201,8 +202,8 @@ def refuse_earlier(store: Store, today: pd.Timestamp) -> None:
         raise BadInput(f"{apart}: one of the two is wrong. Set the clock; {cure}.")
 
 
-def beside_services(store: Store, sites: Sequence[Site], today: pd.Timestamp) -> Iterator[Skipped]:
-    """Tell, once a month, that `today` lies before what the services' own clocks say. Raises `BadInput` where it lies after."""
+def compare_service_clocks(store: Store, sites: Sequence[Site], today: pd.Timestamp) -> Iterator[Skipped]:
+    """A warning, once a month, if `today` is earlier than the services' clocks. Raises `BadInput` if it is later."""
     dates = {site.name: site.health.date for site in sites if site.health.date is not None}
     if not dates:
         return
@@ -210,14 +211,14 @@ def beside_services(store: Store, sites: Sequence[Site], today: pd.Timestamp) ->
     apart = f"This computer's clock says {today:%Y-%m-%d %H:%M} UTC, {name}'s says {dates[name]:%Y-%m-%d %H:%M}"
     if today - dates[name] > A_DAY:
         raise BadInput(f"{apart}. What is stored under a wrong clock would count as known on wrong days. Set it and fetch again.")
-    told = store.noted(LABEL)
-    if dates[name] - today > A_DAY and (told is None or today - pd.Timestamp(told) > QUIET):
+    last_warning = store.noted(LABEL)
+    if dates[name] - today > A_DAY and (last_warning is None or today - pd.Timestamp(last_warning) > QUIET):
         store.note(LABEL, f"{today:%Y-%m-%d}")
         yield Skipped(LABEL, f"{apart}. If this computer is wrong, set its clock and fetch again. Told once a month.")
 
 
-def beside_bars(newest: pd.Timestamp | None, today: pd.Timestamp) -> Iterator[str]:
-    """Tell that the newest bar a fetch brought lies long before `today`."""
+def warn_of_old_bars(newest: pd.Timestamp | None, today: pd.Timestamp) -> Iterator[str]:
+    """A warning if the newest bar of a fetch is much older than `today`."""
     if newest is not None and today - newest > OLD_BARS:
         days = f"{(today - newest).days} days before this computer's clock ({today:%Y-%m-%d})"
         yield f"{LABEL}: the newest bar is of {newest:%Y-%m-%d}, {days}. If the clock is wrong, set it and run `altrally repair`."

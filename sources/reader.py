@@ -51,12 +51,14 @@ class Memory:
 
     def read(self, series: Series, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame:
         """As `Store.read`."""
-        found = self.series.get((series.universe or "", series.code))
-        if found is None or series.field not in found:
+        rows_of_series = self.series.get((series.universe or "", series.code))
+        if rows_of_series is None or series.field not in rows_of_series:
             return NO_ROWS
-        kept = found[known_by(found, as_of, start) & found[series.field].notna()]
+        known_rows = rows_of_series[known_by(rows_of_series, as_of, start) & rows_of_series[series.field].notna()]
         rows = (
-            kept[["observed", "known", series.field]].set_axis(["observed", "known", "value"], axis=1).astype({"value": "float64"})
+            known_rows[["observed", "known", series.field]]
+            .set_axis(["observed", "known", "value"], axis=1)
+            .astype({"value": "float64"})
         )
         return rows.sort_values(["known", "observed"], kind="stable", ignore_index=True)
 
@@ -65,12 +67,12 @@ class Memory:
     ) -> pd.DataFrame:
         """As `Store.read_panel`; all of it came on time."""
         bars = self.bars[panel.universe]
-        kept = known_by(bars, as_of, start) & bars[panel.field].notna()
+        wanted = known_by(bars, as_of, start) & bars[panel.field].notna()
         if panel.asset_class is not None:
-            kept &= bars["asset_class"] == panel.asset_class
+            wanted &= bars["asset_class"] == panel.asset_class
         if panel.symbols:
-            kept &= bars["symbol"].isin(panel.symbols)
-        return wide(bars.loc[kept, ["observed", "symbol", panel.field]], panel.field)
+            wanted &= bars["symbol"].isin(panel.symbols)
+        return wide(bars.loc[wanted, ["observed", "symbol", panel.field]], panel.field)
 
     def has_vintages(self, series: Series) -> bool:
         """Never: only first versions are held."""

@@ -201,26 +201,26 @@ def _repeated(sheet: Sheet, frame: pd.DataFrame) -> Fault:
 
 def _without_bad_series(sheet: Sheet, rows: pd.DataFrame, faults: list[Fault], name: str, notes: list[str]) -> Checked:
     """`rows` without the series that have a fault. Raises `BadInput` where that would be most of them."""
-    found = [fault for fault in faults if fault.bad.any()]
-    if not found:
+    present = [fault for fault in faults if fault.bad.any()]
+    if not present:
         return Checked(rows, {}, notes)
-    bad = np.logical_or.reduce([fault.bad for fault in found])
+    bad = np.logical_or.reduce([fault.bad for fault in present])
     series = rows[sheet.key[0]]
     codes = np.zeros(len(rows), dtype=np.intp) if sheet.key[0] == "date" else series.cat.codes.to_numpy().astype(np.intp)
     lost = np.unique(codes[bad])
     if 2 * lost.size > np.unique(codes).size or lost[0] < 0:
-        raise BadInput(f"{name}: {found[0].words(np.flatnonzero(found[0].bad))}. {ADVICE}")
+        raise BadInput(f"{name}: {present[0].words(np.flatnonzero(present[0].bad))}. {ADVICE}")
     names = [text if is_name(text) else ascii(text)[:LONGEST_NAME] for text in map(str, series.cat.categories)]
     for code in lost[:LISTED]:
         mine = codes == code
-        first = next(fault for fault in found if (fault.bad & mine).any())
+        first = next(fault for fault in present if (fault.bad & mine).any())
         words = first.words(np.flatnonzero(first.bad & mine))
         notes.append(f"{words}. All {mine.sum()} rows of {names[code]} were left out, nothing else: correct it and fetch again.")
     if lost.size > LISTED:
         others = ", ".join(names[code] for code in lost[LISTED : 2 * LISTED])
         notes.append(f"{lost.size - LISTED} more series have such cells and were left out, among them {others}.")
-    kept = ~np.isin(codes, lost)
-    return Checked(rows[kept].reset_index(drop=True), {BAD_CELLS: int((~kept).sum())}, notes)
+    is_sound = ~np.isin(codes, lost)
+    return Checked(rows[is_sound].reset_index(drop=True), {BAD_CELLS: int((~is_sound).sum())}, notes)
 
 
 def check_batch(batch: Batch) -> None:
@@ -259,8 +259,8 @@ def _days(column: pd.Series, _: Column) -> Reading:
     days = moments.dt.normalize().dt.as_unit("us")
     zoned_cells = formed & texts.str.contains(A_ZONE, regex=True).to_numpy(dtype=bool)
     note = _day_note(texts, ((moments != days) | zoned_cells) & days.notna(), zoned=bool(zoned_cells.any()))
-    found = np.append(days.to_numpy(), np.datetime64("NaT"))[codes]
-    return Reading(pd.Series(found, column.index), np.isnat(found), rule, note)
+    parsed = np.append(days.to_numpy(), np.datetime64("NaT"))[codes]
+    return Reading(pd.Series(parsed, column.index), np.isnat(parsed), rule, note)
 
 
 def _day_note(written: pd.Series, moments: pd.Series, *, zoned: bool) -> str:
@@ -386,7 +386,9 @@ def _batch_schema(table: str, frame: pd.DataFrame) -> "DataFrameSchema":
         "observed": pa.Column(checks=[midnight, pa.Check(lambda days: days <= known, error="no later than the day it was known")]),
         "known": pa.Column(checks=midnight),
     }
-    named = pa.Column(checks=pa.Check(lambda names: names.isin([one for one in names.unique() if is_name(str(one))]), error=A_NAME))
+    named = pa.Column(
+        checks=pa.Check(lambda names: names.isin([name for name in names.unique() if is_name(str(name))]), error=A_NAME)
+    )
     if table == "observations":
         value = pa.Column(checks=pa.Check(np.isfinite, error="a finite number"))
         return pa.DataFrameSchema({"series": named, **days, "value": value})

@@ -66,7 +66,7 @@ def read_chart(site: Site, body: str) -> pd.Series:
 def counted(client: httpx.Client, site: Site, stored: pd.Series, today: pd.Timestamp) -> Deliveries:
     """USD in the counted stablecoins, each from its first day; a day on which one of them is absent is missing."""
     since = FIRST_DAY if stored.empty else stored.max() - OVERLAP
-    born = {one.code: one.first for one in catalogue(client, site, SUPPLY, today) if one.code in COUNTED}
+    born = {coverage.code: coverage.first for coverage in catalogue(client, site, SUPPLY, today) if coverage.code in COUNTED}
     if set(born) != set(COUNTED):
         absent = ", ".join(sorted(set(COUNTED) - set(born)))
         yield Skipped(LABEL, f"{site.name} no longer lists the supply of {absent}, so the sum would fall by itself.")

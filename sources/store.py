@@ -2,8 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,144 +11,42 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from core.errors import BadInput, InUse, MissingData, StoreUnusable
-from core.files import unfinished_path
+from core.errors import BadInput, MissingData, StoreUnusable
 from sources.batches import BAR_FIELDS, Batch
+from sources.database import (
+    BAR_DIGEST,
+    BARS,
+    DAY,
+    EPOCH_DAY,
+    LAG_DAYS,
+    LATE,
+    NEW_OBSERVATIONS,
+    NEW_VINTAGES,
+    NO_LIST,
+    OBSERVATION_DIGEST,
+    REDATE,
+    REWRITTEN,
+    VINTAGES,
+    PanelGrid,
+    by_declaration,
+    clear_errors,
+    create_file,
+    declaration_summary,
+    field_extent,
+    field_extents_sql,
+    insert_bars_sql,
+    unusable_file,
+    utc_day,
+    versions_frame,
+)
 from sources.membership import PREFIX, members_only
-from sources.series import PANELS, PAST_MIDNIGHT, SERIES, Panel, Series
+from sources.series import Panel, Series
 
 MARKETS = ("live", "files", "simulated")
-VINTAGES = "alfred"
-LAYOUT = "1"
 LAST_FETCH = "last fetch"
-LOCK_SECONDS = 30
 UNIVERSE_WIDTH = 1_000_000
-DAY = "datetime64[us]"
-EPOCH_DAY = "(observed - DATE '1970-01-01')::INTEGER"
 ROWS_AT_ONCE = 1_000_000
-LAG_DAYS = {panel.universe: panel.release_lag.days for panel in PANELS.values()}
-SERIES_LAG_DAYS = {series.code: series.release_lag.days for series in SERIES.values() if series.universe is None}
-Column = np.ma.MaskedArray[Any, Any]
-
-TABLES = f"""
-CREATE TABLE meta (key VARCHAR PRIMARY KEY, value VARCHAR NOT NULL);
-CREATE TABLE symbols (id INTEGER PRIMARY KEY, universe VARCHAR NOT NULL, symbol VARCHAR NOT NULL, asset_class VARCHAR);
-CREATE TABLE observations (series VARCHAR NOT NULL, observed DATE NOT NULL, known DATE NOT NULL, value DOUBLE,
-    source VARCHAR NOT NULL, fetched_at TIMESTAMP NOT NULL, version INTEGER NOT NULL, digest UBIGINT NOT NULL);
-CREATE TABLE bars (symbol_id INTEGER NOT NULL, observed DATE NOT NULL, known DATE NOT NULL,
-    {", ".join(f"{name} DOUBLE" for name in BAR_FIELDS)},
-    source VARCHAR NOT NULL, fetched_at TIMESTAMP NOT NULL, version INTEGER NOT NULL, digest UBIGINT NOT NULL);
-INSERT INTO meta VALUES ('layout', '{LAYOUT}');
-"""
-
-BARS = "bars AS rows JOIN symbols ON symbols.id = rows.symbol_id"
-BAR_DIGEST = f"""md5_number_lower(concat_ws('|', universe, symbol, coalesce(asset_class, ''), rows.observed, rows.known,
-    {", ".join(f"coalesce(rows.{name}::VARCHAR, '')" for name in BAR_FIELDS)}))"""
-OBSERVATION_DIGEST = f"""md5_number_lower(concat_ws('|', CASE WHEN {{source}} = '{VINTAGES}' THEN 'vintage' END,
-    rows.series, rows.observed, rows.known, coalesce(rows.value::VARCHAR, '')))"""
-
-NEW_OBSERVATIONS = f"""
-INSERT INTO observations
-WITH stored AS (
-    SELECT series, observed, known, value, version FROM observations
-    WHERE source <> 'alfred' AND series IN (SELECT DISTINCT series FROM incoming)
-    QUALIFY row_number() OVER (PARTITION BY series, observed ORDER BY version DESC) = 1
-), changed AS (
-    SELECT i.series, i.observed::DATE AS observed, i.value,
-        CASE WHEN s.series IS NOT NULL THEN greatest(i.known::DATE, s.known, $today)
-            WHEN i.known::DATE < $asked AND i.series IN (SELECT series FROM observations WHERE fetched_at < $fetched_at)
-            THEN greatest(i.known::DATE, $today - 1) ELSE i.known::DATE END AS known,
-        coalesce(s.version + 1, 0) AS version
-    FROM incoming i LEFT JOIN stored s ON s.series = i.series AND s.observed = i.observed::DATE
-    WHERE s.series IS NULL OR i.value IS DISTINCT FROM s.value
-)
-SELECT series, observed, known, value, $source, $fetched_at, version, {OBSERVATION_DIGEST.format(source="$source")}
-FROM changed AS rows
-"""
-
-NEW_VINTAGES = f"""
-INSERT INTO observations
-WITH stored AS (
-    SELECT series, observed, known, value, version FROM observations
-    WHERE source = 'alfred' AND series IN (SELECT DISTINCT series FROM incoming)
-), last AS (SELECT series, observed, max(version) AS version FROM stored GROUP BY ALL
-), met AS (
-    SELECT i.series, i.observed::DATE AS observed, i.known::DATE AS known, i.value,
-        coalesce(bool_or(s.known = i.known::DATE AND s.value IS NOT DISTINCT FROM i.value), false) AS told,
-        coalesce(bool_or(s.known = i.known::DATE AND s.value IS DISTINCT FROM i.value), false) AS rewritten,
-        coalesce(bool_or(s.known > i.known::DATE AND s.value IS NOT DISTINCT FROM i.value), false) AS told_later
-    FROM incoming i LEFT JOIN stored s ON s.series = i.series AND s.observed = i.observed::DATE GROUP BY ALL
-), changed AS (
-    SELECT series, observed, CASE WHEN rewritten THEN greatest(known, $today) ELSE known END AS known, value FROM met
-    WHERE NOT told AND NOT (rewritten AND told_later)
-)
-SELECT rows.series, rows.observed, rows.known, rows.value, $source, $fetched_at,
-    coalesce(l.version, -1) + row_number() OVER (PARTITION BY rows.series, rows.observed ORDER BY rows.known),
-    {OBSERVATION_DIGEST.format(source="$source")}
-FROM changed AS rows LEFT JOIN last l ON l.series = rows.series AND l.observed = rows.observed
-"""
-
-NO_LIST = f"NOT starts_with(series, '{PREFIX}')"
-"""A list of constituents is stored without a fetch: it says nothing of what the services were asked for by then."""
-
-REWRITTEN = f"""
-WITH later AS (SELECT DISTINCT symbol_id, observed FROM bars WHERE version > 0 AND known >= $since
-), told AS (
-    SELECT NULL AS universe, series AS code, 'value' AS field, observed, known, source, fetched_at, value,
-        lag(value) OVER (PARTITION BY series, source = 'alfred', observed ORDER BY known, version) AS before FROM observations
-    WHERE {NO_LIST}
-    UNION ALL
-    SELECT universe, symbol, field, observed, known, source, fetched_at, value,
-        lag(value) OVER (PARTITION BY symbol_id, field, observed ORDER BY version)
-    FROM (SELECT bars.* FROM bars JOIN later USING (symbol_id, observed))
-        UNPIVOT INCLUDE NULLS (value FOR field IN ({", ".join(BAR_FIELDS)})) JOIN symbols ON symbols.id = symbol_id
-)
-SELECT universe, code, source, fetched_at, known, string_agg(DISTINCT field, ', ' ORDER BY field) AS fields,
-    count(DISTINCT observed) AS days, min(observed) AS first, max(observed) AS last,
-    max(abs(value / nullif(before, 0) - 1)) AS largest
-FROM told WHERE before IS NOT NULL AND value IS DISTINCT FROM before AND known >= $since
-GROUP BY universe, code, source, fetched_at, known ORDER BY known DESC, universe NULLS FIRST, code
-"""
-
-
-REDATE = """
-UPDATE {table} SET known = mended.known, fetched_at = $now, digest = mended.digest FROM (
-    SELECT rows.place, rows.known, {digest} AS digest FROM (
-        SELECT *, rowid AS place FROM {table} WHERE fetched_at > $now
-    ) AS original, LATERAL (
-        SELECT original.* REPLACE (greatest(original.observed, least(original.known, $today)) AS known)
-    ) AS rows {join}
-) AS mended WHERE {table}.rowid = mended.place
-"""
-
-
-def _lag_of(name: str, lags: dict[str, int]) -> str:
-    """SQL that says the release lag in days of what `name` holds."""
-    cases = " ".join(f"WHEN '{code}' THEN {days}" for code, days in lags.items())
-    return f"CASE {name} {cases} END"
-
-
-LATE = f"""
-WITH fetches AS (
-    SELECT fetched_at, max(fetched_at::DATE) OVER (ORDER BY fetched_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS asked
-    FROM (SELECT DISTINCT fetched_at FROM bars UNION SELECT DISTINCT fetched_at FROM observations WHERE {NO_LIST})
-), firsts AS (SELECT symbol_id, min(fetched_at) AS first_at FROM bars GROUP BY symbol_id
-), beginnings AS (SELECT series, min(fetched_at) AS first_at FROM observations GROUP BY series
-), brought AS (
-    SELECT universe, symbol AS code, observed, known, source, fetched_at, {_lag_of("universe", LAG_DAYS)}
-        + CASE WHEN symbol IN ('{"', '".join(PAST_MIDNIGHT)}') THEN 1 ELSE 0 END AS lag
-    FROM bars JOIN firsts USING (symbol_id) JOIN symbols ON symbols.id = symbol_id
-    WHERE version = 0 AND fetched_at >= $since AND fetched_at > first_at
-    UNION ALL
-    SELECT NULL, series, observed, known, source, fetched_at, {_lag_of("series", SERIES_LAG_DAYS)}
-    FROM observations JOIN beginnings USING (series)
-    WHERE version = 0 AND fetched_at >= $since AND fetched_at > first_at AND source <> '{VINTAGES}'
-)
-SELECT universe, code, source, observed, known, fetched_at FROM brought JOIN fetches USING (fetched_at)
-WHERE observed + lag < least(asked, fetched_at::DATE - 1) ORDER BY fetched_at DESC, universe NULLS FIRST, code, observed
-"""
 
 
 class Store:
@@ -169,11 +66,11 @@ class Store:
         nothing = MissingData(f"Nothing fetched yet in {path.parent}; run `altrally fetch`.")
         if read_only and not path.exists():
             raise nothing
-        with _clear_errors(path):
+        with clear_errors(path):
             if not path.exists():
-                _create(path)
+                create_file(path)
             if not path.stat().st_size:
-                raise _unreadable(path, "it is empty.")
+                raise unusable_file(path, "it is empty.")
             store = cls(path, duckdb.connect(str(path), read_only=read_only, config={"preserve_insertion_order": "false"}))
         try:
             store._check_layout()
@@ -197,8 +94,8 @@ class Store:
     @property
     def market(self) -> str | None:
         """'live', 'files' or 'simulated'; None before the first fetch."""
-        found = self._run("SELECT value FROM meta WHERE key = 'market'").fetchone()
-        return str(found[0]) if found else None
+        row = self._run("SELECT value FROM meta WHERE key = 'market'").fetchone()
+        return str(row[0]) if row else None
 
     def refuse_other_market(self, name: str) -> None:
         """Raise `StoreUnusable` if this home holds another market than `name`."""
@@ -235,19 +132,19 @@ class Store:
 
         `start` limits observed days. Where vintages exist only they are read. An empty frame if nothing is known.
         """
-        asked: dict[str, Any] = {"as_of": _day(as_of), "start": _day(start)}
+        parameters: dict[str, Any] = {"as_of": utc_day(as_of), "start": utc_day(start)}
         if series.universe is not None:
             source, which = "bars", "symbol_id = $id"
-            asked["id"] = self._symbol_id(series)
+            parameters["id"] = self._symbol_id(series)
         else:
             source, which = "observations", f"series = $code AND (source = '{VINTAGES}') = $vintages"
-            asked |= {"code": series.code, "vintages": self.has_vintages(series)}
+            parameters |= {"code": series.code, "vintages": self.has_vintages(series)}
         rows = self._read(
             f"""SELECT observed, known, {series.field} AS value FROM {source} WHERE {which} AND known <= $as_of
                 AND observed >= $start AND (version > 0 OR {series.field} IS NOT NULL) ORDER BY known, observed, version""",
-            **asked,
+            **parameters,
         ).fetchnumpy()
-        return _versions(*(np.ma.masked_array(rows[name]) for name in ("observed", "known", "value")))
+        return versions_frame(*(np.ma.masked_array(rows[name]) for name in ("observed", "known", "value")))
 
     def read_panel(
         self,
@@ -269,9 +166,9 @@ class Store:
         return members_only(wide, self.stays(as_of)) if masked else wide
 
     def _is_dated(self) -> bool:
-        """Whether it is known of any constituent when it was a member: then none counts before the first that was."""
-        found = self._read("SELECT 1 FROM observations WHERE starts_with(series, $prefix) LIMIT 1", prefix=PREFIX)
-        return found.fetchone() is not None
+        """True if the membership days of any constituent are stored: then no constituent counts before the first stored day."""
+        row = self._read("SELECT 1 FROM observations WHERE starts_with(series, $prefix) LIMIT 1", prefix=PREFIX)
+        return row.fetchone() is not None
 
     def stays(self, as_of: pd.Timestamp) -> pd.DataFrame:
         """When constituents were members, as known by `as_of`: ticker, from, to (NaT while it lasts). Empty where nobody knows."""
@@ -280,7 +177,7 @@ class Store:
                WHERE starts_with(series, $prefix) AND known <= $as_of GROUP BY series, observed ORDER BY ticker, "from" """,
             length=len(PREFIX),
             prefix=PREFIX,
-            as_of=_day(as_of),
+            as_of=utc_day(as_of),
         ).df()
         began = rows["from"].astype("datetime64[us]")
         ended = began + pd.to_timedelta(rows["lasted"] - 1, unit="D").astype("timedelta64[us]")
@@ -291,62 +188,62 @@ class Store:
         members = self._members(panel)
         low, high = (members.index.min(), members.index.max()) if len(members) else (0, -1)
         scope = f"symbol_id BETWEEN {low} AND {high} AND known <= $as_of AND observed >= $start"
-        asked: dict[str, Any] = {"as_of": _day(as_of), "start": _day(start)}
+        parameters: dict[str, Any] = {"as_of": utc_day(as_of), "start": utc_day(start)}
         late = f"version = 0 AND known > observed + {LAG_DAYS[panel.universe]}"
-        if on_time and self._read(f"SELECT 1 FROM bars WHERE {scope} AND {late} LIMIT 1", **asked).fetchone():
+        if on_time and self._read(f"SELECT 1 FROM bars WHERE {scope} AND {late} LIMIT 1", **parameters).fetchone():
             scope += f" AND (symbol_id, observed) NOT IN (SELECT (symbol_id, observed) FROM bars WHERE {scope} AND {late})"
-        days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **asked).fetchnumpy()["day"]
-        grid = Grid.of(members, np.sort(np.ma.getdata(days)))
-        for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, asked):
+        days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **parameters).fetchnumpy()["day"]
+        grid = PanelGrid.of(members, np.sort(np.ma.getdata(days)))
+        for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, parameters):
             grid.scatter(*rows)
-        for rows in self._stream(f"{scope} AND version > 0 ORDER BY known, version", panel.field, asked):
+        for rows in self._stream(f"{scope} AND version > 0 ORDER BY known, version", panel.field, parameters):
             grid.scatter(*rows)
         return grid.frame()
 
-    def _stream(self, where: str, field: str, asked: dict[str, Any]) -> Iterator[tuple[np.ndarray, ...]]:
+    def _stream(self, where: str, field: str, parameters: dict[str, Any]) -> Iterator[tuple[np.ndarray, ...]]:
         """Ids, days since 1970 and values of bars, some at a time: all of them at once would take three times the memory."""
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             sql = f"SELECT symbol_id, {EPOCH_DAY} AS day, coalesce({field}, 'nan'::DOUBLE) AS value FROM bars WHERE {where}"
-            for batch in self._connection.cursor().sql(sql, params=asked).to_arrow_reader(ROWS_AT_ONCE):
+            for batch in self._connection.cursor().sql(sql, params=parameters).to_arrow_reader(ROWS_AT_ONCE):
                 yield tuple(column.to_numpy(zero_copy_only=False) for column in batch.columns)
 
     def last_known(self, panel: Panel) -> pd.Timestamp | None:
         """The last day on which any value of `panel` became known; None where there is none."""
         members = self._members(panel).index
-        found = self._read(
+        row = self._read(
             f"SELECT max(known) FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
             low=int(members.min()) if len(members) else 0,
             high=int(members.max()) if len(members) else -1,
         ).fetchone()
-        return None if found is None or found[0] is None else pd.Timestamp(found[0])
+        return None if row is None or row[0] is None else pd.Timestamp(row[0])
 
     def last_fetch(self, before: pd.Timestamp | None = None) -> pd.Timestamp | None:
         """When this home was last fetched, only `before` a moment if it is given; None where it never was."""
         limit = datetime.max if before is None else before.to_pydatetime()
-        found = self._read(
+        row = self._read(
             f"""SELECT max(stored) FROM (SELECT max(fetched_at) AS stored FROM bars WHERE fetched_at < $limit
                 UNION ALL SELECT max(fetched_at) FROM observations WHERE fetched_at < $limit AND {NO_LIST}
                 UNION ALL SELECT value::TIMESTAMP FROM meta WHERE key = '{LAST_FETCH}' AND value::TIMESTAMP < $limit)""",
             limit=limit,
         ).fetchone()
-        return None if found is None or found[0] is None else pd.Timestamp(found[0])
+        return None if row is None or row[0] is None else pd.Timestamp(row[0])
 
     def from_the_future(self, now: pd.Timestamp) -> int:
-        """How many rows say that they were fetched after `now`: a clock was wrong."""
-        found = self._read(
+        """Number of rows with a fetch time after `now`, which a wrong clock left."""
+        row = self._read(
             """SELECT (SELECT count(*) FROM bars WHERE fetched_at > $now)
                 + (SELECT count(*) FROM observations WHERE fetched_at > $now)""",
             now=now.to_pydatetime(),
         ).fetchone()
-        return int(found[0]) if found else 0
+        return int(row[0]) if row else 0
 
     def redate(self, now: pd.Timestamp) -> int:
-        """Date rows that were fetched after `now` as if they had been fetched at `now`; how many. For `altrally repair` alone.
+        """Number of rows fetched after `now`, which get `now` as their fetch time. Only `altrally repair` calls it.
 
         They are here, so they are known by the end of this day; nothing else of them is changed.
         """
         count = self.from_the_future(now)
-        stamp = {"now": now.to_pydatetime(), "today": _day(now)}
+        stamp = {"now": now.to_pydatetime(), "today": utc_day(now)}
         with self._transaction():
             for table, join, digest in (
                 ("bars", "JOIN symbols ON symbols.id = rows.symbol_id", BAR_DIGEST),
@@ -357,12 +254,12 @@ class Store:
         return count
 
     def noted(self, key: str) -> str | None:
-        """What was noted last under a key; None where nothing was."""
-        found = self._read("SELECT value FROM meta WHERE key = $key", key=key).fetchone()
-        return None if found is None else str(found[0])
+        """The value last stored under `key`; None if there is none."""
+        row = self._read("SELECT value FROM meta WHERE key = $key", key=key).fetchone()
+        return None if row is None else str(row[0])
 
     def note(self, key: str, value: str) -> None:
-        """Note something about fetching itself, in place of what was noted before under that key."""
+        """Store `value` under `key`, in place of the previous value."""
         self._run("INSERT OR REPLACE INTO meta VALUES ($key, $value)", key=key, value=value)
 
     def asset_classes(self, universe: str) -> dict[str, str]:
@@ -389,10 +286,10 @@ class Store:
         """True if values of `series` were stored with the days on which each revision was published."""
         if series.universe is not None:
             return False
-        found = self._read(
+        row = self._read(
             "SELECT 1 FROM observations WHERE series = $code AND source = $vintages LIMIT 1", code=series.code, vintages=VINTAGES
         )
-        return found.fetchone() is not None
+        return row.fetchone() is not None
 
     def snapshot(self, as_of: pd.Timestamp) -> str:
         """16 hex digits that name the contents and known times of every row known by `as_of`.
@@ -402,25 +299,25 @@ class Store:
         sums = self._run(
             """SELECT (SELECT sum(digest::HUGEINT) FROM bars WHERE known <= $as_of),
                       (SELECT sum(digest::HUGEINT) FROM observations WHERE known <= $as_of)""",
-            as_of=_day(as_of),
+            as_of=utc_day(as_of),
         ).fetchone()
         return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
 
     def damage(self) -> str | None:
-        """What is wrong with the rows, None if each says what was stored: all are read, and their digests computed again."""
+        """One line about damaged rows, None if there are none: every row is read and its digest computed again."""
         for table, digest in (("observations AS rows", OBSERVATION_DIGEST.format(source="rows.source")), (BARS, BAR_DIGEST)):
-            found = self._run(
+            row = self._run(
                 f"SELECT count(*) FILTER (digest IS DISTINCT FROM {digest}), bit_xor(hash(rows)) FROM {table}"
             ).fetchone()
-            if found and found[0]:
-                return f"{found[0]} rows of {table.split()[0]} aren't what was stored"
+            if row and row[0]:
+                return f"{row[0]} rows of {table.split()[0]} aren't what was stored"
         return None
 
     def extent(self, as_of: pd.Timestamp, since: pd.Timestamp | None = None) -> pd.DataFrame:
         """What is known by `as_of` of days since `since`, one row a symbol (or series) and field: rows, first, last, known_last."""
-        days = {"as_of": _day(as_of), "since": _day(since)}
+        days = {"as_of": utc_day(as_of), "since": utc_day(since)}
         bars = self._run(
-            f"""WITH counted AS (SELECT symbol_id, {_field_extents()} FROM bars
+            f"""WITH counted AS (SELECT symbol_id, {field_extents_sql()} FROM bars
                     WHERE known <= $as_of AND observed >= $since GROUP BY symbol_id)
                 SELECT universe, symbol AS code, asset_class, counted.* EXCLUDE symbol_id
                 FROM counted JOIN symbols ON symbols.id = symbol_id ORDER BY universe, symbol""",
@@ -432,7 +329,7 @@ class Store:
                FROM observations WHERE known <= $as_of AND observed >= $since GROUP BY series ORDER BY series""",
             **days,
         ).df()
-        parts = [bars[["universe", "code", "asset_class"]].assign(field=name, **_renamed(bars, name)) for name in BAR_FIELDS]
+        parts = [bars[["universe", "code", "asset_class"]].assign(field=name, **field_extent(bars, name)) for name in BAR_FIELDS]
         return pd.concat([*parts, observations.assign(field="value")], ignore_index=True).query("rows > 0")
 
     def rewritten(self, since: pd.Timestamp) -> pd.DataFrame:
@@ -441,7 +338,7 @@ class Store:
         universe (None for macro series), code, source, fetched_at, known, fields, days (how many changed), first, last (observed),
         largest (relative change, missing where a value was withdrawn or was 0).
         """
-        rows = self._run(REWRITTEN, since=_day(since)).df()
+        rows = self._run(REWRITTEN, since=utc_day(since)).df()
         return rows.astype({"known": DAY, "first": DAY, "last": DAY, "fetched_at": DAY})
 
     def late(self, since: pd.Timestamp) -> pd.DataFrame:
@@ -449,12 +346,12 @@ class Store:
 
         universe (None for macro series), code, source, observed, known, fetched_at; the newest fetch first.
         """
-        rows = self._run(LATE, since=_day(since)).df()
+        rows = self._run(LATE, since=utc_day(since)).df()
         return rows.astype({"observed": DAY, "known": DAY, "fetched_at": DAY})
 
     def inventory(self, as_of: pd.Timestamp) -> pd.DataFrame:
         """One row for each declared series and panel: name, first, last (observed), known_last, rows, symbols."""
-        rows = [_summary(declared, chosen) for declared, chosen in by_declaration(self.extent(as_of))]
+        rows = [declaration_summary(declared, chosen) for declared, chosen in by_declaration(self.extent(as_of))]
         return pd.DataFrame(rows).astype({"first": DAY, "last": DAY, "known_last": DAY, "rows": "int64", "symbols": "int64"})
 
     def _append_bars(self, batch: Batch, fetched_at: pd.Timestamp) -> int:
@@ -463,14 +360,14 @@ class Store:
         _refuse_duplicates(batch, incoming[["symbol_id", "observed"]])
         ids, days = incoming["symbol_id"], incoming["observed"]
         return self._insert(
-            _new_bars(fields),
+            insert_bars_sql(fields),
             incoming,
             low=int(ids.min()),
             high=int(ids.max()),
-            first=_day(days.min()),
-            last=_day(days.max()),
-            today=_day(fetched_at),
-            asked=self._asked_before(batch, fetched_at),
+            first=utc_day(days.min()),
+            last=utc_day(days.max()),
+            today=utc_day(fetched_at),
+            last_fetch_day=self._last_fetch_day(batch, fetched_at),
             fetched_at=fetched_at.to_pydatetime(),
             source=batch.source,
         )
@@ -480,14 +377,14 @@ class Store:
         stamp = {"source": batch.source, "fetched_at": fetched_at.to_pydatetime()}
         if batch.source == VINTAGES:
             _refuse_duplicates(batch, incoming[["series", "observed", "known"]])
-            return self._insert(NEW_VINTAGES, incoming, today=_day(fetched_at), **stamp)
+            return self._insert(NEW_VINTAGES, incoming, today=utc_day(fetched_at), **stamp)
         _refuse_duplicates(batch, incoming[["series", "observed"]])
         return self._insert(
-            NEW_OBSERVATIONS, incoming, today=_day(fetched_at), asked=self._asked_before(batch, fetched_at), **stamp
+            NEW_OBSERVATIONS, incoming, today=utc_day(fetched_at), last_fetch_day=self._last_fetch_day(batch, fetched_at), **stamp
         )
 
-    def _asked_before(self, batch: Batch, fetched_at: pd.Timestamp) -> date:
-        """The day of this home's last fetch before this one: rows known before that day should have come with it."""
+    def _last_fetch_day(self, batch: Batch, fetched_at: pd.Timestamp) -> date:
+        """The day of this home's last fetch before `fetched_at`. Rows known before that day should have come with that fetch."""
         last = self.last_fetch(before=fetched_at) if batch.daily else None
         return date.min if last is None else last.date()
 
@@ -515,10 +412,10 @@ class Store:
 
     def _symbol_id(self, series: Series) -> int:
         """Id of the symbol that `series` is a field of; -1 where it isn't stored."""
-        found = self._read(
+        row = self._read(
             "SELECT id FROM symbols WHERE universe = $universe AND symbol = $code", universe=series.universe, code=series.code
         ).fetchone()
-        return -1 if found is None else int(found[0])
+        return -1 if row is None else int(row[0])
 
     def _first_free_id(self, taken: Iterable[int]) -> int:
         universes = self._run("SELECT count(DISTINCT universe) FROM symbols").fetchone()
@@ -534,15 +431,15 @@ class Store:
         return pd.Series([symbol for _, symbol in rows], index=pd.Index([id_ for id_, _ in rows], dtype="int64"), dtype="str")
 
     def _check_layout(self) -> None:
-        """Refuse a file that is someone else's."""
+        """Raise `StoreUnusable` if the DuckDB file doesn't have the tables of a store."""
         names = {name for (name,) in self._run("SELECT table_name FROM duckdb_tables()").fetchall()}
         if not {"meta", "symbols", "observations", "bars"} <= names:
             raise StoreUnusable(f"{self.path} is a DuckDB file but not a store of altrally; name another --home.")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """All or nothing, also when the process is killed."""
-        with _clear_errors(self.path):
+        """Commit all writes of the block, or none, also when the process is killed."""
+        with clear_errors(self.path):
             self._connection.begin()
             try:
                 yield
@@ -553,48 +450,13 @@ class Store:
                 raise
 
     def _run(self, sql: str, **values: Any) -> duckdb.DuckDBPyConnection:
-        with _clear_errors(self.path):
+        with clear_errors(self.path):
             return self._connection.execute(sql, values or None)
 
     def _read(self, sql: str, **values: Any) -> duckdb.DuckDBPyConnection:
-        """For reads that several threads may do at once, each with a cursor of its own."""
-        with _clear_errors(self.path):
+        """Run a query with a cursor of its own, so that several threads can read at once."""
+        with clear_errors(self.path):
             return self._connection.cursor().execute(sql, values or None)
-
-
-def _create(path: Path) -> None:
-    """Make a store beside its place and move it there whole, one process at a time: a kill leaves none or a sound one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock"), timeout=LOCK_SECONDS):
-        if path.exists():
-            return
-        place = unfinished_path(path)
-        with closing(duckdb.connect(str(place))) as connection:
-            connection.execute(TABLES)
-        place.replace(path)
-
-
-@contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
-    """Turn what DuckDB says about a locked or broken file into one line that tells what to do."""
-    try:
-        yield
-    except (duckdb.ProgrammingError, duckdb.DataError, duckdb.IntegrityError, duckdb.NotSupportedError):
-        raise
-    except (duckdb.Error, OSError) as error:
-        why = str(error).splitlines()[0]
-        if isinstance(error, duckdb.ConnectionException | TimeoutError) or "Could not set lock" in why:
-            raise InUse(f"{path} is in use by another altrally process; try again when it has finished.") from error
-        raise _unreadable(path, why) from error
-
-
-def _unreadable(path: Path, why: str) -> StoreUnusable:
-    return StoreUnusable(f"{path} can't be used: {why} If it is damaged, move it away and run `altrally fetch` again.")
-
-
-def _day(moment: pd.Timestamp | None) -> date:
-    """The UTC day of `moment`; the first there is for None."""
-    return date.min if moment is None else pd.Timestamp(moment).date()
 
 
 def refuse_duplicates(batch: Batch) -> None:
@@ -608,133 +470,3 @@ def _refuse_duplicates(batch: Batch, keys: pd.DataFrame) -> None:
         row = batch.frame.loc[twice.to_numpy()].iloc[0]
         name = row["symbol"] if batch.table == "bars" else row["series"]
         raise BadInput(f"{batch.label}: {name} has two rows for {row['observed']:%Y-%m-%d}; keep one.")
-
-
-def _new_bars(fields: list[str]) -> str:
-    """SQL that inserts the rows of `incoming` that are new or differ from the latest stored version in one of `fields`."""
-    merged = ", ".join(f"i.{name}::DOUBLE AS {name}" if name in fields else f"s.{name} AS {name}" for name in BAR_FIELDS)
-    differs = " OR ".join(f"i.{name}::DOUBLE IS DISTINCT FROM s.{name}" for name in fields) or "false"
-    return f"""
-INSERT INTO bars
-WITH stored AS (
-    SELECT * FROM bars WHERE symbol_id BETWEEN $low AND $high AND observed BETWEEN $first AND $last
-    QUALIFY version = max(version) OVER (PARTITION BY symbol_id, observed)
-), followed AS (
-    SELECT DISTINCT symbol_id FROM bars WHERE symbol_id BETWEEN $low AND $high AND fetched_at < $fetched_at
-), changed AS (
-    SELECT i.symbol_id, i.observed::DATE AS observed,
-        CASE WHEN s.symbol_id IS NOT NULL THEN greatest(i.known::DATE, s.known, $today)
-            WHEN i.known::DATE < $asked AND f.symbol_id IS NOT NULL THEN greatest(i.known::DATE, $today - 1)
-            ELSE i.known::DATE END AS known,
-        {merged}, coalesce(s.version + 1, 0) AS version
-    FROM incoming i LEFT JOIN stored s ON s.symbol_id = i.symbol_id AND s.observed = i.observed::DATE
-        LEFT JOIN followed f ON f.symbol_id = i.symbol_id
-    WHERE s.symbol_id IS NULL OR {differs}
-)
-SELECT rows.symbol_id, rows.observed, rows.known, {", ".join(f"rows.{name}" for name in BAR_FIELDS)}, $source, $fetched_at,
-    rows.version, {BAR_DIGEST}
-FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id ORDER BY rows.observed, rows.symbol_id
-"""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Long rows scattered into members × days, so that a frame of it lies symbol by symbol, as pandas keeps frames."""
-
-    members: pd.Series
-    days: np.ndarray
-    rank: np.ndarray
-    cells: np.ndarray
-    seen_members: np.ndarray
-    seen_days: np.ndarray
-
-    @classmethod
-    def of(cls, members: pd.Series, days: np.ndarray) -> Self:
-        """`members`: symbols by id; `days`: sorted days since 1970."""
-        rank = np.zeros(int(days[-1] - days[0]) + 1 if days.size else 0, dtype=np.int32)
-        rank[days - days[0] if days.size else days] = np.arange(days.size)
-        seen = np.zeros(len(members), dtype=bool), np.zeros(days.size, dtype=bool)
-        return cls(members, days, rank, np.full((len(members), days.size), np.nan), *seen)
-
-    def scatter(self, ids: np.ndarray, days: np.ndarray, values: np.ndarray) -> None:
-        """Write `values`, a later row of a cell winning; ids of no member are left out."""
-        place = _positions(ids, self.members)
-        inside = place >= 0
-        if not inside.all():
-            place, days, values = place[inside], days[inside], values[inside]
-        column = self.rank[days - self.days[0]]
-        self.cells[place, column] = values
-        self.seen_members[place] = True
-        self.seen_days[column] = True
-
-    def frame(self) -> pd.DataFrame:
-        """Days × symbols that were written to."""
-        cells = self.cells[self.seen_members] if not self.seen_members.all() else self.cells
-        cells = cells[:, self.seen_days] if not self.seen_days.all() else cells
-        index = pd.DatetimeIndex(self.days[self.seen_days].astype("datetime64[D]").astype(DAY), name="observed")
-        columns = pd.Index(self.members.to_numpy()[self.seen_members], dtype="str", name="symbol")
-        return pd.DataFrame(cells.T, index=index, columns=columns, copy=False)
-
-
-def _positions(ids: np.ndarray, members: pd.Series) -> np.ndarray:
-    """Place of each id among `members`, -1 where it isn't one."""
-    if members.empty:
-        return np.empty(0, dtype=np.int32)
-    low = int(members.index.min())
-    table = np.full(int(members.index.max()) - low + 1, -1, dtype=np.int32)
-    table[members.index.to_numpy() - low] = np.arange(len(members), dtype=np.int32)
-    return table[ids - low]
-
-
-def _versions(observed: Column, known: Column, values: Column) -> pd.DataFrame:
-    """The frame `Store.read` returns; DuckDB's own takes twice the time for a few thousand rows."""
-    columns = {"observed": observed.data.astype(DAY), "known": known.data.astype(DAY)}
-    return pd.DataFrame({**columns, "value": np.ma.filled(values.astype(np.float64), np.nan)}, copy=False)
-
-
-def _field_extents() -> str:
-    """CASE and not FILTER, which takes three times as long."""
-    return ", ".join(
-        f"count({name}) AS {name}_rows, "
-        + ", ".join(
-            f"{how}(CASE WHEN {name} IS NOT NULL THEN {day} END) AS {name}_{what}"
-            for what, how, day in (("first", "min", "observed"), ("last", "max", "observed"), ("known_last", "max", "known"))
-        )
-        for name in BAR_FIELDS
-    )
-
-
-def _renamed(bars: pd.DataFrame, name: str) -> dict[str, pd.Series]:
-    return {what: bars[f"{name}_{what}"] for what in ("rows", "first", "last", "known_last")}
-
-
-def by_declaration(extent: pd.DataFrame) -> list[tuple[Series | Panel, pd.DataFrame]]:
-    """Every declared series and panel with its rows of `extent`, in order of declaration."""
-    groups = dict(iter(extent.fillna({"universe": ""}).groupby(["universe", "field"])))
-    asked = {(one.universe or "", one.field) for one in SERIES.values()}
-    places = {key: {code: place for place, code in enumerate(groups[key]["code"])} for key in asked & groups.keys()}
-    found: list[tuple[Series | Panel, pd.DataFrame]] = []
-    for series in SERIES.values():
-        key = series.universe or "", series.field
-        place = places.get(key, {}).get(series.code)
-        found.append((series, extent.iloc[:0] if place is None else groups[key].iloc[place : place + 1]))
-    return found + [
-        (panel, _chosen(panel, groups.get((panel.universe, panel.field), extent.iloc[:0]))) for panel in PANELS.values()
-    ]
-
-
-def _chosen(panel: Panel, rows: pd.DataFrame) -> pd.DataFrame:
-    if panel.asset_class is not None:
-        rows = rows[rows["asset_class"] == panel.asset_class]
-    return rows[rows["code"].isin(panel.symbols)] if panel.symbols else rows
-
-
-def _summary(declared: Series | Panel, rows: pd.DataFrame) -> dict[str, object]:
-    return {
-        "name": declared.name,
-        "first": rows["first"].min(),
-        "last": rows["last"].max(),
-        "known_last": rows["known_last"].max(),
-        "rows": int(rows["rows"].sum()),
-        "symbols": len(rows),
-    }

@@ -173,12 +173,12 @@ def _declared(written: Sequence[str], columns: Mapping[str, Column], file: Path)
 
 def _synonyms(written: Sequence[str], columns: Mapping[str, Column], names: Mapping[str, str]) -> dict[str, str]:
     """Columns under another usual name, where the declared one is absent and only one such stands in its place."""
-    found = {
+    candidates = {
         column: [name for name in written if name not in names and _plain(name) in others]
         for column, others in SYNONYMS.items()
         if column in columns and column not in names.values()
     }
-    return {others[0]: column for column, others in found.items() if len(others) == 1}
+    return {others[0]: column for column, others in candidates.items() if len(others) == 1}
 
 
 def _plain(name: str) -> str:

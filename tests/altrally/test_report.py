@@ -23,6 +23,7 @@ from altrally.report.page import inlined, render, write_report
 from altrally.report.past_forecasts import Bin, beats_every_baseline
 from altrally.report.rungs import direction, percentile, rung, rungs, state
 from core.errors import BadInput
+from core.number_format import interval
 from core.target import ALTCOINS
 from evaluation.proportions import wilson
 from features.composites import block_shares, composites
@@ -214,7 +215,7 @@ def test_words_read_well() -> None:
     assert words.signed(-0.25) == "−0.25"
     assert words.amount(np.log(1.1), "log change per 13 weeks") == "+10.0\u202f%"
     assert words.amount(None, "share") == "missing"
-    assert words.interval({"value": None}) == "–"
+    assert interval({"value": None}) == "–"
     assert words.long_date("2024-12-31") == "31 December 2024"
     assert "a rally followed 100\u202f% of 7 weeks" in bin_tip(Bin(0.5, 1.0, 0.7, 1.0, 7), "a rally")
 

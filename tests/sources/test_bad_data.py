@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from core.errors import BadInput
 from features.altcoin_index import load_index
 from sources.batches import BAR_FIELDS, Batch, rows_left_out
+from sources.database import TABLES
 from sources.layout import batches
 from sources.schemas import check_batch
 from sources.series import COIN_PRICE, STOCK_PRICE
-from sources.store import TABLES, Store
+from sources.store import Store
 
 CASES = (10, 1000)
 TODAY = pd.Timestamp("2020-12-31")

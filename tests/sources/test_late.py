@@ -113,7 +113,7 @@ def test_a_value_of_fred_that_comes_late_is_known_from_the_day_before_it_came(
 def test_a_home_filled_before_keeps_its_past_and_says_so(
     store: Store, replay: Replay, frames: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Store, "_asked_before", lambda self, batch, fetched_at: pd.Timestamp.min.date())
+    monkeypatch.setattr(Store, "_last_fetch_day", lambda self, batch, fetched_at: pd.Timestamp.min.date())
     for day, lost in (("2024-12-18", ()), ("2024-12-19", ("SPY",)), ("2024-12-20", ("SPY",)), ("2024-12-21", ())):
         tomorrow(replay, frames, day, *lost)
         fetch_live(store, replay, monkeypatch, today=at(day))

@@ -13,7 +13,7 @@ from core.errors import BadInput
 from core.home import Home
 from sources import quality
 from sources.http import Site
-from sources.quality import beside_bars, beside_services
+from sources.quality import compare_service_clocks, warn_of_old_bars
 from sources.series import FED_ASSETS
 from sources.simulated import simulate
 from sources.store import Store
@@ -46,24 +46,24 @@ def site(date: pd.Timestamp | None) -> Site:
 
 def test_a_clock_ahead_of_the_services_is_refused(home: Home) -> None:
     with Store.open(home.store) as store, pytest.raises(BadInput, match="clock says 2036-05-01 07:00 UTC, FRED's says 2024-12-31"):
-        list(beside_services(store, [site(None), site(TODAY)], AHEAD))
+        list(compare_service_clocks(store, [site(None), site(TODAY)], AHEAD))
 
 
 def test_a_clock_behind_the_services_is_told_once_a_month(home: Home) -> None:
     with Store.open(home.store) as store:
-        told = [len(list(beside_services(store, [site(AHEAD)], TODAY + pd.Timedelta(days=days)))) for days in (0, 1, 32)]
+        told = [len(list(compare_service_clocks(store, [site(AHEAD)], TODAY + pd.Timedelta(days=days)))) for days in (0, 1, 32)]
     assert told == [1, 0, 1]
 
 
 def test_a_newest_bar_of_long_ago_is_told() -> None:
-    assert list(beside_bars(TODAY.normalize(), TODAY)) == []
-    assert "the newest bar is of 2024-12-31" in next(beside_bars(TODAY.normalize(), AHEAD))
+    assert list(warn_of_old_bars(TODAY.normalize(), TODAY)) == []
+    assert "the newest bar is of 2024-12-31" in next(warn_of_old_bars(TODAY.normalize(), AHEAD))
 
 
 def test_what_was_stored_under_a_wrong_clock_is_found_and_mended(
     home: Home, frames: dict[str, pd.DataFrame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quality, "beside_services", lambda *words: iter(()))  # the server's clock is that of the test's day
+    monkeypatch.setattr(quality, "compare_service_clocks", lambda *words: iter(()))  # the server's clock is that of the test's day
     fred = frames["fred"]
     day = pd.Timestamp("2024-12-18")
     corrected = fred.assign(value=fred.value.where((fred.series != "WALCL") | (fred.date != day), 7.0))
