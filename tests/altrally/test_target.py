@@ -31,7 +31,7 @@ from sources.layout import batches
 from sources.series import COIN_PRICE, RUT
 from sources.simulated import simulate
 from sources.store import Store
-from training import tracking as tracking_module
+from training import run_log
 from training.compare import compare
 from training.dataset import prepare
 from training.null_results import configuration_of
@@ -94,7 +94,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
             store.append(batch, pd.Timestamp("2024-07-01"))
     targets = {name: read_target(EXAMPLES / f"{name}.toml") for name in NAMES}
     with Store.open(home.store, read_only=True) as store, pytest.MonkeyPatch.context() as without_pictures:
-        without_pictures.setattr(tracking_module, "write_figures", lambda record, folder: folder.mkdir())
+        without_pictures.setattr(run_log, "write_figures", lambda record, folder: folder.mkdir())
         reports = {
             name: train(store, settings(target), until=UNTIL, place=jobs.place_of(home), progress=silent)
             for name, target in targets.items()

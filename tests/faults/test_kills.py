@@ -92,7 +92,7 @@ def test_a_training_killed_while_it_is_logged_leaves_nothing_half_made(world: Wo
 
 @rounds("kill before the alias")
 def test_a_training_killed_before_the_alias_moved_keeps_the_champion(world: World, home: Home, count: int) -> None:
-    killed_while_logging(world, home, "settle", count)
+    killed_while_logging(world, home, "update_aliases", count)
 
 
 def killed_while_logging(world: World, home: Home, step: str, count: int) -> None:

@@ -215,7 +215,7 @@ def learn_and_keep(learnt: Path, learn: Callable[..., list[Trained]], job: Job, 
     return trained
 
 
-def log(home: Home, learnt: Path, step: str = "settle", reached: Any = None) -> None:
+def log(home: Home, learnt: Path, step: str = "update_aliases", reached: Any = None) -> None:
     """The part of a training after all was learnt; the event `reached` is set as the function `step` of it begins."""
     import training.train
 
