@@ -1,6 +1,7 @@
 """Equal parts of work on the cores of this machine or by the workers of a dask cluster, one thread each, shielded from Ctrl-C."""
 
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,6 +29,19 @@ def controller() -> ThreadpoolController:
 
 
 @contextmanager
+def silent_children() -> Iterator[None]:
+    """Python processes that start inside print no warnings: trackers would warn of what a killed process left and they remove."""
+    former = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONWARNINGS"]
+        if former is not None:
+            os.environ["PYTHONWARNINGS"] = former
+
+
+@contextmanager
 def shielded_from_interrupts() -> Iterator[None]:
     """Processes that begin inside never hear Ctrl-C, which a terminal sends to all of them: whoever started them ends them.
 
@@ -38,8 +52,9 @@ def shielded_from_interrupts() -> Iterator[None]:
 
     from joblib.externals.loky.backend.resource_tracker import ensure_running
 
-    ensure_running()
-    resource_tracker.ensure_running()
+    with silent_children():
+        ensure_running()
+        resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

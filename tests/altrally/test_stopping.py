@@ -195,14 +195,14 @@ def test_what_the_caller_does_with_the_signal_is_as_before_afterwards(altrally: 
 WORKER = """
 import re, signal
 from pathlib import Path
-from models.parallel import spread
+from models.parallel import run_in_parallel
 
 def blocks_interrupts(_):
     blocked = int(re.search(r"SigBlk:\\s+(\\w+)", Path("/proc/self/status").read_text())[1], 16)
     return bool(blocked >> (signal.SIGINT - 1) & 1)
 
 if __name__ == "__main__":
-    print(all(spread(blocks_interrupts, [(part,) for part in range(4)], processes=2)))
+    print(all(run_in_parallel(blocks_interrupts, [(part,) for part in range(4)], processes=2)))
 """
 
 

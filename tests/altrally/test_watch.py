@@ -34,8 +34,8 @@ HOLDING = """
 import sys
 from pathlib import Path
 from core.home import Home
-from altrally.watch import alone
-with alone(Home(Path(sys.argv[1]))):
+from altrally.watch import round_lock
+with round_lock(Home(Path(sys.argv[1]))):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
+from former_names import give_former_names
 
 from core.progress import silent
 from core.target import Target
@@ -34,6 +35,7 @@ def oracle(reference: Path) -> ModuleType:
     file = reference.parent / "reference" / "passage.py"
     if not file.exists():
         pytest.skip("the prototype (../shared/reference/passage.py) is not beside the project")
+    give_former_names()
     spec = importlib.util.spec_from_file_location("prototype_of_the_law", file)
     assert spec is not None
     assert spec.loader is not None

@@ -46,7 +46,7 @@ def fetched(store: Store, folder: Path | None, today: pd.Timestamp = TODAY) -> F
 
 def test_a_folder_is_fetched_and_told_line_by_line(store: Store, folder: Path) -> None:
     report = fetched(store, folder)
-    assert [tuple(line) for line in report.lines] == [
+    assert [tuple(line)[:4] for line in report.lines] == [
         ("prices", 3, 3, {"zero or negative": 1}),
         ("fred", 2, 2, {"missing": 1}),
         ("crypto", 2, 2, {"suspect market cap": 1}),
@@ -279,7 +279,7 @@ def test_one_failing_series_is_a_warning_and_lines_add_up_by_label(store: Store,
     seen: list[tuple[str, int, int]] = []
     provide(monkeypatch, "live", batch("funds", "IWM"), Skipped("KRE", "gave an empty answer."), batch("funds", "IJR"))
     report = fetch(store, "live", today=pd.Timestamp("2020-01-08"), progress=lambda *step: seen.append(step))
-    assert [tuple(line) for line in report.lines] == [("funds", 4, 4, {"missing": 2})]
+    assert [tuple(line)[:4] for line in report.lines] == [("funds", 4, 4, {"missing": 2})]
     assert report.warnings == ["KRE: gave an empty answer."]
     assert seen == [("funds", 1, 2), ("funds", 2, 2)]
 

@@ -45,7 +45,8 @@ def place(migrated: Path, tmp_path: Path) -> TrackingPlace:
 OPEN = """
 import sys
 from pathlib import Path
-from training.tracking import TrackingPlace, count_trials, tracking
+from training.tracking import TrackingPlace, tracking
+from training.trial_count import count_trials
 home = Path(sys.argv[1])
 with tracking(TrackingPlace(f"sqlite:///{home}/mlruns/mlflow.db", home / "mlruns" / "artifacts", home)) as tracker:
     count_trials(tracker, "family", "label", [sys.argv[2], "shared"])
