@@ -117,7 +117,7 @@ def card_of(home: Home, target: Target = ALTCOINS) -> "Card":
 
 
 def card_or_none(home: Home, target: Target = ALTCOINS) -> "Card | None":
-    """As `card_of`, where one was trained."""
+    """The champion's card; None where nothing was trained."""
     try:
         return card_of(home, target)
     except NoChampion:

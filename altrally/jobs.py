@@ -590,7 +590,7 @@ def coin_sources(store: Store) -> list[dict[str, Any]]:
 
 
 def champion_or_lost(home: Home) -> "tuple[Champion | None, str | None]":
-    """The champion, or what became of it where it was lost; neither where nothing was trained yet."""
+    """The champion and None, or None and why it was lost; None twice where nothing was trained yet."""
     try:
         return champion_of(home), None
     except Lost as error:

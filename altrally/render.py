@@ -1,4 +1,4 @@
-"""What people see in a terminal. Numbers come in finished; nothing is computed here."""
+"""What people see in a terminal. Every number is computed elsewhere."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence

@@ -106,7 +106,7 @@ def resolve(ledger: Ledger, store: Store, *, until: pd.Timestamp, now: pd.Timest
 
 
 def record_outcomes(ledger: Ledger, store: Store, due: pd.DataFrame, until: pd.Timestamp, now: pd.Timestamp) -> int:
-    """Those of some rows of `forecasts`; how many could be told."""
+    """Record the outcomes of rows of `forecasts` that are `due`; returns how many are known."""
     if due.empty:
         return 0
     snapshot = store.snapshot(until)

@@ -1,4 +1,4 @@
-"""What a target asks, in words: the same wherever it is printed. Numbers come in finished; nothing is computed here."""
+"""The event of a target in words, the same wherever it is printed."""
 
 from core.target import Leader, Target
 
@@ -66,28 +66,28 @@ def for_target(text: str, target: Target) -> str:
 
 
 def event_noun(target: Target) -> str:
-    """The event in one word: the last of its name."""
+    """The event's noun, the last word of its name: rally."""
     return target.name.split()[-1]
 
 
 def event_nouns(target: Target) -> str:
-    """Several of them."""
-    one = event_noun(target)
-    return f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
+    """The plural of the event's noun: rallies."""
+    noun = event_noun(target)
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
 
 def article(target: Target) -> str:
-    """The event with its article."""
+    """The event's whole name with its article: an altcoin rally."""
     return with_article(target.name)
 
 
 def an_event(target: Target) -> str:
-    """One of them."""
+    """The event's noun with its article: a rally."""
     return with_article(event_noun(target))
 
 
 def with_article(name: str) -> str:
-    """A or an, and the name."""
+    """A name with a or an before it."""
     return f"{'an' if name[0] in VOWELS else 'a'} {name}"
 
 

@@ -1,4 +1,4 @@
-"""Do events come as often as forecast? Recalibration by isotonic regression, and what chance does to a reliable forecaster."""
+"""Do events come as often as forecast? Recalibration by isotonic regression, and the limits a reliable forecaster stays in."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The style of all pictures, and forecasts over time; numbers come in finished."""
+"""The style of all pictures, and of forecasts over time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The models of one training in one table and one picture, kept with its run in MLflow. Numbers come in finished."""
+"""The models of one training in one table and one picture, kept with its run in MLflow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 """Pictures of a verification's panel: each title says what its numbers say, each estimate stands with its interval.
 
-Numbers come in finished. about: whose forecasts and of which market, as "hazard · simulated market".
+Every number is computed elsewhere. about: whose forecasts and of which market, as "hazard · simulated market".
 """
 
 from collections.abc import Iterable, Mapping, Sequence

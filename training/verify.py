@@ -197,7 +197,7 @@ def add_null_tests(
     found: Mapping[str, NullResults],
     tried: TrialHistory,
 ) -> list[dict[str, Any]]:
-    """The rows of `judge` with what chance does, how much was `tried` before, and the grade of the evidence."""
+    """The rows of `judge` with their null tests, the number of earlier trials (`tried`) and the grade of the evidence."""
     return with_evidence(with_null_results(judge(forecasts, data, settings, names), found, settings, tried), data, settings)
 
 

@@ -1,4 +1,4 @@
-"""The pictures. Numbers come in finished; a picture only places them, and says in words what it shows."""
+"""The pictures of the page, as SVG. They place numbers that were computed elsewhere, and say in words what they show."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
