@@ -76,9 +76,7 @@ def coins(extent: pd.DataFrame) -> Iterator[str]:
     altcoins = extent[extent["asset_class"] == "coin"]
     names = altcoins.loc[altcoins["field"] == "close", "code"]
     if len(names):
-        beside = {
-            words: (altcoins["field"] == field).sum() for field, words in (("market_cap", "market caps"), ("volume", "volumes"))
-        }
+        beside = {words: (altcoins["field"] == field).sum() for field, words in BESIDE_PRICES.items()}
         yield f"{counted(names.nunique(), 'altcoin')} ({', '.join(f'{count} with {words}' for words, count in beside.items())})"
     bitcoin = (extent["asset_class"] == "btc").any()
     if bitcoin:

@@ -18,6 +18,7 @@ import pandas as pd
 from core.errors import BadInput, FetchFailed, SourceUnreachable
 from core.progress import Progress
 from sources.batches import Batch, Deliveries, Skipped, nothing_new
+from sources.due import last_session
 from sources.http import RetryPolicy, Site
 from sources.layout import LAGS
 from sources.series import PAST_MIDNIGHT
@@ -224,10 +225,9 @@ def continued(fetched: pd.DataFrame, stored: pd.DataFrame, name: str) -> pd.Data
 
 def _newest(shelf: Shelf) -> pd.Timestamp:
     """The last session that is over: the last weekday, or the one before it that funds have bars of, as after a holiday."""
-    weekday = np.busday_offset(shelf.today.normalize().to_numpy().astype("datetime64[D]"), -1, roll="forward")
     funds = replace(shelf, universe="fund").last_days()
     sessions = [day for ticker, day in funds.items() if ticker not in PAST_MIDNIGHT]
-    return min(pd.Timestamp(weekday), max(sessions, default=FAR_OFF))
+    return min(last_session(shelf.label, shelf.today), max(sessions, default=FAR_OFF))
 
 
 def _told(label: str, tally: Tally) -> Iterator[Skipped]:
