@@ -11,7 +11,8 @@ import pandas as pd
 
 from core.errors import BadInput, GateClosed
 from core.target import ALTCOINS, Target, judged_horizon, target_from_summary
-from features.build import COMPOSITE_LOOKBACK, Matrix, build, matrix
+from features.build import Matrix, matrix
+from features.daily_table import daily_table
 from features.registry import BLOCKS, FEATURES
 from sources.quality import RECENT_COINS, coverage_by_month, freshness, last_known, require, require_coverage
 from sources.series import COIN_PRICE
@@ -145,8 +146,7 @@ class Inputs:
 
 def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Inputs:
     """Everything a forecast reads of the market. Raises MissingData or GateClosed where the target's level can't say anything."""
-    table = build(store, as_of, start=as_of - COMPOSITE_LOOKBACK, target=target)
-    row = matrix(table, pd.DatetimeIndex([as_of]))
+    row = matrix(daily_table(store, as_of, target), pd.DatetimeIndex([as_of]))
     verdicts = freshness(store, as_of)
     require(verdicts, [COIN_PRICE.name])
     months = coverage_by_month(store, as_of, as_of - RECENT_COINS)

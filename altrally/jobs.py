@@ -21,7 +21,7 @@ from core.errors import BadInput, GateClosed, LeakFound, Lost, MissingData, NoCh
 from core.home import Home
 from core.target import ALTCOINS, Target
 from evaluation.evidence import Grade
-from sources.series import SERIES
+from sources.series import COIN_PRICE, SERIES
 from sources.store import Store
 
 if TYPE_CHECKING:
@@ -160,9 +160,10 @@ def features(home: Home, *, as_json: bool) -> None:
     """The catalogue, with the coverage of this home's store."""
     from altrally.render import feature_list, market_banner, show
     from features.build import catalogue
+    from features.daily_table import daily_table
 
     with opened(home) as store:
-        listed = catalogue(store, last_day(store, None))
+        listed = catalogue(daily_table(store, last_day(store, None)), store.first_observed(COIN_PRICE))
         market = store.market
     if as_json:
         emit(listed.to_dict("records"))

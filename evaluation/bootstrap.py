@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -102,10 +103,16 @@ def politis_white(differences: Floats) -> float:
     """
     if len(differences) < LEAST_ROWS or np.ptp(differences) == 0:
         return float("nan")
+    return automatic_length(np.ascontiguousarray(differences, dtype=np.float64).tobytes())
+
+
+@lru_cache(maxsize=1024)
+def automatic_length(differences: bytes) -> float:
+    """`politis_white` of the bytes of an array. A verification asks for the same differences again and again."""
     import_matplotlib()  # arch imports it
     from arch.bootstrap import optimal_block_length
 
-    return float(optimal_block_length(differences)["circular"].iloc[0])
+    return float(optimal_block_length(np.frombuffer(differences))["circular"].iloc[0])
 
 
 def block_length(differences: Floats, horizon_days: int) -> int:

@@ -10,12 +10,11 @@ import pandas as pd
 
 from features.registry import Derived
 from features.transforms import Floats, log_return
-from sources.reader import Reader
+from sources.reader import CARRY, Reader, latest_values
 from sources.series import COIN_DOLLAR_VOLUME, COIN_MARKET_CAP, COIN_PRICE, QQQ
 
 TOP = 50
 WEIGHT_LIMIT = 0.25
-CARRY = 3  # days a quote may be old and still be one
 CAPS_NEEDED = 0.9  # of the coins it takes to fill the index
 VOLUME_DAYS, LEAST_VOLUME_DAYS = 90, 45
 CORRELATION_SESSIONS, LEAST_SESSIONS = 60, 45
@@ -81,14 +80,6 @@ def month_end_weights(price: pd.DataFrame, market_cap: pd.DataFrame, dollar_volu
 def month_ends(days: pd.Index) -> pd.DatetimeIndex:
     """Last days of the calendar months that ended within `days`."""
     return pd.date_range(days[0], days[-1], freq="ME", name="month_end") if len(days) else pd.DatetimeIndex([], name="month_end")
-
-
-def latest_values(frame: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
-    """The value at the end of each of `days`, or the newest up to `CARRY` days older."""
-    values = frame.reindex(days)
-    for age in range(1, CARRY + 1):
-        values = values.fillna(frame.reindex(days - pd.Timedelta(days=age)).set_axis(days))
-    return values
 
 
 def typical_volume(dollar_volume: pd.DataFrame, day: pd.Timestamp) -> pd.Series:

@@ -21,8 +21,7 @@ from features.registry import FEATURES, Derived, Feature, Input
 from features.targets import features_of
 from features.transforms import REACH_BACK, DayNumbers, Floats, day_numbers, forward_fill
 from sources.reader import Reader
-from sources.series import COIN_PRICE, Panel, Series
-from sources.store import Store
+from sources.series import Panel, Series
 
 COMPOSITE_LOOKBACK = pd.Timedelta(days=2 * WINDOW)
 """A composite rests on this much of the grid before it: z-scores over three years, standardised over three more."""
@@ -238,14 +237,13 @@ def _file(path: Path) -> ModuleType:
     return module
 
 
-def catalogue(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> pd.DataFrame:
+def catalogue(table: FeatureTable, first: pd.Timestamp | None, target: Target = ALTCOINS) -> pd.DataFrame:
     """One row a feature of a target, in order of declaration.
 
     block, name, formula, unit, sources, release_lag_days, sign, rationale, reference, first_day (YYYY-MM-DD, empty where there is
-    none), coverage (share of days with a value, from the first coin price to `as_of`).
+    none), coverage (share of the days of `table` with a value from `first`, that of the first coin price, on; None: its last day).
     """
-    first = store.inventory(as_of).set_index("name")["first"][COIN_PRICE.name]
-    values = build(store, as_of, start=as_of if pd.isna(first) else first, target=target).features
+    values = table.features.loc[table.as_of if first is None else first :]
     return pd.DataFrame([_row(feature, values[name]) for name, feature in features_of(target).items()])
 
 

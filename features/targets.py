@@ -10,7 +10,6 @@ from core.errors import MissingData, UnknownName
 from core.target import NAMED_COINS, TOP_ALTCOINS, Leader, Target
 from features.altcoin_index import (
     ALTCOIN_INDEX,
-    CARRY,
     RANKING_LOOKBACK,
     AltcoinIndex,
     altcoin_index,
@@ -20,7 +19,7 @@ from features.altcoin_index import (
 )
 from features.registry import FEATURES, Derived, Feature, Input
 from features.transforms import fill_gaps, total
-from sources.reader import Reader, observed
+from sources.reader import CARRY, Reader, observed
 from sources.series import (
     BTC_MARKET_CAP,
     COIN_DOLLAR_VOLUME,

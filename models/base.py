@@ -223,7 +223,8 @@ def base_rates(outcomes: Floats, weights: Floats) -> Floats:
 
 def event_shares(outcomes: Floats) -> Floats:
     """Share of events among known outcomes, (K,) or (B, K), for outcomes (n, K) or (B, n, K)."""
-    return np.asarray(np.nansum(outcomes, axis=-2) / (~np.isnan(outcomes)).sum(axis=-2))
+    known = ~np.isnan(outcomes)
+    return np.asarray(np.where(known, outcomes, 0.0).sum(axis=-2) / known.sum(axis=-2))
 
 
 def linear_predictor(inputs: Floats, coefficients: Floats) -> Floats:

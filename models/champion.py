@@ -15,16 +15,17 @@ import pandas as pd
 from core.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName, redacted
 from core.home import EXPERIMENT, HIDDEN, folder_at, hidden_tag, read_only, sqlite_file
 from core.target import ALTCOINS, Target, name_suffix
-from models.base import HorizonModel
 from models.card import Card, read_card
-from models.forecaster import Forecaster
 from models.metric_names import current_name
-from models.saving import digest, load, load_models
+from models.saving import digest, load, load_models, read_saved
 from sources.reach import require_reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from models.base import HorizonModel
+    from models.forecaster import Forecaster
 
 CHAMPION = "champion"
 ENVIRONMENT = {
@@ -88,7 +89,7 @@ ANEW = f"{TRAIN}; if that doesn't refresh the champion, `altrally promote RUN --
 class Champion:
     """The model that scores: what was saved, its card, and where it is registered."""
 
-    forecaster: Forecaster
+    forecaster: "Forecaster"
     card: Card
     name: str
     version: str
@@ -111,9 +112,25 @@ def load_champion(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> C
 
 def champion_card(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> Card:
     """The card of what `load_champion` returns. Raises as that does, but of the model's file it only asks whether it is there."""
+    return registered_card(tracking_uri, home, target).card
+
+
+class RegisteredCard(NamedTuple):
+    """A champion's card, and where it is registered."""
+
+    card: Card
+    version: str
+    run_id: str
+
+
+def registered_card(tracking_uri: str, home: Path, target: Target = ALTCOINS) -> RegisteredCard:
+    """What `champion_card` returns, with its version and its run. A model's file in this home must be the one that was saved."""
     location = champion_place(tracking_uri, target.registered_model)
     require_available(location.model_folder, MODEL_FILE, home)
-    return card_at(location, tracking_uri, home, target)
+    file = local_file(location.model_folder, MODEL_FILE, home)
+    if file is not None:
+        read_saved(file, location.sha256)
+    return RegisteredCard(card_at(location, tracking_uri, home, target), location.version, location.run_id)
 
 
 def card_at(location: "ChampionPlace", tracking_uri: str, home: Path, target: Target) -> Card:
@@ -272,7 +289,7 @@ class Shadow:
     version: str
     configuration: str
     columns: list[str]
-    model: HorizonModel
+    model: "HorizonModel"
 
 
 def load_shadows(tracking_uri: str, home: Path, family: str, label: str) -> list[Shadow]:

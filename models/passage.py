@@ -15,6 +15,9 @@ from models.volatility import Volatility
 YEAR_DAYS = 365.25
 
 CERTAIN = 1e-9
+FIT_TOLERANCE, NULL_TOLERANCE = 1e-10, 1e-7
+"""How far a slope may be from its mode, in annual Sharpe units: of a fit, and of a refit under a rotation, for its skill."""
+
 LARGEST_STEP, PATIENCE = 0.5, 10
 """No step moves a slope further, in annual Sharpe units; half as far after each `PATIENCE` steps: no search goes to and fro."""
 
@@ -70,7 +73,8 @@ class Passage(Volatility):
             for part in (slice(begin, begin + some) for begin in range(0, len(weights), some)):
                 cells = cells_of(outcomes[part], weights[part] / self.overlap, terminal=self.terminal)
                 near = np.full((len(weights[part]), p), prior.mean) if start is None else start[part, :p]
-                solved[part] = posterior(Sample(rows.of(part), sigma[part], self.question, cells), prior, near)
+                sample = Sample(rows.of(part), sigma[part], self.question, cells)
+                solved[part] = posterior(sample, prior, near, FIT_TOLERANCE if start is None else NULL_TOLERANCE)
         return solved
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
@@ -136,12 +140,13 @@ def cells_of(outcomes: Floats, weights: Floats, *, terminal: bool) -> Cells:
     return Cells(event, [weights * (there & still) for there, still in zip(known, waiting, strict=True)], nested=True)
 
 
-def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
+def posterior(sample: Sample, prior: Prior, start: Floats, tolerance: float) -> Floats:
     """Mode (p,) and covariance, upper triangle, of the slopes of each of b problems, by Fisher scoring: (b, p + p(p+1)/2).
 
-    start (b, p): where the search begins. A converged problem leaves the computation.
+    start (b, p): where the search begins. Steps shrink by a nearly constant ratio, so the ratio of the last two says how far the
+    mode still is; a problem that is nearer than `tolerance`, in annual Sharpe units, leaves the computation.
     """
-    p, unsolved = start.shape[1], np.arange(len(start))
+    p, unsolved, former = start.shape[1], np.arange(len(start)), np.full(len(start), CERTAIN)
     upper = np.triu_indices(p)
     beta, solved = start.copy(), np.empty((len(start), p + len(upper[0])))
     for number in range(MOST_STEPS):
@@ -152,12 +157,14 @@ def posterior(sample: Sample, prior: Prior, start: Floats) -> Floats:
         step = np.linalg.solve(information, score[..., None])[..., 0]
         size = np.abs(step).max(axis=1, initial=0.0) * np.sqrt(YEAR_DAYS)
         beta = beta + step * np.minimum(1.0, farthest / np.maximum(size, CERTAIN))[:, None]
-        done = size < CERTAIN
+        ratio = np.minimum(size / former, 0.5)
+        done = size * ratio / (1 - ratio) < tolerance
         solved[unsolved[done]] = np.hstack([beta[done], np.linalg.inv(information[done])[:, upper[0], upper[1]]])
         if done.all():
             return solved
         remaining = np.flatnonzero(~done)
-        unsolved, beta, sample = unsolved[remaining], beta[remaining], sample.of(remaining) if done.any() else sample
+        unsolved, beta, former = unsolved[remaining], beta[remaining], size[remaining]
+        sample = sample.of(remaining) if done.any() else sample
     raise ArithmeticError("The slopes of the tilt have no finite maximum: give them a prior.")
 
 

@@ -135,6 +135,10 @@ class Pool(LawModel):
         of_passage = passage * self._passage()._sd(inputs[:, :-1], parameters)
         return of_passage + volatility * self._volatility()._sd(inputs[:, :-1], parameters)
 
+    def models_inside(self) -> dict[str, Volatility]:
+        """Models, not fitted, that forecast of the same rows what the expert of their name does."""
+        return {"passage": self._passage(), "volatility": self._volatility()}
+
     def _passage(self) -> Passage:
         return Passage(**self.get_params())
 

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.errors import Refused
-from models.base import HorizonModel
-from models.forecaster import Forecaster
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import, and finding a champion needs none of it
+    from models.base import HorizonModel
+    from models.forecaster import Forecaster
 
 TRUSTED_TYPES: list[str] = [
     "models.boosted.Boosted",
@@ -22,33 +25,37 @@ TRUSTED_TYPES: list[str] = [
 ]
 
 
-def load(path: Path, sha: str) -> Forecaster:
+def load(path: Path, sha: str) -> "Forecaster":
     """Read a skops file whose SHA-256 must be `sha`; raises Refused where it isn't, or where it holds a type that isn't ours."""
-    content = path.read_bytes()
-    if sha256(content).hexdigest() != sha:
-        raise Refused(f"{path.name} isn't the file that was saved: its SHA-256 differs from the registered {sha[:12]}…")
-    forecaster = unpack(content, path.name)
+    from models.forecaster import Forecaster
+
+    forecaster = unpack(read_saved(path, sha), path.name)
     if not isinstance(forecaster, Forecaster):
         raise Refused(f"{path.name} holds a {type(forecaster).__name__}, not a Forecaster.")
     return forecaster
 
 
-def save_models(models: Mapping[str, HorizonModel], path: Path) -> None:
+def save_models(models: Mapping[str, "HorizonModel"], path: Path) -> None:
     """Write models by name to one file."""
     import skops.io
 
     skops.io.dump(dict(models), path)
 
 
-def load_models(path: Path, sha: str) -> dict[str, HorizonModel]:
+def load_models(path: Path, sha: str) -> "dict[str, HorizonModel]":
     """Read models by name from a file whose SHA-256 must be `sha`. Raises as `load` does."""
-    content = path.read_bytes()
-    if sha256(content).hexdigest() != sha:
-        raise Refused(f"{path.name} isn't the file that was saved: its SHA-256 differs from the registered {sha[:12]}…")
-    models = unpack(content, path.name)
+    models = unpack(read_saved(path, sha), path.name)
     if not isinstance(models, dict):
         raise Refused(f"{path.name} holds a {type(models).__name__}, not models by name.")
     return models
+
+
+def read_saved(path: Path, sha: str) -> bytes:
+    """Content of a file; raises Refused where its SHA-256 isn't `sha`."""
+    content = path.read_bytes()
+    if sha256(content).hexdigest() != sha:
+        raise Refused(f"{path.name} isn't the file that was saved: its SHA-256 differs from the registered {sha[:12]}…")
+    return content
 
 
 def unpack(content: bytes, name: str) -> object:

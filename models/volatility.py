@@ -27,7 +27,8 @@ class Volatility(LawModel):
         self.sigma_uncertainty = sigma_uncertainty
 
     def _answer(self, inputs: Floats, parameters: Floats) -> Floats:
-        return self.answer_at(self._sigma(inputs), np.zeros((len(parameters), inputs.shape[-2])))
+        answer = self.answer_at(self._sigma(inputs), np.zeros(inputs.shape[-2]))
+        return np.broadcast_to(answer, (len(parameters), *answer.shape[-2:]))
 
     def _sd(self, inputs: Floats, parameters: Floats) -> Floats:
         return self.sd_at(self._sigma(inputs), np.zeros(len(inputs)), np.zeros(len(inputs)))

@@ -211,22 +211,19 @@ FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id ORDER BY rows.o
 
 @dataclass(frozen=True)
 class PanelGrid:
-    """Values of members × days, filled from long rows. Each symbol lies in one piece of memory, as pandas stores frames."""
+    """Values of members × the days from `first` on, filled from long rows. Each symbol lies in one piece of memory."""
 
     members: pd.Series
-    days: np.ndarray
-    rank: np.ndarray
+    first: int
     cells: np.ndarray
     seen_members: np.ndarray
     seen_days: np.ndarray
 
     @classmethod
-    def of(cls, members: pd.Series, days: np.ndarray) -> Self:
-        """`members`: symbols by id; `days`: sorted days since 1970."""
-        rank = np.zeros(int(days[-1] - days[0]) + 1 if days.size else 0, dtype=np.int32)
-        rank[days - days[0] if days.size else days] = np.arange(days.size)
-        seen = np.zeros(len(members), dtype=bool), np.zeros(days.size, dtype=bool)
-        return cls(members, days, rank, np.full((len(members), days.size), np.nan), *seen)
+    def of(cls, members: pd.Series, first: int, last: int) -> Self:
+        """`members`: symbols by id; `first`, `last`: the days since 1970 it reaches over."""
+        shape = len(members), last - first + 1
+        return cls(members, first, np.full(shape, np.nan), np.zeros(shape[0], dtype=bool), np.zeros(shape[1], dtype=bool))
 
     def scatter(self, ids: np.ndarray, days: np.ndarray, values: np.ndarray) -> None:
         """Write `values`, a later row of a cell winning; ids of no member are left out."""
@@ -234,18 +231,19 @@ class PanelGrid:
         inside = place >= 0
         if not inside.all():
             place, days, values = place[inside], days[inside], values[inside]
-        column = self.rank[days - self.days[0]]
+        column = days - self.first
         self.cells[place, column] = values
         self.seen_members[place] = True
         self.seen_days[column] = True
 
     def frame(self) -> pd.DataFrame:
         """Days × symbols that were written to."""
-        cells = self.cells[self.seen_members] if not self.seen_members.all() else self.cells
-        cells = cells[:, self.seen_days] if not self.seen_days.all() else cells
-        index = pd.DatetimeIndex(self.days[self.seen_days].astype("datetime64[D]").astype(DAY), name="observed")
-        columns = pd.Index(self.members.to_numpy()[self.seen_members], dtype="str", name="symbol")
-        return pd.DataFrame(cells.T, index=index, columns=columns, copy=False)
+        members, days = np.flatnonzero(self.seen_members), np.flatnonzero(self.seen_days)
+        for row, member in enumerate(members):  # in place: a second copy of a large panel costs more time than reading it
+            self.cells[row, : len(days)] = self.cells[member, days]
+        index = pd.DatetimeIndex((self.first + days).astype("datetime64[D]").astype(DAY), name="observed")
+        columns = pd.Index(self.members.to_numpy()[members], dtype="str", name="symbol")
+        return pd.DataFrame(self.cells[: len(members), : len(days)].T, index=index, columns=columns, copy=False)
 
 
 def _positions(ids: np.ndarray, members: pd.Series) -> np.ndarray:

@@ -12,6 +12,7 @@ from core.errors import BadInput, GateClosed, MissingData
 from sources.batches import Skipped
 from sources.database import by_declaration
 from sources.http import Site
+from sources.reader import latest_values
 from sources.series import COIN_MARKET_CAP, COIN_PRICE, FREQUENCY_DAYS, Panel, Series
 from sources.store import Store
 
@@ -117,7 +118,6 @@ LARGEST = 50
 WARN_BELOW, REFUSE_BELOW = 0.85, 0.60
 RECENT_COINS = pd.Timedelta(days=62)
 SAMPLED = "estimated market caps ranked up to"
-CARRY = 3  # days a value may be old, as for the members of the index
 NAMED = 10
 
 
@@ -161,14 +161,9 @@ def coverage_by_month(store: Store, as_of: pd.Timestamp, start: pd.Timestamp | N
         return []
     days = caps.index.union(prices.index)
     ends = pd.date_range(days[0], days[-1], freq="ME")
-    sizes, priced = _newest(caps, ends), _newest(prices, ends).notna().reindex(columns=caps.columns, fill_value=False)
+    sizes, priced = latest_values(caps, ends), latest_values(prices, ends).notna().reindex(columns=caps.columns, fill_value=False)
     rows = zip(ends, sizes.to_numpy(), priced.to_numpy(), strict=True)
     return [_month(end, pd.Series(size, sizes.columns), there) for end, size, there in rows if np.isfinite(size).any()]
-
-
-def _newest(frame: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
-    every = frame.reindex(pd.date_range(frame.index[0], max(frame.index[-1], days[-1]) if len(days) else frame.index[-1]))
-    return every.ffill(limit=CARRY).reindex(days)
 
 
 def _month(end: pd.Timestamp, sizes: pd.Series, priced: npt.NDArray[np.bool_]) -> MonthCoverage:

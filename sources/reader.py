@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,11 @@ class Reader(Protocol):
 
     @property
     def market(self) -> str | None: ...
+
+    @property
+    def cache(self) -> Path | None: ...
+
+    def contents(self) -> str: ...
 
     def read(self, series: Series, as_of: pd.Timestamp, start: pd.Timestamp | None = None) -> pd.DataFrame: ...
 
@@ -32,6 +38,18 @@ def observed(reader: Reader, series: Series, as_of: pd.Timestamp, start: pd.Time
     """Values of a series by observed day, in order, the latest version known by `as_of`."""
     versions = reader.read(series, as_of, start)
     return versions.drop_duplicates("observed", keep="last").set_index("observed")["value"].sort_index()
+
+
+CARRY = 3
+"""Days a coin's quote or market cap may be old and still be one."""
+
+
+def latest_values(frame: pd.DataFrame, days: pd.DatetimeIndex) -> pd.DataFrame:
+    """The value (days × symbols) at the end of each of `days`, or the newest up to `CARRY` days older."""
+    values = frame.reindex(days)
+    for age in range(1, CARRY + 1):
+        values = values.fillna(frame.reindex(days - pd.Timedelta(days=age)).set_axis(days))
+    return values
 
 
 DAY = "datetime64[us]"
@@ -79,6 +97,15 @@ class Memory:
         return False
 
     def snapshot(self, as_of: pd.Timestamp) -> str:
+        """Names what is held."""
+        return self.name
+
+    @property
+    def cache(self) -> None:
+        """None: nothing is written to disk."""
+        return None
+
+    def contents(self) -> str:
         """Names what is held."""
         return self.name
 

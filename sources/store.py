@@ -92,6 +92,11 @@ class Store:
         self._connection.close()
 
     @property
+    def cache(self) -> Path:
+        """Folder of what took long to compute from this store and can be computed again."""
+        return self.path.parent / "cache"
+
+    @property
     def market(self) -> str | None:
         """'live', 'files' or 'simulated'; None before the first fetch."""
         row = self._run("SELECT value FROM meta WHERE key = 'market'").fetchone()
@@ -192,8 +197,9 @@ class Store:
         late = f"version = 0 AND known > observed + {LAG_DAYS[panel.universe]}"
         if on_time and self._read(f"SELECT 1 FROM bars WHERE {scope} AND {late} LIMIT 1", **parameters).fetchone():
             scope += f" AND (symbol_id, observed) NOT IN (SELECT (symbol_id, observed) FROM bars WHERE {scope} AND {late})"
-        days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **parameters).fetchnumpy()["day"]
-        grid = PanelGrid.of(members, np.sort(np.ma.getdata(days)))
+        extent = self._read(f"SELECT min({EPOCH_DAY}), max({EPOCH_DAY}) FROM bars WHERE {scope}", **parameters).fetchone()
+        first, last = (0, -1) if extent is None or extent[0] is None else extent
+        grid = PanelGrid.of(members, first, last)
         for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, parameters):
             grid.scatter(*rows)
         for rows in self._stream(f"{scope} AND version > 0 ORDER BY known, version", panel.field, parameters):
@@ -212,6 +218,16 @@ class Store:
         members = self._members(panel).index
         row = self._read(
             f"SELECT max(known) FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
+            low=int(members.min()) if len(members) else 0,
+            high=int(members.max()) if len(members) else -1,
+        ).fetchone()
+        return None if row is None or row[0] is None else pd.Timestamp(row[0])
+
+    def first_observed(self, panel: Panel) -> pd.Timestamp | None:
+        """The first day for which any value of `panel` is stored; None where there is none."""
+        members = self._members(panel).index
+        row = self._read(
+            f"SELECT min(observed) FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
             low=int(members.min()) if len(members) else 0,
             high=int(members.max()) if len(members) else -1,
         ).fetchone()
@@ -300,6 +316,14 @@ class Store:
             """SELECT (SELECT sum(digest::HUGEINT) FROM bars WHERE known <= $as_of),
                       (SELECT sum(digest::HUGEINT) FROM observations WHERE known <= $as_of)""",
             as_of=utc_day(as_of),
+        ).fetchone()
+        return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
+
+    def contents(self) -> str:
+        """16 hex digits that name every stored row, whenever it became known, and the class of every symbol."""
+        sums = self._run(
+            """SELECT (SELECT sum(digest::HUGEINT) FROM bars), (SELECT sum(digest::HUGEINT) FROM observations),
+                      (SELECT bit_xor(md5_number_lower(concat_ws('|', id, universe, symbol, asset_class))) FROM symbols)"""
         ).fetchone()
         return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from core.errors import MissingData
 from core.target import KINDS, Target
-from features.build import COMPOSITE_LOOKBACK, build, matrix
+from features.build import COMPOSITE_LOOKBACK, FeatureTable, matrix
+from features.daily_table import daily_table
 from features.targets import load_target_index
 from sources.reader import Reader, observed
 from sources.series import BTC, COIN_PRICE
@@ -96,7 +97,7 @@ class Dataset:
     """Sundays from `start` to `until`: inputs X (n, p), where a composite stands at 0 for want of data (`neutral`), and outcomes.
 
     `week_after` is the log return (n,) of the target over the week that begins a day later, NaN where it isn't known. `snapshot`
-    names exactly what the store knew by the end of `until`.
+    names exactly what the store knew by the end of `until`. `features` is the daily table that the inputs are rows of.
     """
 
     X: pd.DataFrame
@@ -106,6 +107,7 @@ class Dataset:
     snapshot: str
     market: str
     until: pd.Timestamp
+    features: FeatureTable
 
 
 def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Dataset:
@@ -116,7 +118,8 @@ def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Data
     level = load_target_index(store, until, settings.target).level.dropna()
     require_index(level, settings.target, store, until)
     rows = pd.date_range(settings.start, until, freq="W-SUN")
-    inputs = matrix(build(store, until, start=settings.start - COMPOSITE_LOOKBACK, target=settings.target), rows)
+    features = daily_table(store, until, settings.target, start=settings.start - COMPOSITE_LOOKBACK)
+    inputs = matrix(features, rows)
     return Dataset(
         X=inputs.X,
         neutral=inputs.neutral,
@@ -125,6 +128,7 @@ def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Data
         snapshot=store.snapshot(until),
         market=store.market or "unknown",
         until=until,
+        features=features,
     )
 
 

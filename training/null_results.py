@@ -16,7 +16,8 @@ from core.progress import Progress
 from evaluation.bootstrap import Floats
 from evaluation.multiple_testing import PRIOR_TRIALS, TrialHistory
 from models.base import BatchedModel
-from models.catalog import MODELS
+from models.catalog import CLAIM, MODELS
+from models.pool import Pool
 from training.dataset import Dataset
 from training.null_tests import Kept, NullDistribution, ShiftedSkill, Span, claim_null, shift_null
 from training.settings import TrainSettings, configuration
@@ -27,6 +28,7 @@ SPACED = 39
 """Rotations of a model that can't be refitted in batches (STATISTICS 12): its p-values are never below 1/40."""
 
 THREADS = 2
+POOL = "pool"
 NO_NULLS: dict[str, Any] = dict.fromkeys(("null_p", "null", "auc_null_p", "claim_null_p", "claim_null"))
 
 
@@ -36,6 +38,14 @@ class NullResults:
 
     shift: ShiftedSkill | None
     claim: ShiftedSkill | None
+
+    def of_expert(self, name: str) -> "NullResults":
+        """Those of an expert of this pool; only one that reads composites says anything of the claim."""
+        reads_claim = not set(MODELS[name].columns).isdisjoint(CLAIM)
+        return NullResults(
+            None if self.shift is None else self.shift.experts[name],
+            None if self.claim is None or not reads_claim else self.claim.experts[name],
+        )
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,9 @@ def null_results(names: Sequence[str], walk: Walk, progress: Progress, *, kept: 
     there so that an interrupted job goes on where it was.
     """
     quick = [name for name in names if is_batched(name, walk.settings)]
+    inside = experts_inside(quick, walk.settings)
     # A large model that starts last would keep one core waiting.
-    largest_first = sorted(quick, key=lambda name: -len(MODELS[name].columns))
+    largest_first = sorted((name for name in quick if name not in inside), key=lambda name: -len(MODELS[name].columns))
     with ThreadPoolExecutor(THREADS) as pool:
         jobs = {
             pool.submit(null, *rotation_job(name, walk), most=walk.settings.rotations): (name, null)
@@ -68,12 +79,23 @@ def null_results(names: Sequence[str], walk: Walk, progress: Progress, *, kept: 
             name, null = jobs[job]
             progress(f"null by refitting: {name}", len(quick) * (done + 1) // len(jobs), len(names))
             results[name, null] = job.result()
-    found = {name: NullResults(results[name, shift_null], results[name, claim_null]) for name in quick}
+    found = {name: NullResults(results[name, shift_null], results[name, claim_null]) for name in largest_first}
+    found |= {name: found[POOL].of_expert(name) for name in inside}
     if kept is not None:
         for done, name in enumerate(name for name in names if name not in quick):
             progress(f"null by refitting: {name}, {SPACED} rotations", len(quick) + done, len(names))
             found[name] = remembered_null_results(name, walk, kept)
     return {name: found[name] for name in names if name in found}
+
+
+def experts_inside(names: Sequence[str], settings: TrainSettings) -> list[str]:
+    """Those of the models that a pool among them refits on every rotation anyway, as its experts."""
+    if POOL not in names:
+        return []
+    pool = MODELS[POOL].for_target(settings.target)
+    inside = pool.models_inside() if isinstance(pool, Pool) else {}
+    alone = {name: MODELS[name].for_target(settings.target) for name in names if name in inside}
+    return [name for name, model in alone.items() if model.get_params() == inside[name].get_params()]
 
 
 def is_batched(name: str, settings: TrainSettings) -> bool:

@@ -3,8 +3,8 @@
 Rotating keeps what neighbouring weeks share, which shuffling or a t-test would not. Rules: docs/methods.md.
 """
 
-from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from evaluation.permutation import circularly_shifted
 from models.base import BatchedModel, HorizonModel, Refits
 from models.catalog import CLAIM
 from models.parallel import run_in_parallel
-from models.pool import Pool, earned_weights
+from models.pool import EXPERTS, Pool, earned_weights
 from models.rules import Climatology
 from training.dataset import Outcomes
 from training.walk_forward import LEAST_TRAINING_ROWS, Fold, quarters
@@ -94,6 +94,7 @@ class ShiftedSkill:
     """Statistics (S, K) on every rotation, the true dates (a shift of 0) first: Brier skill, AUC and Brier score.
 
     Skill is against the reference that was refitted too: climatology, or for the claim's null the model on crypto's state alone.
+    `experts`: the same of each expert of a pool.
     """
 
     shifts: tuple[int, ...]
@@ -101,6 +102,7 @@ class ShiftedSkill:
     auc: Floats
     brier: Floats
     independent: int
+    experts: "Mapping[str, ShiftedSkill]" = field(default_factory=dict)
 
     def null(self, statistic: Floats, k: int) -> NullDistribution:
         """Summary of one statistic (S, K) at horizon number `k`."""
@@ -130,8 +132,8 @@ def walk_shifts(model: BatchedModel, inputs: Floats, events: Floats, place: Fold
     return forecast_folds(model, model.forecast_each, inputs, events, place.rows)
 
 
-def walk_pool_shifts(pool: Pool, inputs: Floats, events: Floats, place: FoldMask, ring: CompleteRows) -> Floats:
-    """As `walk`: the experts' forecasts, and in each rotation the weights that their known outcomes earn them."""
+def walk_pool_shifts(pool: Pool, inputs: Floats, events: Floats, place: FoldMask, ring: CompleteRows) -> tuple[Floats, Floats]:
+    """As `walk_shifts`, and the experts' forecasts (M, S, m, K): they have weights that in each rotation known outcomes earn."""
     rows = [*place.record, *place.rows]
 
     def answer(asked: Floats, refits: Refits) -> Floats:
@@ -140,7 +142,8 @@ def walk_pool_shifts(pool: Pool, inputs: Floats, events: Floats, place: FoldMask
     experts = forecast_folds(pool, answer, inputs, events, rows)
     tested = np.any([test for _, test in rows], axis=0)
     weights = earned_weights(experts, events[..., tested, :], ring.known[tested], ring.days.to_numpy()[tested], pool.horizons)
-    return np.asarray(np.einsum("snm,msnk->snk", weights, experts)[:, -int(place.judged.sum()) :])
+    judged = slice(-int(place.judged.sum()), None)
+    return np.einsum("snm,msnk->snk", weights, experts)[:, judged], experts[:, :, judged]
 
 
 def forecast_folds(
@@ -231,7 +234,7 @@ def shift_null(
     events = circularly_shifted(ring.events, [0, *shifts])
     forecasts = walk_any_shift(make, ring.inputs, events, place, ring, [0, *shifts], kept)
     climate = walk_shifts(Climatology(ordered=False), ring.inputs, events, place)
-    return shifted_skill([0, *shifts], forecasts, climate, events[:, place.judged], ring)
+    return shifted_skill([0, *shifts], forecasts, dict.fromkeys(forecasts, climate), events[:, place.judged], ring)
 
 
 def claim_null(
@@ -260,25 +263,32 @@ def claim_null(
 
 def walk_any_shift(
     make: Make, inputs: Floats, events: Floats, place: FoldMask, ring: CompleteRows, shifts: Sequence[int], kept: Kept | None
-) -> Floats:
-    """Forecasts (S, m, K) of every rotation, by whichever way the model allows."""
+) -> dict[str, Floats]:
+    """Forecasts (S, m, K) of every rotation, by whichever way the model allows: under "", and of a pool's experts by name."""
     model = make()
     if isinstance(model, Pool):
-        return walk_pool_shifts(model, inputs, events, place, ring)
+        mixed, experts = walk_pool_shifts(model, inputs, events, place, ring)
+        return {"": mixed, **dict(zip(EXPERTS, experts, strict=True))}
     if isinstance(model, BatchedModel):
-        return walk_shifts(model, inputs, events, place)
-    return walk_each_shift(make, inputs, events, place, shifts, {} if kept is None else kept)
+        return {"": walk_shifts(model, inputs, events, place)}
+    return {"": walk_each_shift(make, inputs, events, place, shifts, {} if kept is None else kept)}
 
 
-def shifted_skill(shifts: Sequence[int], forecasts: Floats, reference: Floats, events: Floats, ring: CompleteRows) -> ShiftedSkill:
-    """Statistics of forecasts (S, m, K) against a reference, on events (S, m, K)."""
-    return ShiftedSkill(
-        shifts=tuple(shifts),
-        skill=skill_of_shifts(forecasts, reference, events),
-        auc=auc_of_shifts(forecasts, np.broadcast_to(events, forecasts.shape)),
-        brier=np.asarray(((forecasts - events) ** 2).mean(axis=1)),
-        independent=len(ring.days) // ring.longest_weeks,
-    )
+def shifted_skill(
+    shifts: Sequence[int], forecasts: Mapping[str, Floats], reference: Mapping[str, Floats], events: Floats, ring: CompleteRows
+) -> ShiftedSkill:
+    """Statistics of what `walk_any_shift` returns against a reference for each, on events (S, m, K)."""
+    each = {
+        name: ShiftedSkill(
+            shifts=tuple(shifts),
+            skill=skill_of_shifts(values, reference[name], events),
+            auc=auc_of_shifts(values, np.broadcast_to(events, values.shape)),
+            brier=np.asarray(((values - events) ** 2).mean(axis=1)),
+            independent=len(ring.days) // ring.longest_weeks,
+        )
+        for name, values in forecasts.items()
+    }
+    return replace(each.pop(""), experts=each)
 
 
 def skill_of_shifts(forecasts: Floats, reference: Floats, events: Floats) -> Floats:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -118,13 +119,14 @@ def log_training(
         log_input(tracker, parent, training)
         log_files(tracker, parent, training.tables)
         tracker.client.log_dict(parent, [dict(row) for row in training.verification], VERIFICATION_FILE)
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # after a failure a process may still draw into it
             progress("drawing", 0, 0)
             pictures = draw_all(models, Path(folder))
             log_forest(tracker, parent, names[TRAINING], training, Path(folder))
             for done, (name, record) in enumerate(models.items()):
                 progress(f"tracking: {name}", done, len(models))
-                saved[name] = log_model_run(own, parent, names, training, record, pictures.get(name))
+                drawn = None if MODELS[name].baseline else next(pictures)
+                saved[name] = log_model_run(own, parent, names, training, record, drawn)
         made = register_all(tracker, models, saved, lead)
         log_shadows(tracker, parent, models, made)
         seal(tracker, parent)
@@ -247,14 +249,17 @@ def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description:
     return str(tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name).info.run_id)
 
 
-def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> dict[str, Path]:
-    """The pictures of every model but the baselines, each in a folder of its own; many are drawn by two processes."""
-    drawn = [name for name in models if not MODELS[name].baseline]
-    places = {name: folder / str(number) for number, name in enumerate(drawn)}
-    jobs = [delayed(write_figures)(replace(models[name], forecaster=Forecaster()), places[name]) for name in drawn]
+def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> Iterator[Path]:
+    """A folder with the pictures of each model but the baselines, in their order.
+
+    Two processes draw many, from the call on; a few are drawn here, each when it is asked for.
+    """
+    drawn = [replace(record, forecaster=Forecaster()) for name, record in models.items() if not MODELS[name].baseline]
+    parts = [(record, folder / str(number)) for number, record in enumerate(drawn)]
+    if len(parts) <= WORTH_TWO_PROCESSES:
+        return starmap(write_figures, parts)
     with shielded_from_interrupts():
-        Parallel(n_jobs=2 if len(drawn) > WORTH_TWO_PROCESSES else 1, backend="loky")(jobs)
-    return places
+        return iter(Parallel(n_jobs=2, backend="loky", return_as="generator")(starmap(delayed(write_figures), parts)))
 
 
 def log_model_run(
@@ -376,8 +381,8 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
         table.to_csv(file, index=False)
 
 
-def write_figures(record: ModelRecord, folder: Path) -> None:
-    """The forecast over time and its reliability; where asked for, all there is."""
+def write_figures(record: ModelRecord, folder: Path) -> Path:
+    """The folder, with the forecast over time and its reliability; where asked for, all there is."""
     folder.mkdir()
     from training.figures import draw_history
     from training.panel_figures import draw_nulls, draw_panel, draw_reliability
@@ -388,6 +393,7 @@ def write_figures(record: ModelRecord, folder: Path) -> None:
     if record.every_picture:
         draw_panel(record.judged, model, about, folder, seed=SEED)
         draw_nulls(record.rotations, record.independent, about, folder)
+    return folder
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Train: walk forward, judge, fit on everything known, track, and settle who is champion."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +36,17 @@ from training.outbox import PendingTraining, forget, kept_until_logged, outbox_f
 from training.promotion import update_aliases
 from training.run_log import ModelRecord, TrainingRecord, log_training, show_training
 from training.settings import TrainSettings, family
-from training.tracking import Registered, Tracker, TrackingPlace, champion, clear_errors, code_version, database_lock, tracking
+from training.tracking import (
+    Registered,
+    Tracker,
+    TrackingPlace,
+    champion,
+    clear_errors,
+    code_version,
+    database_lock,
+    quieten_mlflow,
+    tracking,
+)
 from training.trial_count import count_trials, trial_history
 from training.verify import add_null_tests, model_names, table, verification_frame, walk_all
 from training.walk_forward import Draws, Fold, WalkForward, base_rates, describe, fitted, quarters, training_rows, usable
@@ -144,9 +155,13 @@ def train(store: Store, settings: TrainSettings, *, until: pd.Timestamp, place: 
     model_names(settings)
     require_reachable(place.uri)
     progress("building features", 0, 0)
-    data = prepare(store, settings, until)
+    with ThreadPoolExecutor(1) as side:  # MLflow takes as long to import as the features to build
+        imported = side.submit(quieten_mlflow)
+        data = prepare(store, settings, until)
+        imported.result()
     folds = usable(quarters(settings.first_test, until), data.outcomes)
-    job = Job(settings, data, folds, stale_index(store, until), catalogue(store, until, settings.target))
+    listed = catalogue(data.features, store.first_observed(COIN_PRICE), settings.target)
+    job = Job(settings, data, folds, stale_index(store, until), listed)
     return train_on(job, place, progress)
 
 
@@ -242,14 +257,27 @@ def fit_and_judge(job: Job, names: Sequence[str], tried: TrialHistory, progress:
     walks = walk_all(data, settings, names, job.folds, progress, draws=Draws(settings.draws, settings.seed))
     forecasts = {name: walk.probabilities for name, walk in walks.items()}
     found = null_results(list(walks), Walk(data, settings, job.folds, (START_OF_TIME, data.until)), progress)
-    rows = add_null_tests(forecasts, data, settings, names, found, tried)
+    finals = {}
+    with ThreadPoolExecutor(1) as side:  # slow models are spread over processes, and judging takes as long
+        judging = side.submit(add_null_tests, forecasts, data, settings, names, found, tried)
+        for done, name in enumerate(names):
+            progress(f"final fit: {name}", done, len(names))
+            finals[name] = final_fit(name, data, settings, walks[name])
+        rows = judging.result()
     judged = evaluation_samples(forecasts, data.outcomes.events, settings.horizons)
-    trained = []
-    for done, name in enumerate(names):
-        progress(f"final fit: {name}", done, len(names))
-        final, own = final_fit(name, data, settings, walks[name]), [row for row in rows if row["model"] == name]
-        trained.append(Trained(name, walks[name], table(forecasts, data, [name]), final, own, settings, found.get(name), judged))
-    return trained
+    return [
+        Trained(
+            name=name,
+            walk=walks[name],
+            forecasts=table(forecasts, data, [name]),
+            final=finals[name],
+            rows=[row for row in rows if row["model"] == name],
+            settings=settings,
+            chance=found.get(name),
+            judged=judged,
+        )
+        for name in names
+    ]
 
 
 def final_fit(name: str, data: Dataset, settings: TrainSettings, walk: WalkForward) -> HorizonModel:

@@ -1,6 +1,7 @@
 """Judge forecasts: scores, skill against the baselines with intervals, and what overlap leaves of the sample."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -169,14 +170,20 @@ def walk_all(
     *,
     draws: Draws | None = None,
 ) -> dict[str, WalkForward]:
-    """Walk forward with every model named and every baseline; `draws` go to the models that refit as one array."""
-    walks = {}
+    """Walk forward with every model named and every baseline; `draws` go to the models that refit as one array.
+
+    Slow models are spread over processes, and the others are refitted meanwhile.
+    """
     every = with_baselines(names, settings)
-    for done, name in enumerate(every):
-        progress(f"walk-forward: {name}", done, len(every))
-        walks[name] = walk(MODELS[name], data, settings, folds, draws)
+    slow = [name for name in every if MODELS[name].for_target(settings.target).slow]
+    with ThreadPoolExecutor(1) as side:
+        jobs = {name: side.submit(walk, MODELS[name], data, settings, folds, draws) for name in every if name not in slow}
+        walks = {}
+        for done, name in enumerate([*slow, *jobs]):
+            progress(f"walk-forward: {name}", done, len(every))
+            walks[name] = jobs[name].result() if name in jobs else walk(MODELS[name], data, settings, folds, draws)
     progress("walk-forward", len(every), len(every))
-    return walks
+    return {name: walks[name] for name in every}
 
 
 def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequence[Fold], draws: Draws | None) -> WalkForward:

@@ -32,8 +32,9 @@ from core.errors import NoChampion, Refused
 from core.target import Target, judged_horizon
 from evaluation.sample import BASELINES
 from features.altcoin_index import AltcoinIndex
-from features.build import COMPOSITE_LOOKBACK, FeatureTable, build, matrix
+from features.build import FeatureTable, matrix
 from features.composites import block_shares, trailing_z
+from features.daily_table import daily_table
 from features.registry import BLOCKS, Feature
 from features.targets import features_of, load_target_index
 from models.champion import Champion, run_table, verification_beside
@@ -272,7 +273,7 @@ def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market
     sundays = pd.date_range(settings.start, as_of, freq="W-SUN")
     return Market(
         as_of=as_of,
-        table=build(store, as_of, start=settings.start - COMPOSITE_LOOKBACK, target=settings.target),
+        table=daily_table(store, as_of, settings.target),
         index=index,
         outcomes=index_outcomes(store, index.level.dropna(), sundays, settings.target, as_of),
         target=settings.target,

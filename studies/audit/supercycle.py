@@ -9,8 +9,9 @@ from scipy.stats import rankdata
 
 from evaluation.proportions import clopper_pearson
 from evaluation.scores import effective_sample_size
-from features.altcoin_index import CARRY, latest_values, month_ends
+from features.altcoin_index import month_ends
 from features.transforms import log
+from sources.reader import CARRY, latest_values
 from studies.audit.events import Rally, rallies
 from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict

@@ -288,7 +288,8 @@ class TestSimulated:
 
     def test_the_catalogue_tells_all_of_it(self, simulated_home: Path) -> None:
         with Store.open(simulated_home / "store.duckdb", read_only=True) as store:
-            listed = catalogue(store, pd.Timestamp("2024-12-31"))
+            table = build(store, pd.Timestamp("2024-12-31"), start=pd.Timestamp("2012-01-01"))
+            listed = catalogue(table, store.first_observed(COIN_PRICE))
         assert listed["name"].tolist() == list(FEATURES)
         assert listed["coverage"].between(0.3, 1).all()
         assert listed["first_day"].str.fullmatch(r"\d{4}-\d{2}-\d{2}").all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from features.build import FeatureTable
 from features.crypto_state import blended_volatility
 from models.catalog import COMPOSITES
 from training.dataset import Dataset, Outcomes, outcomes, week_after
@@ -58,6 +59,7 @@ def small_market(settings: TrainSettings, *, seed: int = 1, until: str = "2024-1
         snapshot=f"{seed:08x}{end:%Y%m%d}",
         market="simulated",
         until=end,
+        features=FeatureTable(end, X, X),
     )
 
 
