@@ -142,7 +142,7 @@ def notes(score: "Score") -> Iterable[Text]:
 
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
     """One row a model and horizon: scores, skill against the baselines with 95 % intervals, p-values and the grade."""
-    from training.train import BASELINE_WORDS
+    from training.model_card import BASELINE_WORDS
 
     skills = ("skill against volatility", "against climatology", "against random walk", "against momentum")
     heads = ("model", "days", "n", "n eff.", "base", "Brier", "log", "AUC", *skills, "null p", "claim's p", "best of N p", "grade")

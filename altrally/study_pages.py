@@ -15,7 +15,7 @@ from studies.audit.breakouts import BREAKOUT_RULE, IN_WINDOW, RISE, WITHIN, Even
 from studies.audit.claim import Audit
 from studies.audit.verdicts import NOT_SUPPORTED, SUPPORTED, Evidence
 from studies.leakcheck import CLEAN, NO_VALUE, Finding, LeakReport
-from training.train import baseline_clause
+from training.model_card import baseline_clause
 
 VERDICT_STYLES = {SUPPORTED: "green", NOT_SUPPORTED: "yellow"}
 CHANCE = "p (rotations, independent)"

@@ -35,7 +35,8 @@ from sources.store import Store
 from sources.webhook import post, require_address
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
-from training.train import MOST_MISSING, make_good, train
+from training.train import make_good, train
+from training.training_job import MOST_MISSING
 
 Result = TypeVar("Result")
 DEFAULT_PROVIDER = "live"

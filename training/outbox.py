@@ -23,7 +23,7 @@ from evaluation.sample import EvaluationSample
 from models.card import read_card
 from models.metric_names import renamed
 from models.saving import digest, load
-from training.run_log import ModelRecord, TrainingRecord
+from training.records import ModelRecord, TrainingRecord
 
 WORK, SUMS = "work.json", "sums.json"
 PLAIN = ("params", "metrics", "tags", "independent", "every_picture", "description", "texts")

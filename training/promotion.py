@@ -15,7 +15,7 @@ from evaluation.scores import brier_losses
 from models.catalog import MODELS
 from models.champion import find_run, list_runs
 from models.metric_names import metric_name
-from training.run_log import ModelRecord
+from training.records import ModelRecord
 from training.tracking import (
     Registered,
     Tracker,

@@ -6,7 +6,7 @@ import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
 from itertools import starmap
@@ -21,8 +21,6 @@ from joblib import Parallel, delayed
 from core.home import HIDDEN
 from core.progress import Progress
 from core.target import Target, judged_horizon
-from evaluation.sample import EvaluationSample
-from models.card import Card
 from models.catalog import MODELS, default_model
 from models.champion import (
     CARD_FILE,
@@ -41,6 +39,7 @@ from models.metric_names import metric_name
 from models.parallel import shielded_from_interrupts
 from models.saving import TRUSTED_TYPES, digest, save_models
 from training.leaderboard import FOREST_FILE, LEADERBOARD_FILE, Leaderboard, draw_forest, leaderboard_html, role_of
+from training.records import ModelRecord, TrainingRecord
 from training.tracking import (
     LOG,
     Registered,
@@ -59,46 +58,6 @@ WORTH_TWO_PROCESSES = 3
 TRAINING, NUMBER = "train", f"{HIDDEN}number"
 SEED = 7
 REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """One model of a training, to be logged as a child run and registered as a version.
-
-    `inputs` are rows it can read; `rotations` what it scored on every rotation, about `independent` of which are; `judged` the
-    forecasts of all models by horizon; `every_picture` asks for more than the forecasts and their reliability; `texts` go to files
-    of their names.
-    """
-
-    card: Card
-    forecaster: Forecaster
-    inputs: pd.DataFrame
-    forecasts: pd.DataFrame
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float | None]
-    tags: Mapping[str, str]
-    rotations: pd.DataFrame
-    independent: int
-    judged: Mapping[int, EvaluationSample]
-    every_picture: bool = False
-    description: str = ""
-    texts: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrainingRecord:
-    """What all models of a training share: `tables` go to files of their names, `inputs` name the data set that was read.
-
-    `verification` are the rows of every model, kept with the parent run.
-    """
-
-    name: str
-    params: Mapping[str, Any]
-    tags: Mapping[str, str]
-    tables: Mapping[str, pd.DataFrame]
-    inputs: pd.DataFrame
-    description: str = ""
-    verification: Sequence[Mapping[str, Any]] = ()
 
 
 def log_training(

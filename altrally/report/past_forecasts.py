@@ -9,7 +9,7 @@ import pandas as pd
 
 from evaluation.proportions import wilson
 from evaluation.reliability import reliability_bins
-from training.train import BASELINE_WORDS
+from training.model_card import BASELINE_WORDS
 
 WEEK = 7
 

@@ -18,7 +18,7 @@ from altrally.wording import an_event, capitalised, condition
 from core.number_format import number, signed
 from core.target import Target, judged_horizon
 from evaluation.evidence import Grade
-from training.train import BASELINE_WORDS
+from training.model_card import BASELINE_WORDS
 
 BLOCK_NAMES = {
     "breadth": "Small-cap breadth",

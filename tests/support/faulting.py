@@ -28,10 +28,10 @@ from sources.fetch import fetch
 from sources.simulated import simulate
 from sources.store import Store
 from training.figures import draw_history
-from training.run_log import ModelRecord
+from training.records import ModelRecord
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace, tracking
-from training.train import Job, Trained
+from training.training_job import TrainedModel, TrainingJob
 
 ROUNDS = {
     "kill fetch": (4, 100),
@@ -208,7 +208,7 @@ def cheapen() -> None:
     evaluation.multiple_testing.RESAMPLES = 20
 
 
-def learn_and_keep(learnt: Path, learn: Callable[..., list[Trained]], job: Job, *words: Any) -> list[Trained]:
+def learn_and_keep(learnt: Path, learn: Callable[..., list[TrainedModel]], job: TrainingJob, *words: Any) -> list[TrainedModel]:
     """What was learnt, left in a file too."""
     trained = learn(job, *words)
     learnt.write_bytes(pickle.dumps((job, trained)))

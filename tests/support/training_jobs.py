@@ -7,7 +7,7 @@ from small_market import small_market
 
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
-from training.train import Job
+from training.training_job import TrainingJob
 from training.walk_forward import quarters, usable
 
 SETTINGS = TrainSettings(first_test=pd.Timestamp("2023-01-01"), models=("pool", "logit", "momentum"), draws=20, rotations=40)
@@ -19,7 +19,7 @@ def place_in(home: Path) -> TrackingPlace:
 
 def job(
     settings: TrainSettings = SETTINGS, *, seed: int = 1, until: str = "2024-09-30", signal: float = 0, stale: tuple[str, ...] = ()
-) -> Job:
+) -> TrainingJob:
     data = small_market(settings, seed=seed, until=until, signal=signal)
     folds = usable(quarters(settings.first_test, data.until), data.outcomes)
-    return Job(settings, data, folds, list(stale), pd.DataFrame({"name": ["breadth"], "block": ["breadth"]}))
+    return TrainingJob(settings, data, folds, list(stale), pd.DataFrame({"name": ["breadth"], "block": ["breadth"]}))

@@ -28,11 +28,13 @@ from models.metric_names import metric_name
 from training.compare import compare
 from training.figures import draw_history
 from training.mlflow_view import HEADLINE_BASELINES
+from training.model_card import skill_sentence
 from training.panel_figures import draw_panel, draw_reliability
 from training.promotion import NULLS, disagreement, interval_refusals, null_refusals, paired, promote
 from training.run_log import log_comparison
 from training.tracking import pointed_at, tracking
-from training.train import Job, TrainReport, skill_sentence, train_on
+from training.train import TrainReport, train_on
+from training.training_job import TrainingJob
 
 POOL = replace(SETTINGS, models=("pool",))
 COLUMNS = [f"skill_{name}" for name in ("volatility", "climatology", "random_walk", "momentum")]
@@ -216,7 +218,7 @@ def test_later_data_refresh_the_champion(trained: Path) -> None:
     ],
     ids=["earlier data", "another past", "gates closed"],
 )
-def test_a_refresh_that_may_not_be_says_why_and_leaves_the_champion(trained: Path, second: Job, reason: str) -> None:
+def test_a_refresh_that_may_not_be_says_why_and_leaves_the_champion(trained: Path, second: TrainingJob, reason: str) -> None:
     report = train_on(second, place_in(trained), silent)
     assert reason in report.decisions[0]
     assert aliases(place_in(trained).uri) == {"champion": "3", "challenger": "2"}

@@ -1,0 +1,118 @@
+"""A model's card: what a forecast needs besides the model, with its skill in numbers and in one sentence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from core.number_format import interval
+from evaluation.evidence import Grade, LiveEvidence, evidence
+from models.card import Card, FoldCard
+from training.training_job import TrainedModel, TrainingJob, headline_row
+from training.walk_forward import base_rates, training_rows
+
+VERDICTS = {
+    str(Grade.SHOWN): "Skill has been shown live",
+    str(Grade.SUPPORTED): "Skill has not been shown live, history supports it",
+    str(Grade.NOT_SHOWN): "Skill has not been shown",
+}
+BASELINE_WORDS = {
+    "volatility": "volatility alone",
+    "climatology": "climatology",
+    "random_walk": "the random walk",
+    "momentum": "momentum",
+}
+
+
+def make_card(job: TrainingJob, model: TrainedModel, tried: int) -> Card:
+    """What a forecast of this model needs besides the model."""
+    data, events = job.data, job.data.outcomes.events.dropna(how="all")
+    ends = data.outcomes.label_end.loc[events.index].where(events.notna())
+    return Card(
+        model=model.name,
+        family=job.family,
+        market=data.market,
+        outcome=job.settings.target.summary,
+        horizons=list(job.settings.horizons),
+        columns=model.columns,
+        label=job.settings.label,
+        configuration=model.configuration,
+        snapshot=data.snapshot,
+        trained_as_of=f"{data.until:%Y-%m-%d}",
+        last_label_end=f"{ends.max().max():%Y-%m-%d}",
+        base_rates=base_rates(events),
+        folds=[fold_card(job, model, position) for position in range(len(job.folds))],
+        means=means(data.X.loc[events.index, model.columns]),
+        skill=skill_card(model),
+        draws=job.settings.draws,
+        trials=tried,
+    )
+
+
+def fold_card(job: TrainingJob, model: TrainedModel, position: int) -> FoldCard:
+    """What a forecast of one walk-forward model needs."""
+    fold = job.folds[position]
+    rows = training_rows(job.data.outcomes, fold.test_start).index
+    return FoldCard(
+        test_start=f"{fold.test_start:%Y-%m-%d}",
+        test_end=f"{fold.test_end:%Y-%m-%d}",
+        base_rates=model.walk.base_rates[position],
+        means=means(job.data.X.loc[rows, model.columns]),
+    )
+
+
+def means(inputs: pd.DataFrame) -> dict[str, Any]:
+    """Mean of each input; None where it was never known."""
+    return {str(name): None if pd.isna(mean) else float(mean) for name, mean in inputs.mean().items()}
+
+
+def skill_card(model: TrainedModel) -> dict[str, Any]:
+    """Skill at the horizon judged as the card tells it, with the evidence that history gives."""
+    row = headline_row(model)
+    judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
+    start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))
+    against = row["skill_climatology"]
+    drift = row["drift"]
+    found = evidence(None if drift is None else drift["p"], row["ahead_of_all"], LiveEvidence())
+    return {
+        "brier_skill_score": against["value"],
+        "low": against["low"],
+        "high": against["high"],
+        "null_p": row["null_p"],
+        "shown": found.grade == Grade.SHOWN,
+        "sentence": skill_sentence(row, start, end, found.grade),
+        "start": start,
+        "end": end,
+        "evidence": found.to_dict(),
+    }
+
+
+def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, grade: str) -> str:
+    """Skill in one sentence, the same wherever it is printed: the grade, over which span, against whom."""
+    if row["n"] == 0 or start is None or end is None:
+        return "Skill has not been shown: no forecast has been judged yet."
+    against = ", ".join(f"{interval(row[f'skill_{name}'])} against {words}" for name, words in baseline_clause(row).items())
+    windows = f"about {row['n_effective']:.0f} independent windows{null_clause(row['null'])}"
+    return (
+        f"{VERDICTS[grade]}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
+        f"(95 % intervals, {windows}; {best_of_clause(row)})."
+    )
+
+
+def baseline_clause(row: Mapping[str, Any]) -> dict[str, str]:
+    """The baselines by name, in words. Of an outcome without a law climatology stands for the volatilities, and is told once."""
+    same = [name for name in ("volatility", "random_walk") if row[f"skill_{name}"] == row["skill_climatology"]]
+    return {name: words for name, words in BASELINE_WORDS.items() if name not in same}
+
+
+def best_of_clause(row: Mapping[str, Any]) -> str:
+    """The p-value as the best of what was judged together, and how much was tried; it doesn't pay for other tries."""
+    best, tries = row["best_of_n_p"], f"{row['trials']} tries counted"
+    return f"no p as the best, {tries}" if best is None else f"p {best:.3f} as the best of those judged together, {tries}"
+
+
+def null_clause(null: Mapping[str, Any] | None) -> str:
+    """How often rotated outcomes gave as much, and on how many independent rotations that rests."""
+    return (
+        "" if null is None else f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
+    )
