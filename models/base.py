@@ -71,6 +71,11 @@ class HorizonModel(BaseEstimator, ABC):
             raise Refused(f"This {type(self).__name__} was saved without refits, so its probabilities have no interval.")
         return self._forecast(self._rows(X), self.parameter_draws_, self.base_rate_draws_)
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether `interval` can answer."""
+        return hasattr(self, "base_rate_draws_") or not self.has_draws
+
     def interval(self, X: ArrayLike, coverage: float = 0.90) -> tuple[Floats, Floats]:
         """Limits (n, K) that cover `coverage` of the parameter uncertainty; by default quantiles of the refits."""
         low, high = np.quantile(self.predict_draws(X), [(1 - coverage) / 2, (1 + coverage) / 2], axis=0)

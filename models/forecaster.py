@@ -1,11 +1,12 @@
 """What is saved: the final model, and the walk-forward models that answer for days it was trained past."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from core.errors import BadInput, Refused
@@ -38,12 +39,42 @@ class Forecaster(BaseEstimator):
         A table may hold the columns `rise` and `days`, where the model has a law: another rise, another horizon, row by row. Raises
         Refused where it has none, BadInput where only some rows ask for days.
         """
+        inputs, questions = self._inputs_and_questions(X)
+        if questions is None:
+            return self.model_.predict(inputs)
+        parts = [
+            pd.DataFrame(model.predict(inputs.iloc[rows]), rows) for rows, _, model in models_by_question(self.model_, questions)
+        ]
+        return np.asarray(pd.concat(parts).sort_index())
+
+    def forecast_table(self, X: Any) -> pd.DataFrame:
+        """The served answer to what `predict` takes, one row a record and horizon.
+
+        record (its number from 0), days, rise, probability, low and high (its 90 % interval: parameter uncertainty only; NaN where
+        the model was saved without refits), base_rate, market, and evidence, the grade at training. Raises as `predict` does.
+        """
+        inputs, questions = self._inputs_and_questions(X)
+        if questions is None:
+            questions = pd.DataFrame(index=range(len(inputs)), columns=list(QUESTION_COLUMNS), dtype=np.float64)
+        parts = []
+        for rows, (rise, days), model in models_by_question(self.model_, questions):
+            part = inputs.iloc[rows] if isinstance(inputs, pd.DataFrame) else inputs[rows]
+            horizons = self.horizons_ if days is None else [days]
+            probability = model.predict(part)
+            low, high = model.interval(part) if model.has_interval else np.full((2, *probability.shape), np.nan)
+            grid = {"record": np.repeat(rows, len(horizons)), "days": np.tile(horizons, len(rows))}
+            values = {"probability": probability.ravel(), "low": low.ravel(), "high": high.ravel()}
+            rates = np.tile(model.base_rates_, len(rows))
+            parts.append(pd.DataFrame({**grid, "rise": self.rise_ if rise is None else rise, **values, "base_rate": rates}))
+        table = pd.concat(parts, ignore_index=True).sort_values("record", kind="stable", ignore_index=True)
+        return table.assign(market=self.market_, evidence=self.evidence_)
+
+    def _inputs_and_questions(self, X: Any) -> tuple[Any, pd.DataFrame | None]:
+        """The columns the model reads, and what rows ask beside them; None where none asks anything."""
         columns = [name for name in QUESTION_COLUMNS if name in getattr(X, "columns", ())]
         inputs = self._neutral_filled(X.drop(columns=columns) if columns else X)
         questions = X[columns].dropna(axis=1, how="all") if columns else None
-        if questions is None or questions.empty:
-            return self.model_.predict(inputs)
-        return answer_requests(self.model_, inputs, questions)
+        return inputs, None if questions is None or questions.empty else questions
 
     def model_for(
         self, as_of: pd.Timestamp, last_label_end: pd.Timestamp, *, in_sample: bool = False
@@ -85,22 +116,37 @@ class Forecaster(BaseEstimator):
         )
 
 
-def answer_requests(model: HorizonModel, inputs: Any, questions: pd.DataFrame) -> Floats:
-    """Probabilities (n, K) for rows that each ask for their own rise, or (n, 1) where they also ask for their own days."""
-    if DAYS in questions and questions[DAYS].isna().any():
+def models_by_question(
+    model: HorizonModel, questions: pd.DataFrame
+) -> Iterator[tuple[NDArray[np.int64], tuple[float | None, int | None], HorizonModel]]:
+    """Positions of the rows that ask one question, its rise and days (None: the model's own), and the model that answers it."""
+    if DAYS in questions and questions[DAYS].isna().any() and questions[DAYS].notna().any():
         raise BadInput("Some rows ask for `days` and others don't: give each row its days, or none.")
     requests = questions.reindex(columns=list(QUESTION_COLUMNS)).astype(np.float64).reset_index(drop=True)
-    parts = []
     for _, rows in requests.groupby(list(QUESTION_COLUMNS), dropna=False):
-        rise, days = rows.iloc[0]
-        asked_model = model.for_question(None if np.isnan(rise) else float(rise), None if np.isnan(days) else (int(days),))
-        parts.append(pd.DataFrame(asked_model.predict(inputs.iloc[rows.index]), rows.index))
-    return np.asarray(pd.concat(parts).sort_index())
+        rise, days = (None if np.isnan(value) else value for value in rows.iloc[0])
+        own = rise is None and days is None
+        answering = model if own else model.for_question(rise, None if days is None else (int(days),))
+        yield rows.index.to_numpy(), (rise, None if days is None else int(days)), answering
 
 
-def assemble(model: HorizonModel, folds: Sequence[FoldModel], neutral: Sequence[int] = ()) -> Forecaster:
+@dataclass(frozen=True)
+class ServedLabels:
+    """What a served answer says beside the numbers: the rise (0.3 is 30 %), the horizons in days, the market, the evidence."""
+
+    rise: float = float("nan")
+    horizons: Sequence[int] = ()
+    market: str = ""
+    evidence: str = ""
+
+
+def assemble(
+    model: HorizonModel, folds: Sequence[FoldModel], neutral: Sequence[int] = (), labels: ServedLabels = ServedLabels()
+) -> Forecaster:
     """A Forecaster of a fitted final model and its fitted fold models; `neutral` columns are read as 0 where missing."""
     forecaster: Any = Forecaster()
+    forecaster.rise_, forecaster.horizons_ = float(labels.rise), [int(days) for days in labels.horizons]
+    forecaster.market_, forecaster.evidence_ = labels.market, labels.evidence
     forecaster.neutral_ = [int(position) for position in neutral]
     forecaster.model_ = model
     forecaster.fold_models_ = [fold.model for fold in folds]

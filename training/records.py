@@ -13,7 +13,7 @@ from evaluation.sample import EvaluationSample
 from models.card import Card
 from models.catalog import COMPOSITES, MODELS
 from models.coefficients import hazard_table, slope_text
-from models.forecaster import Forecaster, assemble
+from models.forecaster import Forecaster, ServedLabels, assemble
 from models.metric_names import metric_name
 from models.passage import Passage
 from models.pool import Pool
@@ -83,7 +83,10 @@ def model_record(job: TrainingJob, model: TrainedModel, trial: int, tried: int) 
     return ModelRecord(
         card=card,
         forecaster=assemble(
-            model.final, model.walk.models, [place for place, name in enumerate(model.columns) if name in COMPOSITES]
+            model.final,
+            model.walk.models,
+            neutral=[position for position, name in enumerate(model.columns) if name in COMPOSITES],
+            labels=ServedLabels(job.settings.rise, card.horizons, card.market, card.skill["evidence"]["grade"]),
         ),
         inputs=job.data.X[model.columns].tail(100),
         forecasts=model.forecasts,

@@ -121,18 +121,35 @@ def test_the_served_model_reads_what_score_reads_and_answers_any_question(first:
         served = mlflow.pyfunc.load_model(f"models:/altrally/{report.models[0]['version']}")
     X = job().data.X[champion_card(home).columns].tail(3)
     model = load_champion(place_in(home).uri, home).forecaster.model_
-    np.testing.assert_allclose(served.predict(X), model.predict(X))
+
+    def probabilities(rows: pd.DataFrame) -> np.ndarray:
+        return served.predict(rows)["probability"].to_numpy().reshape(len(rows), -1)
+
+    np.testing.assert_allclose(probabilities(X), model.predict(X))
     for blank in (["breadth"], ["breadth", "crypto_state"], ["altcoin_volatility"], ["blended_volatility"], list(X.columns)):
         missing = X.assign(**dict.fromkeys(blank, np.nan))
         read = missing.fillna(dict.fromkeys(COMPOSITES, 0.0))
-        np.testing.assert_allclose(served.predict(missing), model.predict(read))
+        np.testing.assert_allclose(probabilities(missing), model.predict(read))
     asked = X.assign(rise=[0.5, 0.3, np.nan], days=[45.0, 60.0, 30.0])
     answers = [
         model.for_question(rise, (days,)).predict(X.iloc[[row]])[0]
         for row, (rise, days) in enumerate([(0.5, 45), (0.3, 60), (None, 30)])
     ]
-    np.testing.assert_allclose(served.predict(asked), answers)
-    np.testing.assert_allclose(served.predict(X.assign(rise=0.5)), model.for_question(0.5, None).predict(X))
+    np.testing.assert_allclose(probabilities(asked), answers)
+    np.testing.assert_allclose(probabilities(X.assign(rise=0.5)), model.for_question(0.5, None).predict(X))
+
+
+def test_a_served_answer_is_labelled(first: tuple[Path, TrainReport]) -> None:
+    champion = load_champion(place_in(first[0]).uri, first[0])
+    X = job().data.X[champion.card.columns].tail(2)
+    table, model = champion.forecaster.forecast_table(X), champion.forecaster.model_
+    assert list(table) == ["record", "days", "rise", "probability", "low", "high", "base_rate", "market", "evidence"]
+    assert table[["record", "days"]].to_numpy().tolist() == [[row, days] for row in (0, 1) for days in (30, 60, 90)]
+    np.testing.assert_allclose(table[["low", "high"]].to_numpy(), np.stack(model.interval(X), axis=-1).reshape(-1, 2))
+    np.testing.assert_allclose(table["base_rate"], np.tile(model.base_rates_, 2))
+    assert table["evidence"].unique().tolist() == [champion.card.skill["evidence"]["grade"]]
+    other = champion.forecaster.forecast_table(X.assign(rise=0.5, days=[45, 10]))
+    assert other[["record", "days", "rise"]].to_numpy().tolist() == [[0, 45, 0.5], [1, 10, 0.5]]
 
 
 def test_past_days_are_answered_by_the_fold_that_forecast_them(first: tuple[Path, TrainReport]) -> None:
