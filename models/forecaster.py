@@ -47,11 +47,12 @@ class Forecaster(BaseEstimator):
         ]
         return np.asarray(pd.concat(parts).sort_index())
 
-    def forecast_table(self, X: Any) -> pd.DataFrame:
+    def predict_proba(self, X: Any) -> pd.DataFrame:
         """The served answer to what `predict` takes, one row a record and horizon.
 
         record (its number from 0), days, rise, probability, low and high (its 90 % interval: parameter uncertainty only; NaN where
-        the model was saved without refits), base_rate, market, and evidence, the grade at training. Raises as `predict` does.
+        the model was saved without refits), base_rate, market, and evidence, the grade at training. MLflow serves a method of this
+        name. Raises as `predict` does.
         """
         inputs, questions = self._inputs_and_questions(X)
         if questions is None:

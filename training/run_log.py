@@ -380,7 +380,7 @@ def save_model(tracker: Tracker, run_id: str, record: ModelRecord) -> SavedModel
             skops_trusted_types=TRUSTED_TYPES,
             pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
             signature=signature_of(record),
-            pyfunc_predict_fn="forecast_table",
+            pyfunc_predict_fn="predict_proba",
             input_example=record.inputs.head(2),
         )
     log_values(tracker, run_id, {}, record.metrics, info.model_id)
@@ -409,7 +409,7 @@ def signature_of(record: ModelRecord) -> Any:
     from mlflow.models import infer_signature
     from mlflow.types import ColSpec, Schema
 
-    signature = infer_signature(record.inputs, record.forecaster.forecast_table(record.inputs))
+    signature = infer_signature(record.inputs, record.forecaster.predict_proba(record.inputs))
     if isinstance(record.forecaster.model_, LawModel):
         asked = [ColSpec("double", name, required=False) for name in QUESTION_COLUMNS]
         signature.inputs = Schema([*signature.inputs.inputs, *asked])

@@ -142,13 +142,13 @@ def test_the_served_model_reads_what_score_reads_and_answers_any_question(first:
 def test_a_served_answer_is_labelled(first: tuple[Path, TrainReport]) -> None:
     champion = load_champion(place_in(first[0]).uri, first[0])
     X = job().data.X[champion.card.columns].tail(2)
-    table, model = champion.forecaster.forecast_table(X), champion.forecaster.model_
+    table, model = champion.forecaster.predict_proba(X), champion.forecaster.model_
     assert list(table) == ["record", "days", "rise", "probability", "low", "high", "base_rate", "market", "evidence"]
     assert table[["record", "days"]].to_numpy().tolist() == [[row, days] for row in (0, 1) for days in (30, 60, 90)]
     np.testing.assert_allclose(table[["low", "high"]].to_numpy(), np.stack(model.interval(X), axis=-1).reshape(-1, 2))
     np.testing.assert_allclose(table["base_rate"], np.tile(model.base_rates_, 2))
     assert table["evidence"].unique().tolist() == [champion.card.skill["evidence"]["grade"]]
-    other = champion.forecaster.forecast_table(X.assign(rise=0.5, days=[45, 10]))
+    other = champion.forecaster.predict_proba(X.assign(rise=0.5, days=[45, 10]))
     assert other[["record", "days", "rise"]].to_numpy().tolist() == [[0, 45, 0.5], [1, 10, 0.5]]
 
 
