@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from faulting import World
 from invoking import Invoke
+from places import ROOT
 from team_server import free_port
 from training_jobs import SETTINGS, job, place_in
 
@@ -187,3 +188,26 @@ def test_a_picture_is_drawn_whatever_backend_is_named(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.lower().split() == [named, used]
         assert file.read_bytes().startswith(b"\x89PNG")
+
+
+NAMED_LIKE_PYTHONS_OWN = ("types.py", "random.py", "queue.py", "calendar.py", "joblib.py", "numpy.py", "sklearn.py")
+WORKERS = """
+import math
+from models.parallel import run_in_parallel
+
+if __name__ == "__main__":
+    print(sum(run_in_parallel(math.sqrt, [(4.0,), (9.0,)], processes=2)))
+"""
+
+
+def test_files_of_the_user_that_are_named_like_modules_do_not_reach_the_workers(tmp_path: Path) -> None:
+    folder, program = tmp_path / "where the user works", tmp_path / "program"
+    for place in (folder, program):
+        place.mkdir()
+    for name in NAMED_LIKE_PYTHONS_OWN:
+        (folder / name).write_text("raise SystemExit('a file of the user was run')\n")
+    (program / "workers.py").write_text(WORKERS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, program / "workers.py"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5.0\n", "")

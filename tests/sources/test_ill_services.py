@@ -163,6 +163,14 @@ def test_an_invalid_crumb_is_no_fault_of_the_ticker(store: Store, replay: Replay
     assert len(replay.asked_of("/v1/test/getcrumb")) == 1
 
 
+@pytest.mark.parametrize("refusal", ["Too Many Requests\r\n", "<html>no</html>", '{"finance":{"result":null}}', ""])
+def test_a_refusal_is_not_taken_for_a_crumb(store: Store, replay: Replay, refusal: str) -> None:
+    replay.routes["/v1/test/getcrumb"] = lambda path, params: Answer(refusal)
+    replay.routes[CHART] = lambda path, params: Answer(INVALID_CRUMB, 401)
+    assert len(said(fetch_funds(store, replay, "SPY"))) == 1
+    assert {params.get("crumb") for params in replay.asked_of(CHART)} == {None}
+
+
 def test_large_coins_wait_for_their_volume_where_the_crumb_is_refused(
     store: Store, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -321,6 +321,14 @@ def test_a_body_that_is_no_table_is_told_and_the_rest_goes_on(store: Store, serv
     assert store.read(FED_ASSETS, LATER).empty
 
 
+@pytest.mark.parametrize("name", ["DATE", "Date", "observation_date"])
+def test_the_column_of_days_may_be_renamed(store: Store, server: Replay, market: Market, name: str) -> None:
+    sent = market.graph
+    server.routes["/graph/fredgraph.csv"] = lambda path, params: Answer(sent(path, params).body.replace("observation_date", name))
+    fetch_fred(store, server, FED_ASSETS)
+    assert len(store.read(FED_ASSETS, LATER)) == len(market.frames["fred"].query("series == @FED_ASSETS.code"))
+
+
 def test_a_table_without_rows_is_told(store: Store, server: Replay) -> None:
     server.first["/graph"] = [Answer("observation_date,WALCL\n")]
     assert said(fetch_fred(store, server, FED_ASSETS)) == ["WALCL: FRED sent no value. Try again later."]
