@@ -234,6 +234,20 @@ def test_a_session_that_yahoo_lost_is_told_once_and_asked_for_until_it_comes(
     assert len(rows) == len(whole) - 1
 
 
+def test_a_price_that_stands_still_is_told_once_and_one_that_moves_never(store: Store, replay: Replay, market: Market) -> None:
+    whole = market.bars["IWM"]
+    prices = ["open", "high", "low", "close", "adj_close"]
+    stuck = whole.assign(**{name: whole[name].mask(whole.index >= "2024-12-16", whole["close"]["2024-12-16"]) for name in prices})
+    market.bars["IWM"] = stuck.assign(volume=whole["volume"].mask(whole.index > "2024-12-16", 0))
+    fetch_funds(store, replay, "IWM", "SPY", today=pd.Timestamp("2024-12-19"))
+    assert said(fetch_funds(store, replay, "IWM", "SPY", today=pd.Timestamp("2024-12-20"))) == [], "four sessions may be"
+    (line,) = said(fetch_funds(store, replay, "IWM", "SPY", today=TODAY))
+    assert line.startswith("IWM: stands still at ")
+    assert " since 2024-12-16, without a trade" in line
+    market.bars["IWM"] = pd.concat([market.bars["IWM"], market.bars["IWM"].tail(1).set_axis([TODAY.normalize()])])
+    assert said(fetch_funds(store, replay, "IWM", "SPY", today=TODAY + pd.Timedelta(days=1))) == []
+
+
 def test_a_session_that_nearly_all_tickers_lack_is_found_by_the_two_that_have_it() -> None:
     days = pd.date_range("2024-12-02", "2024-12-06")
     closes = pd.DataFrame(1.0, days, [*TICKERS, "SPY", "^RUT", "DX-Y.NYB"])
