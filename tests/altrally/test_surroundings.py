@@ -1,21 +1,25 @@
 """What a shell, a notebook or a server elsewhere can do to a command: it works, or says in one line at its start why it can't."""
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from faulting import World
 from invoking import Invoke
 from places import ROOT
+from sklearn import config_context
 from team_server import free_port
 from training_jobs import SETTINGS, job, place_in
 
@@ -188,6 +192,24 @@ def test_a_picture_is_drawn_whatever_backend_is_named(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.lower().split() == [named, used]
         assert file.read_bytes().startswith(b"\x89PNG")
+
+
+OF_THE_CALLER: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "NumPy raises": lambda: np.errstate(all="raise"),
+    "scikit-learn gives pandas": lambda: config_context(transform_output="pandas"),
+    "pandas without its own strings": lambda: pd.option_context("future.infer_string", False),
+    "few digits": lambda: np.printoptions(precision=2),
+    "few rows": lambda: pd.option_context("display.precision", 2, "display.max_rows", 5),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_CALLER)
+def test_settings_of_the_callers_libraries_change_no_forecast(altrally: Invoke, world: World, tmp_path: Path, name: str) -> None:
+    home = shutil.copytree(world.trained.folder, tmp_path / "home")
+    before = json.loads(altrally("--home", home, "score", "--json").out)
+    with OF_THE_CALLER[name]():
+        after = json.loads(altrally("--home", home, "score", "--json").out)
+    assert {key for key in before if before[key] != after[key]} <= {"ledger"}
 
 
 NAMED_LIKE_PYTHONS_OWN = ("types.py", "random.py", "queue.py", "calendar.py", "joblib.py", "numpy.py", "sklearn.py")
