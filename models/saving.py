@@ -76,7 +76,7 @@ def unpack(content: bytes, name: str) -> object:
 def types_in(content: bytes) -> set[str]:
     """The types a skops file names, but for Python's and NumPy's own.
 
-    skops by itself also trusts every estimator of scikit-learn. Those may hold trees whose nodes name places in memory.
+    skops by itself also trusts every estimator of scikit-learn; nobody checks what those hold.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         todo = [json.loads(archive.read("schema.json"))]

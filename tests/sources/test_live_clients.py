@@ -513,6 +513,18 @@ def test_days_without_a_close_are_left_for_another_time(store: Store, server: Re
     assert panel(store, "fund", "close")["SPY"].to_numpy() == pytest.approx(whole.close.to_numpy(), rel=1e-12)
 
 
+def test_a_day_that_comes_twice_is_stored_once(store: Store, server: Replay, market: Market) -> None:
+    """As Yahoo sends a session beside the same one at the moment of its last trade."""
+    body = json.loads(chart_body("SPY", market.bars["SPY"]))
+    result = body["chart"]["result"][0]
+    for values in (*result["indicators"]["quote"][0].values(), result["indicators"]["adjclose"][0]["adjclose"]):
+        values.insert(-1, values[-2])
+    result["timestamp"].insert(-1, result["timestamp"][-2] + 6 * 3600)
+    server.routes["/v8/finance/chart/SPY"] = lambda path, params: Answer(json.dumps(body))
+    assert said(fetch_funds(store, server, "SPY")) == []
+    assert panel(store, "fund", "close")["SPY"].to_numpy() == pytest.approx(market.bars["SPY"].close.to_numpy()[:-1], rel=1e-12)
+
+
 def test_the_running_day_is_dropped_even_where_yahoo_sends_it() -> None:
     days = pd.DatetimeIndex(["2024-12-30", "2024-12-31"])
     bars, dropped = closed_bars(pd.DataFrame({"close": [1.0, 2.0], "volume": [0.0, 5.0]}, index=days), TODAY)
