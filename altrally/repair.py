@@ -17,7 +17,15 @@ from core.errors import AltrallyError, Damaged, InUse, MissingData, OtherVersion
 from core.files import copy_path, damage, damaged_path, discard, remove_abandoned_folders, restore_copy, set_aside, text_copy
 from core.home import Home, command
 from core.target import ALTCOINS
-from models.champion import champion_names, champion_place, damaged_figures, damaged_files, rows_of
+from models.champion import (
+    NEWER_MLFLOW,
+    champion_names,
+    champion_place,
+    damaged_figures,
+    damaged_files,
+    is_known_schema,
+    rows_of,
+)
 from sources.store import Store
 from training import trials
 from training.outbox import damaged_pending, forget
@@ -110,8 +118,11 @@ def store(home: Home) -> Iterator[Finding]:
         return
     except InUse:
         raise
+    except Damaged as error:
+        why = str(error).rstrip(".")
     except AltrallyError as error:
-        why = str(error)
+        yield Finding(str(home.store), str(error).rstrip("."), "left as it is: that is no damage", command(home.folder, "repair"))
+        return
     if why:
         aside = set_aside(home.store)
         yield Finding(str(home.store), why, f"moved to {aside.name}", fetch_again(home, market))
@@ -122,8 +133,13 @@ def clock_of_store(home: Home) -> Iterator[Finding]:
     if not home.store.exists():
         return
     moment = api.now()
-    with Store.open(home.store) as opened:
-        count = opened.redate(moment)
+    try:
+        with Store.open(home.store) as opened:
+            count = opened.redate(moment)
+    except InUse:
+        raise
+    except StoreUnusable:
+        return  # told by `store`
     if count:
         done = f"dated as fetched on {moment:%Y-%m-%d}: known by then, and no later"
         yield Finding(str(home.store), f"{count} rows were stored under a clock that was ahead", done, None)
@@ -138,8 +154,10 @@ def runs(home: Home) -> Iterator[Finding]:
     except InUse:
         raise
     except OtherVersion as error:
-        if schema_of(home.database) == schema_of(copy_path(home.database)):
-            yield Finding(str(home.database), OLD_SCHEMA, "left as it is", f"mlflow db upgrade {quote(home.tracking_uri)}")
+        if (schema := schema_of(home.database)) == schema_of(copy_path(home.database)):
+            known = all(is_known_schema(version) for (version,) in schema)
+            way = f"mlflow db upgrade {quote(home.tracking_uri)}" if known else NEWER_MLFLOW
+            yield Finding(str(home.database), OLD_SCHEMA, "left as it is", way)
             return
         yield brought_back(home, str(error))
     except Damaged as error:

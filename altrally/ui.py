@@ -1,4 +1,8 @@
-"""MLflow's own pages over the runs of a home, on this machine only, opened at a view prepared for comparing."""
+"""MLflow's own pages over the runs of a home, on this machine only, opened at a view prepared for comparing.
+
+They are served by gunicorn, not by MLflow's default server, because the latter has the routes of MLflow's Assistant, by which
+anyone on the machine can have programs run as the user who started the pages.
+"""
 
 import os
 import signal
@@ -13,6 +17,7 @@ from typing import IO
 
 from altrally import terminal as stopping
 from core.errors import StoreUnusable
+from core.home import folder_address
 from models.champion import ENVIRONMENT
 from sources.reach import is_healthy, require_free_port
 
@@ -23,13 +28,21 @@ STARTS_WITHIN = 60.0
 LOOK_AGAIN = 0.1
 STOPPED_BY = (signal.SIGTERM, signal.SIGHUP)
 CLOSED = stopping.farewell("ui", Path())
+INSTALLED = Path(sys.prefix)
+"""Where the server starts. Python and gunicorn run files of certain names that lie there; a home may have been given by others."""
+
+SERVER_OPTIONS = "--threads=8 --no-control-socket"
+"""A control socket would stay in the user's folder when the server is killed."""
+
+LEFT_OUT = ("TRACKING_URI", "REGISTRY_URI", "GUNICORN_CMD_ARGS")
+"""How variables of the environment end that would send the server to another store, or configure another server."""
 
 
 @contextmanager
 def mlflow_pages(tracking_uri: str, port: int, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """The process that serves MLflow's pages, once they answer; it is killed at the end, and with this process.
 
-    folder: where it works; it writes nothing there. Raises BadInput where the port isn't free, StoreUnusable where MLflow doesn't
+    folder: that of the home. Raises BadInput where the port isn't free, StoreUnusable where MLflow doesn't
     start.
     """
     require_free_port(HOST, port)
@@ -54,20 +67,21 @@ def address_of(port: int) -> str:
 def started(tracking_uri: str, port: int, folder: Path, log: IO[bytes]) -> "subprocess.Popen[bytes]":
     """MLflow's server in a process group of its own: a terminal's Ctrl-C doesn't reach it, so it prints no traceback."""
     server = ("--backend-store-uri", tracking_uri, "--host", HOST, "--port", str(port), "--workers", "1")
+    artifacts = ("--artifacts-destination", folder_address(folder / "mlartifacts"))
     return subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *server],
+        [sys.executable, "-m", "mlflow", "server", *server, *artifacts, f"--gunicorn-opts={SERVER_OPTIONS}"],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        cwd=folder,
+        cwd=INSTALLED,
         env=environment(os.environ),
         start_new_session=True,
     )
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """What MLflow's server is started with: no telemetry, no job runner, and no address of another store."""
-    return {**ENVIRONMENT, **{name: value for name, value in ours.items() if not name.endswith(("TRACKING_URI", "REGISTRY_URI"))}}
+    """What MLflow's server is started with: no telemetry, no job runner, no gateway, and no address of another store."""
+    return {**ENVIRONMENT, **{name: value for name, value in ours.items() if not name.endswith(LEFT_OUT)}}
 
 
 def wait_until_healthy(process: "subprocess.Popen[bytes]", port: int, log: IO[bytes]) -> None:

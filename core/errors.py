@@ -50,7 +50,7 @@ class StoreUnusable(AltrallyError):
 
 
 class Damaged(StoreUnusable):
-    """SQLite, or a hash kept with what was written, says that a file isn't what was written."""
+    """SQLite, DuckDB, or a hash kept with what was written, says that a file isn't what was written."""
 
 
 class InUse(StoreUnusable):
@@ -58,7 +58,7 @@ class InUse(StoreUnusable):
 
 
 class OtherVersion(StoreUnusable):
-    """Another version of MLflow left the runs as they are: sound, and not to be read by this one."""
+    """Another version of MLflow or DuckDB left a file as it is: sound, and not to be read by this one."""
 
 
 class NoChampion(AltrallyError):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -173,6 +174,7 @@ TICKER = re.compile(r"[\^A-Za-z0-9][A-Za-z0-9.=-]{0,19}")
 ASSET = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 MOST_COINS, MOST_HORIZONS = 50, 6
 SHORTEST, LONGEST = 7, 365
+LONGEST_SHOWN, LONGEST_REASON = 60, 150
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,8 @@ def matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; booleans are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    """Whether a value is a number that a float can hold; booleans are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def are_coin_ids(value: Any) -> bool:
@@ -220,7 +222,9 @@ KEYS: Mapping[str, Key] = {
     "horizons": Key(
         are_horizons, f"1 to {MOST_HORIZONS} rising whole numbers of days from {SHORTEST} to {LONGEST}, as in [30, 60, 90]"
     ),
-    "leader": Key(lambda value: isinstance(value, dict), "a table [leader] with name, index and fund"),
+    "leader": Key(
+        lambda value: isinstance(value, dict) and bool(value), "a table [leader] with name, index and fund, or leave it out"
+    ),
 }
 LEADER_KEYS: Mapping[str, Key] = {
     "name": Key(matches(NAME), f'{WORDS}: an adjective, as in "mid-cap"'),
@@ -235,13 +239,43 @@ def read_target(path: Path) -> Target:
 
 
 def read_toml(path: Path, example: str) -> dict[str, Any]:
-    """Content of a TOML file. Raises BadInput, which ends with `example`: where a file is shown."""
+    """Content of a TOML file. Raises BadInput, which ends with what to do; `example` says where a file is shown."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror or error}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} isn't a TOML file: {error}. {example}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadInput(f"{path} isn't text in UTF-8 (line {line}). Save it as UTF-8; {example}.") from None
+    if not text.strip():
+        raise BadInput(f"{path} is empty; {example}.")
+    try:
+        declared = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} isn't a TOML file: {short(str(error), LONGEST_REASON)}. {example}.") from None
+    require_last_line(text, declared, path)
+    return declared
+
+
+GOES_ON = ("7", ".7")
+"""What may follow a number."""
+
+
+def require_last_line(text: str, declared: Mapping[str, Any], path: Path) -> None:
+    """Raise BadInput where a file breaks off in a number: what stands there may be half of one."""
+    if not text.endswith("\n") and any(parsed(text + more) not in (None, declared) for more in GOES_ON):
+        raise BadInput(
+            f"{path} breaks off in its last line ({short(text.splitlines()[-1])!r}), which has no line end: its number may be cut. "
+            "Copy the file again, or end the last line if it is whole."
+        )
+
+
+def parsed(text: str) -> dict[str, Any] | None:
+    """What a text of TOML declares; None where it is none."""
+    try:
+        return tomllib.loads(text)
+    except ValueError:
+        return None
 
 
 def parse_target(declared: Mapping[str, Any], file: str) -> Target:
@@ -275,13 +309,13 @@ def parse_target(declared: Mapping[str, Any], file: str) -> Target:
     return target
 
 
-def require_keys(declared: Mapping[str, Any], keys: Mapping[str, Key], file: str, table: str) -> None:
-    """Raise BadInput where a key is unknown or its value is not allowed."""
+def require_keys(declared: Mapping[str, Any], keys: Mapping[str, Key], file: str, table: str, *, of: str = "target") -> None:
+    """Raise BadInput where a key is unknown or its value is not allowed; `of`: what the file declares."""
     for key, value in declared.items():
         if key not in keys:
             near = get_close_matches(key, keys, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(keys)}."
-            raise BadInput(f"{file}: {table}{key} = {short_repr(value)} is no key of a target; {hint}")
+            raise BadInput(f"{file}: {table}{shown(key)} = {short_repr(value)} is no key of a {of}; {hint}")
         if not keys[key].holds(value):
             raise BadInput(f"{file}: {table}{key} = {short_repr(value)} will not do; write {keys[key].wanted}.")
 
@@ -324,7 +358,17 @@ def require_own_name(target: Target, file: str) -> None:
         )
 
 
+def shown(key: str) -> str:
+    """A key as one short line for an error: as it stands where it is a plain word."""
+    return key if len(key) <= LONGEST_SHOWN and key.isidentifier() else short_repr(key)
+
+
 def short_repr(value: Any) -> str:
     """A value as one short line for an error."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return short(repr(value))
+
+
+def short(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """A text as one short line for an error."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[: longest - 3]}..."

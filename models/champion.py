@@ -2,17 +2,19 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from core.errors import Lost, NoChampion, Refused, StoreUnusable, UnknownName, redacted
+from core.errors import Lost, NoChampion, OtherVersion, Refused, StoreUnusable, UnknownName, redacted
 from core.home import EXPERIMENT, HIDDEN, folder_at, hidden_tag, read_only, sqlite_file
 from core.target import ALTCOINS, Target, name_suffix
 from models.card import Card, read_card
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    "MLFLOW_ENABLE_AI_GATEWAY": "false",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
@@ -75,6 +79,9 @@ FIGURES = (
 """Queries of the values of a run that must not change after logging."""
 
 TAG = "SELECT run_uuid, value FROM tags WHERE key IN (?, ?)"
+
+OTHER_SCHEMA = re.compile(r"out-of-date database schema \(found version (\w+)")
+NEWER_MLFLOW = "Install the newer version of MLflow that left it, or use another --home."
 
 DELETED = "RESOURCE_DOES_NOT_EXIST"
 NOT_THERE = (DELETED, "INVALID_PARAMETER_VALUE")
@@ -376,7 +383,27 @@ def mlflow_client(tracking_uri: str) -> Iterator["MlflowClient"]:
         yield MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
     except MlflowException as error:
         first_line = str(error).strip().splitlines()[0]
+        raise_other_version(tracking_uri, first_line, "read")
         raise StoreUnusable(redacted(f"The runs at {tracking_uri} can't be read: {first_line}")) from None
+
+
+def raise_other_version(tracking_uri: str, said: str, done: str) -> None:
+    """Raise OtherVersion where MLflow said that another version of it left a database, with what helps; `done`: read or written."""
+    found = OTHER_SCHEMA.search(said)
+    if found is None:
+        return
+    if is_known_schema(found[1]):
+        which, way = "an older", f"Copy them, then run `mlflow db upgrade {quote(tracking_uri)}`."
+    else:
+        which, way = "a newer", "Install that version, or use another --home."
+    raise OtherVersion(redacted(f"The runs at {tracking_uri} can't be {done}: {which} version of MLflow left them. {way}"))
+
+
+def is_known_schema(revision: str) -> bool:
+    """Whether the MLflow that is here knows a version of its tables, which it then can bring up to date."""
+    import mlflow
+
+    return any((Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob(f"{revision}_*.py"))
 
 
 def require_database(tracking_uri: str) -> None:

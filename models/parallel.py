@@ -29,16 +29,17 @@ def controller() -> ThreadpoolController:
 
 
 @contextmanager
-def silent_children() -> Iterator[None]:
-    """Python processes that start inside print no warnings: trackers would warn of what a killed process left and they remove."""
-    former = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore"
+def told_to_children(**variables: str) -> Iterator[None]:
+    """Processes that start inside find these variables in their environment."""
+    former = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        del os.environ["PYTHONWARNINGS"]
-        if former is not None:
-            os.environ["PYTHONWARNINGS"] = former
+        for name, value in former.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -46,20 +47,22 @@ def shielded_from_interrupts() -> Iterator[None]:
     """Processes that begin inside never hear Ctrl-C, which a terminal sends to all of them: whoever started them ends them.
 
     Half imported they would answer with a traceback. The helpers that joblib and Python start beside the workers come first: each
-    of them unblocks the signal once it runs.
+    of them unblocks the signal once it runs, and would warn of what a killed process left and it removes. None of them looks for
+    modules in the folder it starts in: a user's own `types.py` there would be taken for Python's.
     """
     from multiprocessing import resource_tracker
 
     from joblib.externals.loky.backend.resource_tracker import ensure_running
 
-    with silent_children():
-        ensure_running()
-        resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with told_to_children(PYTHONSAFEPATH="1"):
+        with told_to_children(PYTHONWARNINGS="ignore"):
+            ensure_running()
+            resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 Result = TypeVar("Result")

@@ -114,6 +114,17 @@ def gone_message(fetched: pd.Index, stored: pd.Index, since: pd.Timestamp) -> It
         yield f"its history was shortened: {days} no longer come. What is stored stays."
 
 
+SESSIONS_STILL = 5
+"""Equal closes without a trade, in a row up to the last bar, from which on it is told. Funds that are traded little reach it."""
+
+
+def still_since(bars: pd.DataFrame) -> pd.Timestamp | None:
+    """The first of the last bars (days × fields) that repeat one close without a trade, None where they are fewer than it takes."""
+    idle = (bars["close"] == bars["close"].shift()) & ((bars["high"] == bars["low"]) | ~(bars["volume"] > 0))
+    still = int(idle[::-1].cummin().sum()) + 1
+    return bars.index[-still] if still >= SESSIONS_STILL else None
+
+
 NAMED = 3
 DAYS = ("first", "last", "known", "fetched_at")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from core.errors import InUse, StoreUnusable
+from core.errors import Damaged, InUse, OtherVersion, StoreUnusable
 from core.files import unfinished_path
 from sources.batches import BAR_FIELDS
 from sources.membership import PREFIX
@@ -21,6 +21,10 @@ from sources.series import PANELS, PAST_MIDNIGHT, SERIES, Panel, Series
 VINTAGES = "alfred"
 LAYOUT = "1"
 LOCK_SECONDS = 30
+OTHER_STORAGE = "storage version number"
+OF_THE_SYSTEM = ("Permission denied", "No space left", "Too many open files", "Read-only file system", "Cannot allocate memory")
+"""What DuckDB says where the file may be sound: words of the operating system."""
+
 DAY = "datetime64[us]"
 EPOCH_DAY = "(observed - DATE '1970-01-01')::INTEGER"
 LAG_DAYS = {panel.universe: panel.release_lag.days for panel in PANELS.values()}
@@ -170,11 +174,18 @@ def clear_errors(path: Path) -> Iterator[None]:
         why = str(error).splitlines()[0]
         if isinstance(error, duckdb.ConnectionException | TimeoutError) or "Could not set lock" in why:
             raise InUse(f"{path} is in use by another altrally process; try again when it has finished.") from error
+        if OTHER_STORAGE in why:
+            way = f"Install that version, or fetch into another --home. (DuckDB says: {why})"
+            raise OtherVersion(
+                f"{path} was written by another version of DuckDB than {duckdb.__version__}, which is here. {way}"
+            ) from error
+        if isinstance(error, duckdb.OutOfMemoryException) or any(words in why for words in OF_THE_SYSTEM):
+            raise StoreUnusable(f"{path} can't be used now: {why}") from error
         raise unusable_file(path, why) from error
 
 
-def unusable_file(path: Path, why: str) -> StoreUnusable:
-    return StoreUnusable(f"{path} can't be used: {why} If it is damaged, move it away and run `altrally fetch` again.")
+def unusable_file(path: Path, why: str) -> Damaged:
+    return Damaged(f"{path} can't be used: {why} If it is damaged, move it away and run `altrally fetch` again.")
 
 
 def utc_day(moment: pd.Timestamp | None) -> date:

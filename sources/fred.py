@@ -38,6 +38,7 @@ HISTORY_BEGINS = {
     "BAMLC0A0CM": 1996, "DFII10": 2003, "DGS10": 1962, "DGS2": 1976, "T10Y2Y": 1976, "DFF": 1954, "BAA10Y": 1986,
 }  # fmt: skip
 
+DAY_COLUMN = "date"  # DATE until 2024, observation_date since
 DAYS_OF_A_PERIOD = {"observed": "date", "known": "realtime_start"}
 
 
@@ -168,9 +169,10 @@ def read_graph(site: Site, body: str, code: str) -> pd.DataFrame:
         if not body.endswith("\n"):
             raise ValueError("it breaks off in the middle of a line")
         rows = pd.read_csv(io.StringIO(body), dtype="str", na_values=["", "."])
-        if list(rows.columns) != ["observation_date", code]:
-            raise ValueError(f"its columns are {', '.join(map(str, rows.columns))}")
-        observed = pd.to_datetime(rows["observation_date"], format="%Y-%m-%d").astype("datetime64[us]")
+        named = [str(name) for name in rows.columns]
+        if named[1:] != [code] or DAY_COLUMN not in named[0].lower():
+            raise ValueError(f"its columns are {', '.join(named)}")
+        observed = pd.to_datetime(rows[named[0]], format="%Y-%m-%d").astype("datetime64[us]")
         return pd.DataFrame({"observed": observed, "value": pd.to_numeric(rows[code])})
     except ValueError as error:
         raise TransientError(f"it answered with something that is no table ({site.hidden(str(error))})") from error

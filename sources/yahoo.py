@@ -16,7 +16,7 @@ import pandas as pd
 
 from core.errors import FetchFailed, SourceUnreachable
 from core.progress import Progress
-from sources.anomalies import Far, gone_message, held_back, held_back_message, is_beyond
+from sources.anomalies import Far, gone_message, held_back, held_back_message, is_beyond, still_since
 from sources.batches import Batch, Deliveries, Skipped, nothing_new, together
 from sources.due import last_session, over_in
 from sources.http import Health, Site, answers
@@ -312,6 +312,7 @@ def _judged(
         *spliced.words,
         *gone_message(history.index, closes.index, overlap.since(one.symbol, last)),
         *_held_words(shelf, one, held_back_message(level, closes, held)),
+        *_still_words(shelf, one, bars),
     ):
         yield Skipped(one.ticker, words)
     dropped |= {"held back": int(held.sum())} if held.any() else {}
@@ -334,6 +335,18 @@ def _held_words(shelf: Shelf, one: TickerRequest, lines: Iterator[str]) -> Itera
         for words in lines:
             shelf.store.note(_held_for(one), f"{shelf.today:%Y-%m-%d}")
             yield f"{words} If one coin became another number of coins, state it (date,asset,ratio) in {shelf.units.file}."
+
+
+def _still_words(shelf: Shelf, one: TickerRequest, bars: pd.DataFrame) -> Iterator[str]:
+    """That a price stands still, once for as long as it does."""
+    since, key = still_since(bars), f"stands still {shelf.universe} {one.symbol}"
+    close = 0.0 if since is None else float(bars["close"].iloc[-1])
+    if since is not None and shelf.store.noted(key) != f"{close:g}":
+        shelf.store.note(key, f"{close:g}")
+        yield (
+            f"stands still at {close:g} since {since:%Y-%m-%d}, without a trade: gone, halted, traded little, or stuck at Yahoo. "
+            "Stored as it came; look it up elsewhere."
+        )
 
 
 def _held_for(one: TickerRequest) -> str:

@@ -1,6 +1,7 @@
 """yfinance as this project asks it: one ticker's daily bars, and in plain words why there are none."""
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ ADDRESS = "https://query2.finance.yahoo.com"
 CHART = "/v8/finance/chart/"
 COOKIE_ADDRESS, CRUMB_ADDRESS = "https://fc.yahoo.com", "https://query1.finance.yahoo.com/v1/test/getcrumb"
 NO_CRUMB = "none"
+CRUMB = re.compile(r"[^\s<{]{1,40}")  # a refusal comes as a sentence, a page or JSON, at times with HTTP 200
 UNAUTHORISED = 401
 FIELDS = {"open": "Open", "high": "High", "low": "Low", "close": "Close", "adj_close": "Adj Close", "volume": "Volume"}
 
@@ -174,7 +176,7 @@ def session_of(site: Site) -> Any:
                 self.renewed = site.health.sound
                 for url in (COOKIE_ADDRESS, CRUMB_ADDRESS):
                     answer = super().request("GET", _address(site, url), timeout=site.time_left)
-                self.crumb = answer.text if answer.status_code == 200 and "<" not in answer.text else ""
+                self.crumb = answer.text if answer.status_code == 200 and CRUMB.fullmatch(answer.text) else ""
 
     return Frank(impersonate="chrome")
 

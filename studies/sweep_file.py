@@ -15,6 +15,8 @@ from models.catalog import MODELS
 from studies.sweep import Sweep
 
 MOST_TRIALS = 100_000
+LONGEST_PATH = 200
+LEAST_PRIOR, LARGEST_PRIOR = 0.001, 100
 
 
 def are_distinct(value: Any, holds: Callable[[Any], bool]) -> bool:
@@ -27,15 +29,20 @@ def is_tunable(name: Any) -> bool:
     return isinstance(name, str) and name in TUNABLE
 
 
-def is_positive(value: Any) -> bool:
-    """Whether a value is a number above 0."""
-    return is_number(value) and value > 0
+def is_file_name(value: Any) -> bool:
+    """Whether a value may name a file."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value) <= LONGEST_PATH
+
+
+def is_prior(value: Any) -> bool:
+    """Whether a value may be the standard deviation of a prior: squared and inverted it stays a number."""
+    return is_number(value) and LEAST_PRIOR <= value <= LARGEST_PRIOR
 
 
 COLUMNS = BLOCKS
 TUNABLE = ("hazard", "logit")
 KEYS: Mapping[str, Key] = {
-    "target": Key(lambda value: isinstance(value, str) and bool(value), "the file of a target, seen from this one"),
+    "target": Key(is_file_name, "the file of a target, seen from this one"),
     "trials": Key(lambda value: type(value) is int and 1 <= value <= MOST_TRIALS, f"a whole number from 1 to {MOST_TRIALS}"),
     "seed": Key(lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
     "first_test": Key(lambda value: type(value) is date, "a day, as in 2018-01-01 without quotes"),
@@ -44,7 +51,10 @@ KEYS: Mapping[str, Key] = {
         f"a list of blocks ({', '.join(COLUMNS)}) or features (`altrally features` lists them), each once",
     ),
     "models": Key(lambda value: are_distinct(value, is_tunable), f"a list of any of {', '.join(TUNABLE)}, each once"),
-    "prior_sd": Key(lambda value: are_distinct(value, is_positive), "a list of different numbers above 0, as in [0.1, 0.3]"),
+    "prior_sd": Key(
+        lambda value: are_distinct(value, is_prior),
+        f"a list of different numbers from {LEAST_PRIOR} to {LARGEST_PRIOR}, as in [0.1, 0.3]",
+    ),
     "moves": Key(lambda value: are_distinct(value, is_number), "a list of different shares, as in [0.2, 0.3]"),
 }
 
@@ -64,7 +74,7 @@ class Defaults:
 def read_sweep(path: Path) -> Sweep:
     """The sweep a file declares. Raises BadInput: file, key, value, what to do."""
     declared = read_toml(path, "docs/sweep.md shows one that is")
-    require_keys(declared, KEYS, path.name, "")
+    require_keys(declared, KEYS, path.name, "", of="sweep")
     return parse_sweep({**vars(Defaults()), **declared}, target_beside(path, declared), path.name)
 
 

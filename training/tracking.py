@@ -9,13 +9,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from core.errors import Damaged, InUse, NoChampion, OtherVersion, StoreUnusable, redacted
+from core.errors import Damaged, InUse, NoChampion, StoreUnusable, redacted
 from core.files import (
     damage,
     is_abandoned,
@@ -35,6 +34,7 @@ from models.champion import (
     champion_version,
     damaged_figures,
     experiments_of,
+    raise_other_version,
     require_database,
     table_of,
     unless_deleted,
@@ -144,9 +144,7 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         said = getattr(error.__cause__ or error, "orig", error)
         first_line = str(said).strip().splitlines()[0].rstrip(".")
-        if "out-of-date database schema" in first_line:
-            way = f"Copy them, then run `mlflow db upgrade {quote(place.uri)}`."
-            raise OtherVersion(f"The runs at {place.uri} can't be written: another version of MLflow left them. {way}") from None
+        raise_other_version(place.uri, first_line, "written")
         kind = Damaged if isinstance(said, sqlite3.Error) and not is_temporary_error(said) else StoreUnusable
         raise kind(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 

@@ -1,20 +1,25 @@
 """What a shell, a notebook or a server elsewhere can do to a command: it works, or says in one line at its start why it can't."""
 
 import importlib.util
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import pandas as pd
 import pytest
 from faulting import World
 from invoking import Invoke
+from places import ROOT
+from sklearn import config_context
 from team_server import free_port
 from training_jobs import SETTINGS, job, place_in
 
@@ -117,6 +122,8 @@ ODD_SETTINGS = {
     "MLFLOW_EXPERIMENT_ID": "77",
     "MLFLOW_EXPERIMENT_NAME": "mine",
     "MLFLOW_REGISTRY_URI": "http://127.0.0.1:9",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PIP_INDEX_URL": "http://127.0.0.1:9/",
     "PYTHONOPTIMIZE": "1",
 }
 
@@ -187,3 +194,44 @@ def test_a_picture_is_drawn_whatever_backend_is_named(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.lower().split() == [named, used]
         assert file.read_bytes().startswith(b"\x89PNG")
+
+
+OF_THE_CALLER: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "NumPy raises": lambda: np.errstate(all="raise"),
+    "scikit-learn gives pandas": lambda: config_context(transform_output="pandas"),
+    "pandas without its own strings": lambda: pd.option_context("future.infer_string", False),
+    "few digits": lambda: np.printoptions(precision=2),
+    "few rows": lambda: pd.option_context("display.precision", 2, "display.max_rows", 5),
+}
+
+
+@pytest.mark.parametrize("name", OF_THE_CALLER)
+def test_settings_of_the_callers_libraries_change_no_forecast(altrally: Invoke, world: World, tmp_path: Path, name: str) -> None:
+    home = shutil.copytree(world.trained.folder, tmp_path / "home")
+    before = json.loads(altrally("--home", home, "score", "--json").out)
+    with OF_THE_CALLER[name]():
+        after = json.loads(altrally("--home", home, "score", "--json").out)
+    assert {key for key in before if before[key] != after[key]} <= {"ledger"}
+
+
+NAMED_LIKE_PYTHONS_OWN = ("types.py", "random.py", "queue.py", "calendar.py", "joblib.py", "numpy.py", "sklearn.py")
+WORKERS = """
+import math
+from models.parallel import run_in_parallel
+
+if __name__ == "__main__":
+    print(sum(run_in_parallel(math.sqrt, [(4.0,), (9.0,)], processes=2)))
+"""
+
+
+def test_files_of_the_user_that_are_named_like_modules_do_not_reach_the_workers(tmp_path: Path) -> None:
+    folder, program = tmp_path / "where the user works", tmp_path / "program"
+    for place in (folder, program):
+        place.mkdir()
+    for name in NAMED_LIKE_PYTHONS_OWN:
+        (folder / name).write_text("raise SystemExit('a file of the user was run')\n")
+    (program / "workers.py").write_text(WORKERS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, program / "workers.py"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5.0\n", "")

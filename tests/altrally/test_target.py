@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from invoking import Invoke
 from places import ROOT
 
 from altrally import api, jobs
@@ -324,6 +325,16 @@ def test_the_built_in_target_may_be_written_down(tmp_path: Path) -> None:
         ('name = "altcoin rally"\nsubject = "ETH"\ncoins = ["ethereum"]\n', "is that of the built-in target"),
         ('name = "my rally"\nsubject = "alts"\nuniverse = "altcoins"\n', "so that its tries are counted where they belong"),
         ("a = " + "[" * 20_000, "isn't a TOML file"),
+        (GOOD + "rise = " + "9" * 400 + "\n", "will not do; write a number"),
+        (GOOD + "rise = " + "9" * 5_000 + "\n", "isn't a TOML file"),
+        (GOOD + '"a\\nb" = 1\n', "'a\\nb' = 1 is no key of a target"),
+        (GOOD + f'"{"a" * 5_000}" = 1\n', "... = 1 is no key of a target"),
+        (GOOD + "rise = 0.3\nrise = 0.5\n", "Cannot overwrite a value (at line 5"),
+        (GOOD + "[leader]\n", "leader = {} will not do"),
+        (GOOD + "\0\0\0", "isn't a TOML file: Invalid statement (at line 4"),
+        ("", "is empty; docs/targets shows three that are"),
+        ("\n \n", "is empty"),
+        ("date,close\n2024-01-01,5\n", "isn't a TOML file"),
     ],
 )
 def test_a_mistyped_or_hostile_file_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -339,5 +350,66 @@ def test_a_file_that_isnt_there_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="can't be read"):
         read_target(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(hashlib.sha256(b"x").digest())
-    with pytest.raises(BadInput, match="isn't a TOML file"):
+    with pytest.raises(BadInput, match="isn't text in UTF-8"):
         read_target(tmp_path / "bytes.toml")
+    (tmp_path / "latin.toml").write_bytes(GOOD.encode() + "# f\u00fcr\n".encode("latin-1"))
+    with pytest.raises(BadInput, match=r"latin.toml isn't text in UTF-8 \(line 4\). Save it as UTF-8"):
+        read_target(tmp_path / "latin.toml")
+
+
+def test_a_mark_or_line_ends_of_another_system_change_nothing(tmp_path: Path) -> None:
+    plain = read_target(written(tmp_path, GOOD))
+    for number, content in enumerate((b"\xef\xbb\xbf" + GOOD.encode(), GOOD.replace("\n", "\r\n").encode())):
+        file = tmp_path / f"{number}.toml"
+        file.write_bytes(content)
+        assert read_target(file) == plain
+
+
+CUT = """
+name = "ETH rally"
+subject = "ETH"
+coins = ["ethereum"]
+horizons = [30, 60]
+
+[leader]
+name = "mid-cap"
+index = "^MID"
+fund = "MDY"
+"""
+
+
+@pytest.mark.parametrize(
+    "last", ['fund = "MDY"', "horizons = [30, 60]", 'coins = ["ethereum"]', "rise = 0.35", "rise = 0.35 # large"]
+)
+def test_a_file_cut_in_its_last_line_is_refused_or_means_the_same(tmp_path: Path, last: str) -> None:
+    begin = CUT if last.startswith("fund") else CUT.partition("\n[leader]")[0]
+    begin = "".join(f"{line}\n" for line in begin.splitlines() if line.partition("=")[0] != last.partition("=")[0])
+    whole = read_target(written(tmp_path, f"{begin}{last}\n"))
+    read = [read_or_refusal(tmp_path, begin + last[:length]) for length in range(1, len(last) + 1)]
+    refused = [said for said in read if isinstance(said, str)]
+    assert {target for target in read if not isinstance(target, str)} <= {whole}
+    assert len(refused) >= len(last.partition(" #")[0]) - 1
+    assert all("mine.toml" in said and "\n" not in said for said in refused)
+
+
+def read_or_refusal(folder: Path, text: str) -> Target | str:
+    """What a file declares, or why it is refused."""
+    try:
+        return read_target(written(folder, text))
+    except BadInput as refused:
+        return str(refused)
+
+
+def test_a_number_that_may_be_cut_is_shown(tmp_path: Path) -> None:
+    for cut in ("rise = 0.3", "rise = 0", "rise = 1"):
+        with pytest.raises(BadInput, match=rf"breaks off in its last line \('{cut}'\).*Copy the file again"):
+            read_target(written(tmp_path, GOOD + cut))
+
+
+@pytest.mark.parametrize("command", ["train", "score", "fetch", "watch", "verify", "report", "compare"])
+def test_a_damaged_file_is_one_line_and_exit_code_1_in_every_command(altrally: Invoke, tmp_path: Path, command: str) -> None:
+    for text in (f"{GOOD}rise = 0.3", GOOD[:40], ""):
+        ran = altrally("--home", tmp_path / "home", command, "--target", written(tmp_path, text))
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1), ran.err
+        assert "mine.toml" in ran.err
+    assert not (tmp_path / "home").exists()

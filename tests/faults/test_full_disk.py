@@ -27,6 +27,7 @@ from faulting import (
     warm,
 )
 from filelock import FileLock
+from invoking import Invoke
 
 from altrally.ledger import Ledger
 from altrally.repair import repair, stale_files, train_again
@@ -172,6 +173,21 @@ def test_runs_that_another_version_of_mlflow_left_are_left_alone(home: Home) -> 
     before = home.database.read_bytes()
     (finding,) = repair(home)
     assert finding.next == f"mlflow db upgrade {home.tracking_uri}"
+    assert home.database.read_bytes() == before
+
+
+def test_runs_that_a_newer_mlflow_left_are_left_alone_and_no_upgrade_is_advised(home: Home, altrally: Invoke) -> None:
+    for file in (home.database, copy_path(home.database)):
+        with closing(sqlite3.connect(file)) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    for command in ("train", "compare", "promote"):
+        ran = altrally("--home", home.folder, command, *(["pool"] if command == "promote" else []))
+        assert (ran.code, ran.err.count("\n")) == (1, 1), ran.err
+        assert "a newer version of MLflow left them. Install that version, or use another --home." in ran.err
+    before = home.database.read_bytes()
+    (finding,) = repair(home)
+    assert finding.next is not None
+    assert finding.next.startswith("Install the newer version of MLflow")
     assert home.database.read_bytes() == before
 
 

@@ -21,6 +21,7 @@ import joblib
 import numpy as np
 import pytest
 import skops.io
+from sklearn.linear_model import LogisticRegression
 from test_registry import forecaster, log_champion, uri_of
 
 from core.errors import AltrallyError, Refused
@@ -51,6 +52,12 @@ def pickled(canary: Path, protocol: int = 5, function: Callable[..., Any] = os.s
 def with_partial(canary: Path) -> Any:
     hostile = forecaster()
     hostile.model_.predict = partial(os.system, touch(canary))
+    return hostile
+
+
+def with_an_estimator_of_scikit_learn() -> Any:
+    hostile = forecaster()
+    hostile.model_ = LogisticRegression().fit(np.eye(2), [0, 1])
     return hostile
 
 
@@ -97,6 +104,7 @@ HOSTILE: dict[str, Write] = {
     "numpy array of objects": lambda file, canary: file.write_bytes(object_array(canary)),
     "skops with a system call": lambda file, canary: skops.io.dump(with_partial(canary), file),
     "skops with a method caller": lambda file, canary: skops.io.dump(operator.methodcaller("system", touch(canary)), file),
+    "skops with an estimator that skops trusts": lambda file, canary: skops.io.dump(with_an_estimator_of_scikit_learn(), file),
     "skops naming os.system": lambda file, canary: skops_schema(file, system_call(canary)),
     "skops naming a node of no kind": lambda file, canary: skops_schema(file, system_call(canary) | {"__loader__": "EvalNode"}),
     "skops with a pickled array": lambda file, canary: skops_schema(

@@ -163,6 +163,14 @@ def test_an_invalid_crumb_is_no_fault_of_the_ticker(store: Store, replay: Replay
     assert len(replay.asked_of("/v1/test/getcrumb")) == 1
 
 
+@pytest.mark.parametrize("refusal", ["Too Many Requests\r\n", "<html>no</html>", '{"finance":{"result":null}}', ""])
+def test_a_refusal_is_not_taken_for_a_crumb(store: Store, replay: Replay, refusal: str) -> None:
+    replay.routes["/v1/test/getcrumb"] = lambda path, params: Answer(refusal)
+    replay.routes[CHART] = lambda path, params: Answer(INVALID_CRUMB, 401)
+    assert len(said(fetch_funds(store, replay, "SPY"))) == 1
+    assert {params.get("crumb") for params in replay.asked_of(CHART)} == {None}
+
+
 def test_large_coins_wait_for_their_volume_where_the_crumb_is_refused(
     store: Store, replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +232,20 @@ def test_a_session_that_yahoo_lost_is_told_once_and_asked_for_until_it_comes(
     rows = store.read(replace(SPY, field="close"), LATER).set_index("observed")
     assert rows.known[lost] == TODAY.normalize() - pd.Timedelta(days=1)
     assert len(rows) == len(whole) - 1
+
+
+def test_a_price_that_stands_still_is_told_once_and_one_that_moves_never(store: Store, replay: Replay, market: Market) -> None:
+    whole = market.bars["IWM"]
+    prices = ["open", "high", "low", "close", "adj_close"]
+    stuck = whole.assign(**{name: whole[name].mask(whole.index >= "2024-12-16", whole["close"]["2024-12-16"]) for name in prices})
+    market.bars["IWM"] = stuck.assign(volume=whole["volume"].mask(whole.index > "2024-12-16", 0))
+    fetch_funds(store, replay, "IWM", "SPY", today=pd.Timestamp("2024-12-19"))
+    assert said(fetch_funds(store, replay, "IWM", "SPY", today=pd.Timestamp("2024-12-20"))) == [], "four sessions may be"
+    (line,) = said(fetch_funds(store, replay, "IWM", "SPY", today=TODAY))
+    assert line.startswith("IWM: stands still at ")
+    assert " since 2024-12-16, without a trade" in line
+    market.bars["IWM"] = pd.concat([market.bars["IWM"], market.bars["IWM"].tail(1).set_axis([TODAY.normalize()])])
+    assert said(fetch_funds(store, replay, "IWM", "SPY", today=TODAY + pd.Timedelta(days=1))) == []
 
 
 def test_a_session_that_nearly_all_tickers_lack_is_found_by_the_two_that_have_it() -> None:

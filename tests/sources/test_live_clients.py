@@ -321,6 +321,14 @@ def test_a_body_that_is_no_table_is_told_and_the_rest_goes_on(store: Store, serv
     assert store.read(FED_ASSETS, LATER).empty
 
 
+@pytest.mark.parametrize("name", ["DATE", "Date", "observation_date"])
+def test_the_column_of_days_may_be_renamed(store: Store, server: Replay, market: Market, name: str) -> None:
+    sent = market.graph
+    server.routes["/graph/fredgraph.csv"] = lambda path, params: Answer(sent(path, params).body.replace("observation_date", name))
+    fetch_fred(store, server, FED_ASSETS)
+    assert len(store.read(FED_ASSETS, LATER)) == len(market.frames["fred"].query("series == @FED_ASSETS.code"))
+
+
 def test_a_table_without_rows_is_told(store: Store, server: Replay) -> None:
     server.first["/graph"] = [Answer("observation_date,WALCL\n")]
     assert said(fetch_fred(store, server, FED_ASSETS)) == ["WALCL: FRED sent no value. Try again later."]
@@ -503,6 +511,18 @@ def test_days_without_a_close_are_left_for_another_time(store: Store, server: Re
     market.bars["SPY"] = whole
     fetch_funds(store, server, "SPY", today=TODAY + pd.Timedelta(days=1))
     assert panel(store, "fund", "close")["SPY"].to_numpy() == pytest.approx(whole.close.to_numpy(), rel=1e-12)
+
+
+def test_a_day_that_comes_twice_is_stored_once(store: Store, server: Replay, market: Market) -> None:
+    """As Yahoo sends a session beside the same one at the moment of its last trade."""
+    body = json.loads(chart_body("SPY", market.bars["SPY"]))
+    result = body["chart"]["result"][0]
+    for values in (*result["indicators"]["quote"][0].values(), result["indicators"]["adjclose"][0]["adjclose"]):
+        values.insert(-1, values[-2])
+    result["timestamp"].insert(-1, result["timestamp"][-2] + 6 * 3600)
+    server.routes["/v8/finance/chart/SPY"] = lambda path, params: Answer(json.dumps(body))
+    assert said(fetch_funds(store, server, "SPY")) == []
+    assert panel(store, "fund", "close")["SPY"].to_numpy() == pytest.approx(market.bars["SPY"].close.to_numpy()[:-1], rel=1e-12)
 
 
 def test_the_running_day_is_dropped_even_where_yahoo_sends_it() -> None:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import duckdb
 import pandas as pd
 import pytest
 
-from core.errors import BadInput, MissingData, StoreUnusable
+from altrally.repair import repair
+from core.errors import BadInput, Damaged, MissingData, OtherVersion, StoreUnusable
+from core.home import Home
 from sources.batches import Batch
+from sources.database import clear_errors
 from sources.series import (
     BTC,
     COIN_PRICE,
@@ -316,6 +320,60 @@ def test_a_damaged_store_is_refused_in_one_line(tmp_path: Path, damage: Callable
     with pytest.raises(StoreUnusable, match="move it away") as caught, Store.open(path, read_only=True) as store:
         store.read(IWM, FAR)
     assert "\n" not in str(caught.value)
+
+
+def by_another_duckdb(path: Path) -> None:
+    """Give a file the storage version, and the sum of its first header, that a later DuckDB would write."""
+    content = bytearray(path.read_bytes())
+    (version,) = struct.unpack_from("<Q", content, VERSION_AT)
+    assert header_sum(content) == struct.unpack_from("<Q", content)[0], "the file is read as DuckDB writes it"
+    struct.pack_into("<Q", content, VERSION_AT, version + 1_000)
+    struct.pack_into("<Q", content, 0, header_sum(content))
+    path.write_bytes(content)
+
+
+VERSION_AT, HEADER = 12, 4096
+
+
+def header_sum(content: bytes) -> int:
+    """DuckDB's sum of its first header: its words of 8 bytes, multiplied and combined."""
+    total = 5381
+    for (word,) in struct.iter_unpack("<Q", content[8:HEADER]):
+        total ^= word * 0xBF58476D1CE4E5B9 % 2**64
+    return total
+
+
+def test_a_store_of_another_duckdb_is_not_damaged(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with Store.open(home.store) as store:
+        store.claim_market("files")
+        store.append(funds(), FETCHED)
+    by_another_duckdb(home.store)
+    before = home.store.read_bytes()
+    with pytest.raises(OtherVersion, match="was written by another version of DuckDB") as caught:
+        Store.open(home.store, read_only=True)
+    assert "\n" not in str(caught.value)
+    assert "move it away" not in str(caught.value)
+    (finding,) = repair(home)
+    assert "another version of DuckDB" in finding.why
+    assert finding.done.startswith("left as it is")
+    assert home.store.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block of size 256.0 KiB"),
+        duckdb.IOException("IO Error: Cannot open file: Permission denied"),
+        duckdb.IOException("IO Error: Could not write file: No space left on device"),
+        OSError(24, "Too many open files"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_the_machine_lacks_is_no_damage(tmp_path: Path, error: Exception) -> None:
+    with pytest.raises(StoreUnusable, match="can't be used now") as caught, clear_errors(tmp_path / "store.duckdb"):
+        raise error
+    assert not isinstance(caught.value, Damaged)
 
 
 def test_another_duckdb_file_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from invoking import Invoke
 from small_market import small_market
 
 from core.errors import BadInput, MissingData
@@ -176,11 +177,21 @@ def test_too_few_days_before_the_test_are_refused(noise: Dataset) -> None:
         ('columns = ["bredth"]\n', "columns = ['bredth'] will not do"),
         ('columns = ["breadth", "breadth"]\n', "will not do"),
         ("prior_sd = [0]\n", "prior_sd = [0] will not do"),
+        ("prior_sd = [1e308]\n", "write a list of different numbers from 0.001 to 100"),
+        ("prior_sd = [1e-320]\n", "will not do"),
         ('first_test = "2018"\n', "first_test = '2018' will not do; write a day"),
         ("moves = [30]\n", "moves: 30 is not a share between 0 and 5"),
         ("trails = 5\n", "trails = 5 is no key"),
         ('target = "none.toml"\n', "none.toml can't be read"),
         ("trials = ", "isn't a TOML file"),
+        ("trials = 100", "breaks off in its last line ('trials = 100')"),
+        ("seed = 7\nfirst_test = 2018-01-0", "isn't a TOML file"),
+        ("first_test = 2018-02-30\n", "isn't a TOML file"),
+        ("moves = [1" + "0" * 400 + "]\n", "will not do"),
+        ('target = "\\u0000"\n', "target = '\\x00' will not do"),
+        (f'target = "{"a" * 5_000}"\n', "will not do"),
+        ("", "is empty; docs/sweep.md shows one that is"),
+        ("trails = 5\n", "is no key of a sweep; did you mean trials?"),
     ],
 )
 def test_a_mistyped_sweep_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -191,7 +202,15 @@ def test_a_mistyped_sweep_is_refused_in_one_line(tmp_path: Path, text: str, said
     assert "\n" not in str(refused.value)
 
 
+def test_a_damaged_sweep_is_one_line_and_exit_code_1(altrally: Invoke, tmp_path: Path) -> None:
+    for text in ("trials = 100", "trials = [", ""):
+        (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+        ran = altrally("--home", tmp_path / "home", "sweep", tmp_path / "mine.toml")
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1), ran.err
+        assert "mine.toml" in ran.err
+
+
 def test_a_sweep_may_leave_out_everything(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("", encoding="utf-8")
+    (tmp_path / "mine.toml").write_text("# as it comes\n", encoding="utf-8")
     asked = read_sweep(tmp_path / "mine.toml")
     assert (asked.trials, asked.targets, asked.first_test) == (1000, (ALTCOINS,), pd.Timestamp("2018-01-01"))

@@ -118,6 +118,7 @@ def team() -> Iterator[Team]:
             "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "of the server, not told",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_ENABLE_AI_GATEWAY": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         outside = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PG"))}
