@@ -342,7 +342,7 @@ def repair(home: Home, *, as_json: bool) -> None:
 
 
 @dataclass(frozen=True)
-class Verification:
+class VerifyRequest:
     """What `verify` was asked, as typed."""
 
     start: str | None
@@ -355,15 +355,15 @@ class Verification:
     every_horizon: bool = False
 
 
-def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
+def verify(home: Home, request: VerifyRequest, *, as_json: bool) -> None:
     """Judge out-of-sample forecasts of the store; of this only the number of tries is tracked."""
-    span = day(asked.start, "--from"), day(asked.end, "--to")
-    settings = settings_of(asked.target, asked.models)
-    if asked.forecasts is not None and not asked.forecasts.parent.is_dir():
-        raise BadInput(f"--forecasts {asked.forecasts} can't be written: there is no folder {asked.forecasts.parent}.")
+    span = day(request.start, "--from"), day(request.end, "--to")
+    settings = settings_of(request.target, request.models)
+    if request.forecasts is not None and not request.forecasts.parent.is_dir():
+        raise BadInput(f"--forecasts {request.forecasts} can't be written: there is no folder {request.forecasts.parent}.")
     with progress_bar() as report:
         verification = api.verify(
-            home, settings, start=span[0], end=span[1], full_nulls=asked.full_nulls, panel=asked.panel, progress=report
+            home, settings, start=span[0], end=span[1], full_nulls=request.full_nulls, panel=request.panel, progress=report
         )
     if as_json:
         emit(verification.rows)
@@ -373,10 +373,10 @@ def verify(home: Home, asked: Verification, *, as_json: bool) -> None:
         show(
             market_banner(verification.market),
             f"{settings.label} on the {verification.market} market",
-            verification_page(verification.rows, every_horizon=asked.every_horizon),
+            verification_page(verification.rows, every_horizon=request.every_horizon),
         )
-    if asked.forecasts is not None:
-        write(verification.forecasts, asked.forecasts)
+    if request.forecasts is not None:
+        write(verification.forecasts, request.forecasts)
 
 
 def write(frame: pd.DataFrame, file: Path) -> None:
