@@ -1,12 +1,17 @@
 """Tables that fit a terminal: a narrow one leaves columns out and says which, and breaks no value across lines."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
+from rich.console import Console, Group, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
 GAP = 2
+WIDE = 200
+"""Columns of output that goes to no terminal."""
+
 LONGEST_VALUE = 36
 """A cell up to this long is a value and stays on one line; a longer one is prose and breaks between words."""
 
@@ -75,3 +80,42 @@ def texts(column: Column) -> list[str]:
 def total_width(table: Table) -> int:
     """Cells a fitted table takes."""
     return sum(column.width or 0 for column in table.columns) + GAP * (len(table.columns) - 1)
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to the terminal, fitted to its width; where there is none, as wide as COLUMNS says or the widest table needs."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=WIDE)
+    for part in flat(parts):
+        if isinstance(part, Table):
+            show_table(console, part)
+            continue
+        text = Text(part) if isinstance(part, str) else part
+        if not isinstance(text, Text) or text.plain:
+            console.print(text, soft_wrap=isinstance(text, Text) and longest_word(text) > console.width)  # a path isn't broken
+
+
+def longest_word(text: Text) -> int:
+    """Cells of the longest word of a text."""
+    return max(map(cell_len, text.plain.split()), default=0)
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table under its title, and name the columns that didn't fit."""
+    if table.title:
+        console.print(Text(str(table.title), style="italic"))
+    narrow, left_out = fitted(table, console.width)
+    wide = console if total_width(narrow) <= console.width else Console(width=total_width(narrow))
+    wide.print(narrow)
+    if left_out:
+        console.print(Text(f"Left out in {console.width} columns: {', '.join(left_out)}.", style="dim"))
+
+
+def flat(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:
+    """What groups hold, one after the other."""
+    for part in parts:
+        if isinstance(part, Group):
+            yield from flat(part.renderables)
+        else:
+            yield part

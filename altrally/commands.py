@@ -112,9 +112,9 @@ def leakcheck(
     """Check that no feature and no score reads future data.
 
     Cuts the data on many days, changes all later data and compares bit for bit; exit code 1 if anything differs."""
-    from altrally import jobs
+    from altrally import study_jobs
 
-    jobs.leakcheck(chosen_home(context), own or [], cuts, seed, whole=whole, as_json=as_json)
+    study_jobs.leakcheck(chosen_home(context), own or [], cuts, seed, whole=whole, as_json=as_json)
 
 
 @app.command()
@@ -209,9 +209,8 @@ def watch(
     steps that can be done."""
     from altrally import jobs
 
-    jobs.watch(
-        chosen_home(context), provider, path, retrain_days, webhook, notify, cross or [], jobs.target_in(target), as_json=as_json
-    )
+    request = jobs.WatchRequest(provider, path, retrain_days, webhook, notify, cross or [], jobs.target_in(target))
+    jobs.watch(chosen_home(context), request, as_json=as_json)
 
 
 @app.command()
@@ -250,14 +249,14 @@ def verify(
     """Judge out-of-sample forecasts of the store.
 
     Purged walk-forward, refitted each quarter: one row per model and horizon. Every configuration judged counts as a trial."""
-    from altrally import jobs
+    from altrally import jobs, study_jobs
 
     question = jobs.target_in(target, outcome, threshold)
-    request = jobs.VerifyRequest(
+    request = study_jobs.VerifyRequest(
         start, end, model, question, forecasts, full_nulls=nulls is Nulls.FULL, panel=panel, every_horizon=every_horizon
     )
     with on_engine(engine, scheduler):
-        jobs.verify(chosen_home(context), request, as_json=as_json)
+        study_jobs.verify(chosen_home(context), request, as_json=as_json)
 
 
 @app.command()
@@ -271,10 +270,10 @@ def sweep(
     """Search many configurations and say whether the best one shows skill.
 
     Every one counts as a trial. The search uses no test data and is repeated on shifted outcomes. Continues after a stop."""
-    from altrally import jobs
+    from altrally import study_jobs
 
     with on_engine(engine, scheduler):
-        jobs.sweep(chosen_home(context), config, as_json=as_json)
+        study_jobs.sweep(chosen_home(context), config, as_json=as_json)
 
 
 @app.command()
@@ -289,9 +288,9 @@ def audit(
     """Test the claim line by line.
 
     Breakouts by rule and the returns after them, the order of the cascade, the amplifier, the supercycle; each with a verdict."""
-    from altrally import jobs
+    from altrally import study_jobs
 
-    jobs.audit(chosen_home(context), as_of, figures, as_json=as_json)
+    study_jobs.audit(chosen_home(context), as_of, figures, as_json=as_json)
 
 
 @app.command()
@@ -304,9 +303,9 @@ def compare(
     """Compare tracked runs.
 
     Two or more named runs are paired on the same days. A name is looked up among the runs of one target, an id among all."""
-    from altrally import jobs
+    from altrally import jobs, study_jobs
 
-    jobs.compare(chosen_home(context), run or [], jobs.target_in(target), as_json=as_json)
+    study_jobs.compare(chosen_home(context), run or [], jobs.target_in(target), as_json=as_json)
 
 
 @app.command()
@@ -377,12 +376,12 @@ def power(
     """Measure on simulated markets how often skill is found.
 
     Where there is none (size) and where there is (power). Finished markets are kept: the same command continues after a stop."""
-    from altrally import jobs as work
+    from altrally import study_jobs
+    from studies.power import Study
 
+    study = Study(markets, tuple(years or [11]), tuple(strength or [0.0, 1.0]), lag_weeks, seed)
     with on_engine(engine, scheduler):
-        work.power(
-            chosen_home(context), markets, years or [11], strength or [0.0, 1.0], lag_weeks, seed, jobs, out, as_json=as_json
-        )
+        study_jobs.power(chosen_home(context), study, jobs, out, as_json=as_json)
 
 
 @app.command()

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from altrally.forecast import Inputs, edge_of
-from altrally.ledger import LIVE, OUTCOME, REGISTRATION, SCORE, SHADOW, WEEK, Ledger, Line, canonical
+from altrally.ledger import LIVE, OUTCOME, REGISTRATION, SCORE, SHADOW, WEEK, Ledger, Line
+from altrally.ledger_chain import canonical
 from core.home import Home
 from core.target import ALTCOINS, Target, judged_horizon
 from evaluation.evidence import WEEK_DAYS, LiveEvidence, brier_factor, spaced_positions, tilt_factor

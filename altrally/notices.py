@@ -20,7 +20,7 @@ class Crossing:
     days: int
 
 
-def crossing(text: str, target: Target = ALTCOINS) -> Crossing:
+def parse_crossing(text: str, target: Target = ALTCOINS) -> Crossing:
     """A crossing as typed, P:DAYS, of a horizon of the target. Raises BadInput."""
     probability, _, days = text.partition(":")
     try:

@@ -1,18 +1,16 @@
 """What people see in a terminal. Every number is computed elsewhere."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from altrally.columns import PlainTable, fitted, total_width
+from altrally.columns import PlainTable
 from altrally.wording import article, sentence
 from core.home import command
 from core.number_format import interval, number, signed, signed_share
@@ -25,7 +23,6 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a fetch needn't load mod
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
 SCALE_CELLS = 34
-WIDE = 200
 OLD_DAYS = 7
 LEAST_OF_VERIFICATION = (
     "claim's p",
@@ -370,45 +367,6 @@ def feature_list(catalogue: pd.DataFrame) -> Group:
             table.add_row(row["name"], sign, f"{row['release_lag_days']} d", f"{row['coverage']:.0%}", what)
         parts.append(table)
     return Group(*parts)
-
-
-def show(*parts: RenderableType) -> None:
-    """Print to the terminal, fitted to its width; where there is none, as wide as COLUMNS says or the widest table needs."""
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDE)
-    for part in flat(parts):
-        if isinstance(part, Table):
-            show_table(console, part)
-            continue
-        text = Text(part) if isinstance(part, str) else part
-        if not isinstance(text, Text) or text.plain:
-            console.print(text, soft_wrap=isinstance(text, Text) and longest_word(text) > console.width)  # a path isn't broken
-
-
-def longest_word(text: Text) -> int:
-    """Cells of the longest word of a text."""
-    return max(map(cell_len, text.plain.split()), default=0)
-
-
-def show_table(console: Console, table: Table) -> None:
-    """Print a table under its title, and name the columns that didn't fit."""
-    if table.title:
-        console.print(Text(str(table.title), style="italic"))
-    narrow, left_out = fitted(table, console.width)
-    wide = console if total_width(narrow) <= console.width else Console(width=total_width(narrow))
-    wide.print(narrow)
-    if left_out:
-        console.print(Text(f"Left out in {console.width} columns: {', '.join(left_out)}.", style="dim"))
-
-
-def flat(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:
-    """What groups hold, one after the other."""
-    for part in parts:
-        if isinstance(part, Group):
-            yield from flat(part.renderables)
-        else:
-            yield part
 
 
 def age_note(as_of: str, now: pd.Timestamp) -> str:

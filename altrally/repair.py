@@ -10,8 +10,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from altrally import api
-from altrally.api import place_of
-from altrally.ledger import Ledger, head_file, rebuild
+from altrally.api import tracking_place
+from altrally.ledger import Ledger, rebuild
+from altrally.ledger_chain import head_file
 from altrally.watch import state_in
 from core.errors import AltrallyError, Damaged, InUse, MissingData, OtherVersion, StoreUnusable
 from core.files import copy_path, damage, damaged_path, discard, remove_abandoned_folders, restore_copy, set_aside, text_copy
@@ -171,7 +172,7 @@ def require_runs(home: Home) -> None:
     if why:
         raise Damaged(why)
     changed = damaged_figures(home.database)
-    with tracking(place_of(home)):
+    with tracking(tracking_place(home)):
         pass
     if changed:
         raise Damaged(f"run {changed[0]} doesn't say what was logged")
@@ -210,7 +211,7 @@ def tries(home: Home) -> Iterator[Finding]:
     """Every line of the record of tries is as it was written. What is lost there stands in the experiment, and is added again."""
     lines = trials.damaged_lines(home.folder)
     if lines:
-        with database_lock(place_of(home)):
+        with database_lock(tracking_place(home)):
             trials.write(home.folder, trials.read(home.folder))
         file = trials.record_of(home.folder)
         yield Finding(str(file), f"line {lines[0]} isn't as it was written", "written anew from its whole lines and the runs", None)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from altrally.ledger import BACKTEST, IN_SAMPLE, LIVE, OUTCOME, SCORE, Ledger, Line, canonical
+from altrally.ledger import BACKTEST, IN_SAMPLE, LIVE, OUTCOME, SCORE, Ledger, Line
+from altrally.ledger_chain import canonical
 from altrally.live_evidence import live_rows
 from core.errors import BadInput
 from core.target import target_from_summary
@@ -99,7 +100,9 @@ def resolve(ledger: Ledger, store: Store, *, until: pd.Timestamp, now: pd.Timest
     table = forecasts(ledger.lines(since))
     waiting = table[table["event"].isna() & (table["market"] == store.market)]
     due = overdue(waiting, until)
-    told_before = [index for index, row in due.iterrows() if ledger.recorded(event_of(row.to_dict()))]  # in a line before `since`
+    told_before = [
+        index for index, row in due.iterrows() if ledger.has_outcome(event_of(row.to_dict()))
+    ]  # in a line before `since`
     waiting, due = waiting.drop(told_before), due.drop(told_before)
     open_from = following if waiting.empty else int(waiting["line"].min())
     return Resolved(record_outcomes(ledger, store, due, until, now), open_from)

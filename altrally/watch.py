@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from altrally.forecast import Inputs, default_as_of, inputs_known, last_complete_day
 from altrally.issue import card_of, card_or_none, issue
-from altrally.ledger import LIVE, Ledger, Line, put_whole
+from altrally.ledger import LIVE, Ledger, Line
+from altrally.ledger_chain import write_whole
 from altrally.live_evidence import record_shadows, record_weeks
 from altrally.notices import Crossing, crossed, stale_notice
 from altrally.track_record import resolve
@@ -239,7 +240,7 @@ def write_page(at: Standing, line: Line) -> list[str]:
 
     Written before anything is trained, and only while the same data and model say what was issued: it tells that line.
     """
-    from altrally.report.page import page_of, page_path
+    from altrally.report.page import page_path, publish_page
 
     if page_path(at.home.reports(at.target), f"{at.as_of:%Y-%m-%d}").exists():
         return []
@@ -247,7 +248,7 @@ def write_page(at: Standing, line: Line) -> list[str]:
     if said != (now, champion_place(at.home.tracking_uri, at.target.registered_model).run_id):
         return [f"No page of {at.as_of:%Y-%m-%d}: data or model changed since it was forecast. `altrally report` issues it anew."]
     at.progress("writing the page", 0, 0)
-    page_of(at.home, at.place, at.store, issue(at.home, at.store, at.as_of, at.now, at.target), at.target)
+    publish_page(at.home, at.place, at.store, issue(at.home, at.store, at.as_of, at.now, at.target), at.target)
     return []
 
 
@@ -368,7 +369,7 @@ def state_in(file: Path) -> State:
 
 def write_state(home: Home, target: Target, state: State) -> None:
     """Leave it for the next round."""
-    put_whole(state_file(home, target), json.dumps(asdict(state), indent=2) + "\n")
+    write_whole(state_file(home, target), json.dumps(asdict(state), indent=2) + "\n")
 
 
 def state_file(home: Home, target: Target) -> Path:

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from altrally.forecast import Score
-from altrally.ledger import Ledger, canonical
+from altrally.ledger import Ledger
+from altrally.ledger_chain import canonical
 from altrally.live_evidence import LiveRow, live_rows
 from altrally.report.content import Facts, Previous
 from altrally.report.words import champion_row, count, percent, signed_percent

@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from altrally import wording
 from altrally.issue import Issued
+from altrally.ledger_chain import write_whole
 from altrally.live_evidence import forecast_of
 from altrally.report import charts, claims, words
 from altrally.report.claims import audited, backtest_of, live_record, previous_of
@@ -75,9 +76,9 @@ def write_report(folder: Path, facts: Facts) -> Page:
     path = page_path(folder, score.as_of)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        replace(path, html)
+        write_whole(path, html)
         if path == newest(folder):
-            replace(folder / LATEST, html)
+            write_whole(folder / LATEST, html)
     except OSError as error:
         raise BadInput(f"The report {path} can't be written: {error.strerror or error}.") from None
     return Page(path, score.as_of, score.market, score.snapshot, html)
@@ -91,13 +92,6 @@ def page_path(folder: Path, as_of: str) -> Path:
 def newest(folder: Path) -> Path:
     """The page of the latest day."""
     return max(folder.glob("[0-9]*-[0-9][0-9]-[0-9][0-9].html"), key=lambda page: page.stem)
-
-
-def replace(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def render(facts: Facts) -> str:
@@ -216,7 +210,7 @@ def rows_at(rows: Sequence[dict[str, Any]], days: int) -> list[dict[str, Any]]:
 LATELY = pd.Timedelta(days=7)
 
 
-def page_of(home: Home, place: TrackingPlace, store: Store, made: Issued, target: Target) -> Page:
+def publish_page(home: Home, place: TrackingPlace, store: Store, made: Issued, target: Target) -> Page:
     """The page of a forecast as issued, written under the home and kept with the run of the model that made it."""
     day = pd.Timestamp(made.score.as_of)
     kept = read_kept(home.tracking_uri, home.folder, made.champion.run_id)

@@ -8,8 +8,7 @@ from invoking import Invoke
 from rich.console import Console
 from rich.text import Text
 
-from altrally.columns import PlainTable, fitted
-from altrally.render import show
+from altrally.columns import PlainTable, fitted, show
 from core.number_format import interval, number, signed, signed_share
 
 WIDTHS = (80, 100, 160)

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from issued import came, made_score, put
 
+from altrally.columns import show
 from altrally.home_pages import ledger_page
 from altrally.ledger import Ledger
-from altrally.render import show
 from altrally.track_record import LEAST_WINDOWS, apart, forecasts, horizon_scores, records, resolve, track_record_summary
 from features.altcoin_index import load_index
 from sources.store import Store

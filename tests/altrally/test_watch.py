@@ -14,7 +14,7 @@ from issued import made_score, put
 from listening import Listener
 
 from altrally.ledger import SCORE, Ledger
-from altrally.notices import Crossing, crossed, crossing
+from altrally.notices import Crossing, crossed, parse_crossing
 from altrally.watch import Round, Watch, is_due, one_round, read_state
 from core.errors import BadInput, StoreUnusable
 from core.home import Home
@@ -259,7 +259,7 @@ def test_training_is_due_when_it_is_older_than_asked() -> None:
 @pytest.mark.parametrize("text", ["0.6", "0.6:45", "60:0.6", "1.2:60", "0:60", "nan:60", "x:60", ":"])
 def test_a_crossing_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match=r"0\.6:60"):
-        crossing(text)
+        parse_crossing(text)
 
 
 def test_a_mistyped_wish_is_refused_before_anything_is_done(tmp_path: Path) -> None:
