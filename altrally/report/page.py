@@ -19,7 +19,7 @@ from scipy.special import expit
 from altrally import wording
 from altrally.issue import Issued
 from altrally.ledger_chain import write_whole
-from altrally.live_evidence import forecast_of
+from altrally.live_evidence import shadow_forecast
 from altrally.report import charts, claims, words
 from altrally.report.claims import audited, backtest_of, live_record, previous_of
 from altrally.report.content import Beside, Facts, gather, read_kept
@@ -245,7 +245,7 @@ def other_models(home: Home, store: Store, made: Issued) -> list[tuple[str, floa
         models = load_shadows(home.tracking_uri, home.folder, card.family, card.label)
     except (Refused, StoreUnusable):
         return []
-    forecasts = [forecast_of(model, made.inputs) for model in models if model.name != card.model]
+    forecasts = [shadow_forecast(model, made.inputs) for model in models if model.name != card.model]
     return sorted(((one["name"].replace("_", " "), one["probabilities"][horizon]) for one in forecasts), key=itemgetter(1))
 
 
