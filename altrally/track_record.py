@@ -182,7 +182,7 @@ def publish(ledger: Ledger, file: Path) -> None:
 
 
 def records(table: pd.DataFrame, until: pd.Timestamp) -> list[dict[str, Any]]:
-    """Running scores of the judged rows of `forecasts`, one dict per record, event and horizon; None instead of NaN."""
+    """Running scores of judged rows of `forecasts`, live before backtest, one dict per event and horizon; None instead of NaN."""
     judged = table[table["judged"]]
     keys = ["record", "target", "outcome", "threshold", "horizon"]
     cases = judged[keys].drop_duplicates().sort_values(keys, ascending=[False, False, True, True, True]).to_dict("records")
