@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from altrally.columns import PlainTable
-from altrally.wording import article, sentence
+from altrally.wording import event_name, sentence
 from core.home import command
 from core.number_format import interval, number, signed, signed_share
 from core.target import Target, judged_horizon
@@ -68,7 +68,7 @@ def headline(score: "Score") -> str:
     days = judged_horizon([row.days for row in score.horizons])
     judged = next(row for row in score.horizons if row.days == days)
     probability, base_rate = (f"{share:.0%}".replace("%", " %") for share in (judged.probability, judged.base_rate))
-    return f"A {probability} chance of {article(score.target)} within {days} days, where {base_rate} is usual."
+    return f"A {probability} chance of {event_name(score.target)} within {days} days, where {base_rate} is usual."
 
 
 def outcome_text(target: Target) -> Text:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from altrally.wording import capitalised, for_target, leaders, pictured
+from altrally.wording import capitalised, for_target, leaders, level_title
 from core.target import Target
 from features.composites import LEAST, WINDOW, trailing_z
 from features.registry import FEATURES
@@ -43,7 +43,7 @@ class Rung:
 
 def rungs(features: pd.DataFrame, as_of: pd.Timestamp, target: Target) -> list[Rung]:
     """The rungs in claimed order. features: every day × features of the target."""
-    words = {"leaders": capitalised(leaders(target)), "subject": "Altcoins" if target.is_default else pictured(target)}
+    words = {"leaders": capitalised(leaders(target)), "subject": "Altcoins" if target.is_default else level_title(target)}
     found = [rung(name.format(**words), feature, features[feature], as_of) for name, feature in RUNGS]
     return [replace(one, formula=for_target(one.formula, target)) for one in found]
 

@@ -15,7 +15,7 @@ from altrally import api
 from altrally.ledger import Ledger
 from altrally.report.page import Page
 from altrally.track_record import forecasts, resolve
-from altrally.wording import article, event_nouns, sentence
+from altrally.wording import event_name, event_nouns, sentence
 from core.errors import BadInput, MissingData, NoChampion, Refused, UnknownName
 from core.home import Home
 from core.progress import silent
@@ -152,7 +152,7 @@ def test_an_example_goes_the_whole_path(world: World, pages: dict[str, Page], na
     assert card.family == f"{target.slug}-simulated"
     assert aliases(world.home.tracking_uri, target)["champion"] == "1"
     page = pages[name]
-    assert f"chance of {article(target)} within 60 days" in page.html
+    assert f"chance of {event_name(target)} within 60 days" in page.html
     assert page.path.parent == world.home.folder / "reports" / target.slug
     compared = compare(api.tracking_place(world.home), [], target)
     assert {row["label"] for row in compared} == {target.label}
