@@ -186,7 +186,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
     """The champion's forecast from `inputs`, or its law's forecast for another `question`.
 
     For a day before the end of its training data it is made by the walk-forward fold that covers the day, else refused; with
-    `in_sample` it is made by the final model and marked so (STATISTICS 1). Raises Refused where the champion has no law for a question.
+    `in_sample` it is made by the final model and marked so (STATISTICS 1). Raises Refused where a question needs a law.
     """
     card, last = champion.card, pd.Timestamp(champion.card.last_label_end)
     model, fold = champion.forecaster.model_for(inputs.as_of, last, in_sample=in_sample)
