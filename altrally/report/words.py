@@ -146,7 +146,7 @@ def highest_at(score: Score) -> HighestClose:
 
 
 def highest_finding(highest: HighestClose) -> str:
-    """Median and 90 % quantile of the highest close in highest sentence."""
+    """Median and 90 % quantile of the highest close in one sentence."""
     middle, high = (signed_percent(highest.quantiles[level]) for level in ("0.5", "0.9"))
     return f"Half of the time the highest close within {highest.days} days lies below {middle}, nine times in ten below {high}"
 
