@@ -103,6 +103,12 @@ class Score:
         return list(dict.fromkeys(self.neutral))
 
     @property
+    def judged(self) -> HorizonForecast:
+        """The forecast at the judged horizon."""
+        days = judged_horizon([row.days for row in self.horizons])
+        return next(row for row in self.horizons if row.days == days)
+
+    @property
     def target(self) -> Target:
         """The target that is forecast."""
         return target_from_summary(self.outcome, [row.days for row in self.horizons])

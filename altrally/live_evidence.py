@@ -169,31 +169,30 @@ COLUMNS = ["configuration", "model", "as_of", "days", "outcome", "probability", 
 
 
 def live_rows(ledger: Ledger, market: str, target: Target = ALTCOINS) -> list[LiveRow]:
-    """Every configuration that gathers evidence, in the order of its registration."""
+    """The live record of every configuration that gathers evidence, in the order of registration."""
     table, days = live_forecasts(ledger), judged_horizon(target.horizons)
-    judged = table[table["days"] == days].dropna(subset=["event"])
-    names = dict(zip(table["configuration"], table["model"], strict=True))
-    evidence = evidence_by_configuration(ledger, market, target)
-    return [live_row(names.get(name, ""), name, live, judged, days) for name, live in evidence.items()]
-
-
-def live_row(model: str, configuration: str, live: LiveEvidence, judged: pd.DataFrame, days: int) -> LiveRow:
-    """The row of one configuration; `judged`: resolved rows of `live_forecasts` at the horizon of `days`."""
-    own = judged[judged["configuration"] == configuration]
-    beside = own.merge(judged[judged["champion"]], on=["as_of", "outcome"], suffixes=("", "_theirs"))
-    others = [name for name in dict.fromkeys(judged["model"]) if name != model]
-    return LiveRow(
-        model=model,
-        configuration=configuration,
-        registered=live.registered,
-        weeks=live.weeks,
-        e_value=live.e_value,
-        horizon=days,
-        n=len(own),
-        brier=mean_loss(beside["probability"], beside["event"]),
-        champion_brier=mean_loss(beside["probability_theirs"], beside["event"]),
-        e_values={name: paired_e_value(own, judged[judged["model"] == name], days) for name in others},
-    )
+    resolved = table[table["days"] == days].dropna(subset=["event"])
+    models = dict(zip(table["configuration"], table["model"], strict=True))
+    rows = []
+    for configuration, live in evidence_by_configuration(ledger, market, target).items():
+        model = models.get(configuration, "")
+        own = resolved[resolved["configuration"] == configuration]
+        paired = own.merge(resolved[resolved["champion"]], on=["as_of", "outcome"], suffixes=("", "_theirs"))
+        others = [name for name in dict.fromkeys(resolved["model"]) if name != model]
+        row = LiveRow(
+            model=model,
+            configuration=configuration,
+            registered=live.registered,
+            weeks=live.weeks,
+            e_value=live.e_value,
+            horizon=days,
+            n=len(own),
+            brier=mean_loss(paired["probability"], paired["event"]),
+            champion_brier=mean_loss(paired["probability_theirs"], paired["event"]),
+            e_values={name: paired_e_value(own, resolved[resolved["model"] == name], days) for name in others},
+        )
+        rows.append(row)
+    return rows
 
 
 def lead(ledger: Ledger, challenger: str, current: str) -> float:

@@ -65,10 +65,9 @@ def score_page(score: "Score") -> Group:
 
 def headline(score: "Score") -> str:
     """The forecast of the judged horizon and its base rate in one sentence."""
-    days = judged_horizon([row.days for row in score.horizons])
-    judged = next(row for row in score.horizons if row.days == days)
+    judged = score.judged
     probability, base_rate = (f"{share:.0%}".replace("%", " %") for share in (judged.probability, judged.base_rate))
-    return f"A {probability} chance of {event_name(score.target)} within {days} days, where {base_rate} is usual."
+    return f"A {probability} chance of {event_name(score.target)} within {judged.days} days, where {base_rate} is usual."
 
 
 def outcome_text(target: Target) -> Text:

@@ -6,20 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from altrally.forecast import Score
-from altrally.ledger import Ledger
-from altrally.ledger_chain import canonical
-from altrally.live_evidence import LiveRow, live_rows
-from altrally.report.content import Facts, Previous
+from altrally.report.content import Facts
 from altrally.report.words import champion_row, count, percent, signed_percent
 from core.errors import MissingData
-from core.home import Home
 from core.number_format import number, signed
-from core.target import Target, judged_horizon
+from core.target import judged_horizon
 from features.altcoin_index import load_index
 from models.card import Card
 from sources.store import Store
-from studies.audit.claim import audit
 from studies.backtest import CAVEAT, Following, following
 from training.dataset import bitcoin
 from training.settings import TrainSettings
@@ -133,24 +127,6 @@ def cell(value: float | None, band: float | None) -> Cell:
 
 
 COLUMNS = ("", "growth a year", "worst fall", "share of days in altcoins", "switches", "lost to dealing")
-
-
-def previous_forecast(home: Home, score: Score, target: Target) -> Previous | None:
-    """The last live forecast of a target for an earlier day; None where there is none, or it was of another event."""
-    with Ledger.open(home.ledger) as ledger:
-        line = ledger.last_live(before=pd.Timestamp(score.as_of), target=target)
-    return None if line is None or canonical(line.body["outcome"]) != canonical(score.outcome) else Previous.of(line.body)
-
-
-def live_record(home: Home, score: Score) -> list[LiveRow]:
-    """The live record of every model, the champion and the others."""
-    with Ledger.open(home.ledger) as ledger:
-        return live_rows(ledger, score.market, score.target)
-
-
-def audit_for(store: Store, day: pd.Timestamp, target: Target) -> dict[str, Any] | None:
-    """The audit of the claim as a dict; None for a target that the claim isn't about."""
-    return audit(store, day).to_dict() if target.is_default else None
 
 
 def backtest(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestamp) -> Mapping[str, Any] | None:

@@ -242,7 +242,7 @@ def gather(
         live=additions.live,
         audit=additions.audit,
         backtest=additions.backtest,
-        recent=[*recent_weeks(champion, market, inputs, horizon), (score.as_of, judged_probability(score))],
+        recent=[*recent_weeks(champion, market, inputs, horizon), (score.as_of, score.judged.probability)],
         others=additions.others,
         run_link=additions.run_link,
         coverage=coverage_by_month(store, inputs.as_of, inputs.as_of - COVERAGE_SHOWN)[::-1],
@@ -259,12 +259,6 @@ def recent_weeks(champion: Champion, market: Market, inputs: Inputs, horizon: in
             row = market.inputs.loc[market.inputs.index == day, list(champion.card.columns)]
             weeks.append((f"{day:%Y-%m-%d}", float(model.predict(row)[0][horizon])))
     return weeks
-
-
-def judged_probability(score: Score) -> float:
-    """The probability at the judged horizon."""
-    days = judged_horizon([row.days for row in score.horizons])
-    return next(row.probability for row in score.horizons if row.days == days)
 
 
 def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market:

@@ -18,11 +18,12 @@ from scipy.special import expit
 
 from altrally import wording
 from altrally.issue import Issued
-from altrally.ledger_chain import write_whole
-from altrally.live_evidence import shadow_forecast
+from altrally.ledger import Ledger
+from altrally.ledger_chain import canonical, write_whole
+from altrally.live_evidence import live_rows, shadow_forecast
 from altrally.report import charts, claims, words
-from altrally.report.claims import audit_for, backtest, live_record, previous_forecast
-from altrally.report.content import Additions, Facts, gather, read_training_record
+from altrally.report.claims import backtest
+from altrally.report.content import Additions, Facts, Previous, gather, read_training_record
 from altrally.report.contributions import Part
 from altrally.report.past_forecasts import History
 from core.errors import BadInput, Refused, StoreUnusable, redacted
@@ -32,6 +33,7 @@ from core.target import Target, judged_horizon
 from models.champion import load_shadows
 from sources.quality import last_known
 from sources.store import Store
+from studies.audit.claim import audit
 from training.run_log import log_page
 from training.tracking import TrackingPlace, tracking
 
@@ -103,12 +105,12 @@ def render(facts: Facts) -> str:
         .render(
             facts=facts,
             score=facts.score,
-            sixty=words.judged_forecast(facts.score.horizons),
+            sixty=facts.score.judged,
             simulated=facts.score.market == "simulated",
             style=Markup(style),  # ours, from this package
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-            judged_days=words.judged_forecast(facts.score.horizons).days,
+            judged_days=facts.score.judged.days,
             target=facts.score.target,
             series=inlined({str(days): week_by_week(history) for days, history in facts.record.histories.items()}),
         )
@@ -212,26 +214,25 @@ RECENT = pd.Timedelta(days=7)
 
 def publish_page(home: Home, place: TrackingPlace, store: Store, issued: Issued, target: Target) -> Page:
     """Write the page of an issued forecast under the home, and keep it with the run of its model."""
-    day = pd.Timestamp(issued.score.as_of)
-    training = read_training_record(home.tracking_uri, home.folder, issued.champion.run_id)
-    facts = gather(
-        store,
-        issued.champion,
-        issued.inputs,
-        issued.score,
-        training,
-        additions=Additions(
-            previous=previous_forecast(home, issued.score, target),
-            live=live_record(home, issued.score),
-            audit=audit_for(store, day, target),
-            backtest=backtest(store, issued.champion.card, training.forecasts, day),
-            others=other_models(home, store, issued),
-            run_link=run_link(home, place, issued.champion.run_id),
-        ),
+    score, champion, day = issued.score, issued.champion, pd.Timestamp(issued.score.as_of)
+    with Ledger.open(home.ledger) as ledger:
+        line = ledger.last_live(before=day, target=target)
+        live = live_rows(ledger, score.market, score.target)
+    if line is not None and canonical(line.body["outcome"]) != canonical(score.outcome):
+        line = None  # a forecast of another event can't be compared with
+    training = read_training_record(home.tracking_uri, home.folder, champion.run_id)
+    additions = Additions(
+        previous=None if line is None else Previous.of(line.body),
+        live=live,
+        audit=audit(store, day).to_dict() if target.is_default else None,  # the claim is about altcoins only
+        backtest=backtest(store, champion.card, training.forecasts, day),
+        others=other_models(home, store, issued),
+        run_link=run_link(home, place, champion.run_id),
     )
+    facts = gather(store, champion, issued.inputs, score, training, additions=additions)
     page = write_report(home.reports(target), facts)
     with tracking(place) as tracker:
-        log_page(tracker, issued.champion.run_id, page.as_of, page.html)
+        log_page(tracker, champion.run_id, page.as_of, page.html)
     return page
 
 

@@ -101,12 +101,6 @@ def horizons(days: Iterable[int]) -> list[str]:
     return [f"{number} days" for number in days]
 
 
-def judged_forecast(forecasts: Sequence[HorizonForecast]) -> HorizonForecast:
-    """The forecast of the judged horizon."""
-    days = judged_horizon([forecast.days for forecast in forecasts])
-    return next(forecast for forecast in forecasts if forecast.days == days)
-
-
 def event(facts: Facts) -> str:
     """The condition of the event."""
     target = facts.score.target
@@ -161,11 +155,7 @@ def champion_row(facts: Facts) -> dict[str, Any] | None:
     """The champion's verification row at the judged horizon; None where none is kept."""
     rows = facts.record.rows
     return next(
-        (
-            row
-            for row in rows
-            if (row["model"], row["horizon"]) == (facts.score.model["name"], judged_forecast(facts.score.horizons).days)
-        ),
+        (row for row in rows if (row["model"], row["horizon"]) == (facts.score.model["name"], facts.score.judged.days)),
         None,
     )
 

@@ -319,7 +319,7 @@ def facts(store: Store, champion: Champion, inputs: Inputs, trained_home: Path) 
 def test_features_add_up_to_the_score_as_it_was_issued(facts: Facts) -> None:
     issued, found = facts.score, facts.drivers
     assert [(part.block, part.log_odds) for part in found.blocks] == [(one.block, one.contribution) for one in issued.drivers]
-    assert found.end == pytest.approx(logit(words.judged_forecast(issued.horizons).probability), abs=EXACT)
+    assert found.end == pytest.approx(logit(issued.judged.probability), abs=EXACT)
     assert total(found.features) == pytest.approx(found.end - found.start, abs=EXACT)
     assert len(found.features) > 30
 
