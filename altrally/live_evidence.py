@@ -105,7 +105,7 @@ def streams(all_bets: Iterable[Bet]) -> dict[str, list[Bet]]:
 
 
 def record_weeks(ledger: Ledger, store: Store, target: Target, *, until: pd.Timestamp, now: pd.Timestamp) -> int:
-    """Record the closes of all weeks of bets that are known by the end of `until`; growth_by_week how many were new."""
+    """Record the closes of all weeks of bets that are known by the end of `until`; returns how many were new."""
     market = store.market or ""
     starts = {bet.start for stream in streams(bets(ledger, market, target)).values() for bet in stream}
     due = sorted(starts - set(growth_by_week(ledger, market, target)))
