@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -302,11 +302,14 @@ class Ledger:
                 write_head(self.path, Head(0, BEGINNING))
             self._create()
 
-    def _create(self) -> None:
+    def _create(self, texts: Iterable[str] = ()) -> None:
+        """Create the tables, and the lines whose canonical JSON is given."""
         self._connection.execute("PRAGMA journal_mode = WAL")
         with self._transaction():
             for table in TABLES:
                 self._connection.execute(table)
+            for text in texts:
+                self._insert(json.loads(text)["key"], text)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -363,10 +366,7 @@ def rebuild(path: Path) -> Head:
                 required = Ledger(path, connection).head()
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
             ledger = Ledger(unfinished, connection)
-            ledger._create()
-            with ledger._transaction():
-                for text in text_copy_lines(path):
-                    ledger._insert(json.loads(text)["key"], text)
+            ledger._create(text_copy_lines(path))
             last, copied_hash = ledger.head(), ledger._hash_of(required.lines)
         if copied_hash != required.hash:
             raise broken(path, f"its mirror doesn't hold line {required.lines} either")

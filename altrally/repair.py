@@ -91,14 +91,14 @@ def train_again(home: Home, name: str) -> str:
 def stale_files(home: Home) -> Iterator[Finding]:
     """Remove unfinished files that a killed process left; those that another process is writing stay."""
     remove_abandoned_folders(home.folder)
-    for lock, pattern in UNFINISHED:
-        for file in sorted(home.folder.glob(pattern)):
-            try:
-                with FileLock(home.folder / lock, timeout=0):
-                    file.unlink(missing_ok=True)
-                yield Finding(str(file), "it was never finished", "removed", None)
-            except Timeout:
-                yield Finding(str(file), "another process is writing it", "left as it is", command(home.folder, "repair"))
+    unfinished = ((home.folder / lock, file) for lock, pattern in UNFINISHED for file in sorted(home.folder.glob(pattern)))
+    for lock, file in unfinished:
+        try:
+            with FileLock(lock, timeout=0):
+                file.unlink(missing_ok=True)
+            yield Finding(str(file), "it was never finished", "removed", None)
+        except Timeout:
+            yield Finding(str(file), "another process is writing it", "left as it is", command(home.folder, "repair"))
 
 
 def check_store(home: Home) -> Iterator[Finding]:
