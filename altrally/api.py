@@ -1,4 +1,4 @@
-"""What the command line does, for programs: `fetch`, `train`, `score`, `verify` and `report`, each a call on a home."""
+"""The Python API: `fetch`, `train`, `score`, `verify` and `report`, each a function of a home."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from altrally.issue import Issued, day_of, issue
+from altrally.issue import Issued, as_of_day, issue
 from core.errors import AltrallyError, BadInput
 from core.home import Home, expanded, open_home, stored_elsewhere
 from core.progress import Progress, silent
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def now() -> pd.Timestamp:
-    """The moment, UTC, without a zone."""
+    """The current UTC moment, without a time zone."""
     return pd.Timestamp.now("UTC").tz_localize(None)
 
 
@@ -48,17 +48,17 @@ def fetch(
     progress: Progress = silent,
     now: Moment | None = None,
 ) -> "FetchReport":
-    """Bring what is new from `live`, `files` (a folder `path`) or `simulated` into the home, which is created if need be.
+    """Fetch new data from `live`, `files` (a folder `path`) or `simulated` into the home, which is created if needed.
 
     May be repeated and interrupted without harm. Raises UnknownName, BadInput, FetchFailed or StoreUnusable.
     """
-    from sources.fetch import fetch as into
+    from sources.fetch import fetch as fetch_into
     from sources.fetch import provider_named
 
     provider_named(provider)
     folder = None if path is None else expanded(path)
-    with opened(home, read_only=False) as store:
-        return into(store, provider, path=folder, today=moment(now), progress=progress, target=target)
+    with open_store(home, read_only=False) as store:
+        return fetch_into(store, provider, path=folder, today=moment(now), progress=progress, target=target)
 
 
 def add_constituents(
@@ -71,13 +71,13 @@ def add_constituents(
 ) -> str:
     """Store a dated list of constituents, whose bars the next `fetch` brings; returns what was stored, in words.
 
-    `file` is the CSV of holdings as a fund's issuer offers it, or a list with a column 'ticker'; `day` is when it was true, where
-    it doesn't say. With `survivors` the names of a home's first list count before it too. Raises BadInput or StoreUnusable.
+    `file` is the CSV of holdings as a fund's issuer offers it, or a list with a column 'ticker'; `day` is its day, where the file
+    doesn't say. With `survivors` the names of a home's first list count before its day too. Raises BadInput or StoreUnusable.
     """
     from sources.constituent_list import add_list, read_list
 
     constituents = read_list(expanded(file), day, moment(now))
-    with opened(home, read_only=False) as store:
+    with open_store(home, read_only=False) as store:
         return add_list(store, constituents, survivors=survivors, today=moment(now))
 
 
@@ -89,16 +89,15 @@ def train(
     progress: Progress = silent,
     now: Moment | None = None,
 ) -> "TrainReport":
-    """Train the models of `settings` on what was known by the end of `until` (None: all), judge them and track them in MLflow.
+    """Train the models of `settings` on data known by the end of `until` (None: all), evaluate them and track them in MLflow.
 
     The first training makes a champion. Raises MissingData, UnknownName, BadInput, Refused or StoreUnusable.
     """
-    from training.train import train as learnt
+    from training.train import train as train_store
 
-    with opened(home) as store:
-        return learnt(
-            store, settings, until=day_of(store, day(until, "until"), moment(now)), place=place_of(home), progress=progress
-        )
+    with open_store(home) as store:
+        day = as_of_day(store, parse_day(until, "until"), moment(now))
+        return train_store(store, settings, until=day, place=tracking_place(home), progress=progress)
 
 
 def score(
@@ -111,16 +110,18 @@ def score(
     in_sample: bool = False,
     now: Moment | None = None,
 ) -> Issued:
-    """The forecast of a target's champion at the end of a UTC day (None: the last one known), and the line of the ledger it is in.
+    """The forecast of a target's champion at the end of a UTC day (None: the last one known), and its line in the ledger.
 
-    With `rise` (0.5 is 50 %) or `days` the champion's law answers another question, without training.
+    With `rise` (0.5 is 50 %) or `days` the champion's law answers for another rise or horizon, without training.
 
     Raises NoChampion, MissingData, GateClosed, Refused, or LedgerBroken, and then no forecast is issued.
     """
     from altrally.forecast import Question
 
-    with opened(home) as store:
-        return issue(home, store, day(as_of, "as_of"), moment(now), target, in_sample=in_sample, question=Question(rise, days))
+    with open_store(home) as store:
+        return issue(
+            home, store, parse_day(as_of, "as_of"), moment(now), target, in_sample=in_sample, question=Question(rise, days)
+        )
 
 
 def verify(
@@ -133,40 +134,41 @@ def verify(
     panel: bool = False,
     progress: Progress = silent,
 ) -> "Verification":
-    """Judge out-of-sample forecasts of the days from `start` to `end`: one row a model and horizon, and the forecasts themselves.
+    """Evaluate out-of-sample forecasts of the days from `start` to `end`: one row per model and horizon, and the forecasts.
 
-    A look is a try: what is judged is counted. `full_nulls` refits models that take minutes on rotations too, `panel` leaves each
-    cycle and each block out. Raises MissingData, UnknownName, BadInput or Refused.
+    Every configuration judged counts as a trial. `full_nulls` refits slow models on circular shifts too, `panel` leaves out each
+    cycle and each block. Raises MissingData, UnknownName, BadInput or Refused.
     """
-    from training.verify import verify as judged
+    from training.verify import verify as verify_store
 
-    with opened(home) as store:
-        return judged(
+    with open_store(home) as store:
+        return verify_store(
             store,
             settings,
-            start=day(start, "start"),
-            end=day(end, "end"),
+            start=parse_day(start, "start"),
+            end=parse_day(end, "end"),
             progress=progress,
-            tried=counted(home, settings, store.market or ""),
+            tried=counted_trials(home, settings, store.market or ""),
             kept=home.cache if full_nulls else None,
             robust=panel,
         )
 
 
 def report(home: Home, as_of: Moment | None = None, target: Target = ALTCOINS, *, now: Moment | None = None) -> "Page":
-    """The page of a day, written under the home and kept with the champion's run; its numbers are those of the score it issues.
+    """The page of a day, written under the home and kept with the champion's run; it shows the forecast that `score` issues.
 
     Raises what `score` raises.
     """
-    from altrally.report.page import page_of
+    from altrally.report.page import publish_page
 
-    with opened(home) as store:
-        return page_of(home, place_of(home), store, issue(home, store, day(as_of, "as_of"), moment(now), target), target)
+    with open_store(home) as store:
+        issued = issue(home, store, parse_day(as_of, "as_of"), moment(now), target)
+        return publish_page(home, tracking_place(home), store, issued, target)
 
 
 @contextmanager
-def opened(home: Home, *, read_only: bool = True) -> Iterator[Store]:
-    """The home's store."""
+def open_store(home: Home, *, read_only: bool = True) -> Iterator[Store]:
+    """The home's store, closed at the end; to write, the home is created if needed."""
     if not read_only:
         home.folder.mkdir(parents=True, exist_ok=True)
     move_in(home)
@@ -175,14 +177,14 @@ def opened(home: Home, *, read_only: bool = True) -> Iterator[Store]:
 
 
 def move_in(home: Home) -> str | None:
-    """Make the runs of a home that was moved or copied name its own files; a warning where that can't be done now."""
+    """Make the runs of a moved or copied home name its own files. Returns a warning where that can't be done now, else None."""
     old = None if home.tracking_server else stored_elsewhere(home.database, home.artifacts)
     if old is None:
         return None
-    from training.tracking import move_in as moved_in
+    from training.tracking import move_in as move_runs
 
     try:
-        moved_in(place_of(home))
+        move_runs(tracking_place(home))
     except (AltrallyError, OSError) as error:
         return (
             f"This home was moved or copied, and its runs still name the files below {old}: {str(error).rstrip('.')}. "
@@ -191,34 +193,35 @@ def move_in(home: Home) -> str | None:
     return None
 
 
-def place_of(home: Home) -> "TrackingPlace":
-    """Where this home's runs are tracked."""
+def tracking_place(home: Home) -> "TrackingPlace":
+    """The place where MLflow tracks this home's runs."""
     from training.tracking import TrackingPlace
 
     return TrackingPlace(home.tracking_uri, None if home.tracking_server else home.artifacts, home.folder)
 
 
-def counted(home: Home, settings: TrainSettings, market: str) -> "TrialHistory":
-    """A look is a try: the configurations to be judged are counted before they are."""
+def counted_trials(home: Home, settings: TrainSettings, market: str) -> "TrialHistory":
+    """The history of trials, after counting the configurations that are about to be judged."""
     from training.null_results import configuration_of
     from training.settings import family
     from training.tracking import tracking
     from training.trial_count import count_trials, trial_history
     from training.verify import model_names
 
-    with tracking(place_of(home)) as tracker:
-        own = family(market, settings.target)
-        count_trials(tracker, own, settings.label, [configuration_of(name, settings) for name in model_names(settings)])
-        return trial_history(tracker, own, settings.label)
+    with tracking(tracking_place(home)) as tracker:
+        name_of_family = family(market, settings.target)
+        configurations = [configuration_of(name, settings) for name in model_names(settings)]
+        count_trials(tracker, name_of_family, settings.label, configurations)
+        return trial_history(tracker, name_of_family, settings.label)
 
 
 def moment(at: Moment | None) -> pd.Timestamp:
-    """The moment a call stands at."""
-    return day(at, "now") or now()
+    """The UTC moment `at`, or the current one where it is None."""
+    return parse_day(at, "now") or now()
 
 
-def day(value: Moment | None, name: str) -> pd.Timestamp | None:
-    """A day as given, or read from text written YYYY-MM-DD. Raises BadInput naming the argument."""
+def parse_day(value: Moment | None, name: str) -> pd.Timestamp | None:
+    """A day as given, or parsed from text as YYYY-MM-DD; None stays None. Raises BadInput with the argument's `name`."""
     if value is None or isinstance(value, pd.Timestamp):
         return value
     try:

@@ -1,4 +1,4 @@
-"""Issue a forecast: the champion's three probabilities for a day, with what they are worth.
+"""The forecast of a day: the champion's probabilities, their drivers and the evidence of skill.
 
 This module can't see the outcome: base rates, skill and the draws behind the intervals come from what was saved at training.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # scikit-learn is imported with the champion, while the featu
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 MOST_DAYS = 730
-"""The law is not asked about more than two years."""
+"""The longest horizon in days that a question may have."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class HorizonForecast:
 
 @dataclass(frozen=True)
 class Driver:
-    """Log-odds that a block adds to the probability at the horizon judged, against the training mean."""
+    """Log-odds that a block of inputs adds to the probability at the judged horizon, against the training mean."""
 
     block: str
     contribution: float
@@ -47,7 +47,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class Edge:
-    """What the law of the answer rests on, both daily: the tilt λ (a Sharpe ratio) and the volatility σ."""
+    """Parameters of the law behind a forecast, both daily: the tilt λ (a Sharpe ratio) and the volatility σ."""
 
     tilt: float
     volatility: float
@@ -64,7 +64,7 @@ class HighestClose:
 
 @dataclass(frozen=True)
 class Curve:
-    """The whole answer of a model with a law: rises x, and the highest close of each horizon."""
+    """Distribution of the highest close by a model with a law: rises x, and the highest close of each horizon."""
 
     rises: list[float]
     horizons: list[HighestClose]
@@ -74,9 +74,9 @@ class Curve:
 class Score:
     """A forecast as issued; `to_dict` is the contract other programs read.
 
-    `refit` is the first day that the refit of the walk-forward answers for which answered here; None for the final model. `edge`
-    and `curve` are None where the model has no law; `question`: another rise or horizon was asked than the champion's own;
-    `configuration` names all that decides the model's forecasts but data and code.
+    `refit`: the first day forecast by the refit of the walk-forward that made this forecast, None for the final model; `edge` and
+    `curve`: None where the model has no law; `question`: whether the rise or horizon is another than the champion's own;
+    `configuration`: a name for all that decides the model's forecasts but data and code.
     """
 
     as_of: str
@@ -100,40 +100,46 @@ class Score:
 
     @property
     def neutral_blocks(self) -> list[str]:
-        """The blocks of the inputs that are missing and read as neutral."""
+        """Names of missing inputs, which the model reads as neutral, without repetition."""
         return list(dict.fromkeys(self.neutral))
 
     @property
+    def judged(self) -> HorizonForecast:
+        """The forecast at the judged horizon."""
+        days = judged_horizon([row.days for row in self.horizons])
+        return next(row for row in self.horizons if row.days == days)
+
+    @property
     def target(self) -> Target:
-        """The question it answers."""
+        """The target that is forecast."""
         return target_from_summary(self.outcome, [row.days for row in self.horizons])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and dicts."""
+        """The forecast as lists and dicts."""
         return asdict(self)
 
 
 def default_as_of(store: Store, now: pd.Timestamp) -> pd.Timestamp:
-    """The last complete UTC day, or the last one the store learnt anything of the coins on where that is earlier."""
+    """The last complete UTC day, or the last day on which the store received coin data if that is earlier."""
     return min(last_complete_day(now), last_known(store))
 
 
 def last_complete_day(now: pd.Timestamp) -> pd.Timestamp:
-    """Yesterday, UTC: the running day isn't known yet."""
+    """The day before `now` (UTC): the running day isn't complete."""
     return now.normalize() - pd.Timedelta(days=1)
 
 
 def require_past(as_of: pd.Timestamp, now: pd.Timestamp) -> None:
-    """Refuse to stand at the end of a day that hasn't ended."""
+    """Raise BadInput where the day `as_of` isn't over."""
     if as_of > last_complete_day(now):
         raise BadInput(f"{as_of:%Y-%m-%d} isn't over yet: the last complete UTC day is {last_complete_day(now):%Y-%m-%d}.")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot that names it, how fresh it was.
+    """What the store knew at the end of `as_of`: one row of model inputs, the snapshot, the freshness of every series.
 
-    `thin`: a warning where too little of the altcoin market has a price.
+    `thin`: a warning where too little of the altcoin market has a price, else None; `covered`: the coverage in words.
     """
 
     as_of: pd.Timestamp
@@ -145,7 +151,7 @@ class Inputs:
 
 
 def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -> Inputs:
-    """Everything a forecast reads of the market. Raises MissingData or GateClosed where the target's level can't say anything."""
+    """All data that a forecast for a day reads. Raises MissingData or GateClosed where the target has too few prices."""
     row = matrix(daily_table(store, as_of, target), pd.DatetimeIndex([as_of]))
     verdicts = freshness(store, as_of)
     require(verdicts, [COIN_PRICE.name])
@@ -160,38 +166,38 @@ def inputs_known(store: Store, as_of: pd.Timestamp, target: Target = ALTCOINS) -
 
 @dataclass(frozen=True)
 class Question:
-    """Another question to the champion's law: a move (0.5 is 50 %) and days ahead; None: the champion's own."""
+    """A rise (0.5 is 50 %) and a number of days to forecast by the champion's law; None: the champion's own."""
 
     rise: float | None = None
     days: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse days that have no answer."""
+        """Raise BadInput where the number of days is out of range."""
         if self.days is not None and not 1 <= self.days <= MOST_DAYS:
             raise BadInput(f"--days {self.days} is not a number of days from 1 to {MOST_DAYS}.")
 
     def of(self, target: Target) -> Target:
-        """The target that asks it. Raises BadInput where the rise can't be asked."""
+        """The target with this rise and number of days. Raises BadInput where the rise is out of range."""
         try:
-            asked = target.with_outcome(move=self.rise)
+            changed = target.with_outcome(move=self.rise)
         except BadInput as error:
             raise BadInput(str(error).replace("--threshold", "--rise")) from None
-        return asked if self.days is None else replace(asked, horizons=(self.days,))
+        return changed if self.days is None else replace(changed, horizons=(self.days,))
 
 
 OWN_QUESTION = Question()
 
 
 def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, question: Question = OWN_QUESTION) -> Score:
-    """The champion's forecast from what was known, or its law's answer to another `question`.
+    """The champion's forecast from `inputs`, or its law's forecast for another `question`.
 
-    A day the champion was trained past is answered by the walk-forward fold that covers it, or refused; with `in_sample` by the
-    final model, saying so (STATISTICS 1). Raises Refused where the champion has no law for a question.
+    For a day before the end of its training data it is made by the walk-forward fold that covers the day, else refused; with
+    `in_sample` it is made by the final model and marked so (STATISTICS 1). Raises Refused where a question needs a law.
     """
     card, last = champion.card, pd.Timestamp(champion.card.last_label_end)
     model, fold = champion.forecaster.model_for(inputs.as_of, last, in_sample=in_sample)
-    learnt = card if fold is None else card.folds[fold]
-    target, base_rates = question.of(card.target), learnt.base_rates
+    training = card if fold is None else card.folds[fold]
+    target, base_rates = question.of(card.target), training.base_rates
     if target != card.target:
         model = model.for_question(target.rise, target.horizons)
         base_rates = [float(rate) for rate in model.base_rates_]
@@ -204,7 +210,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
         outcome=target.summary,
         horizons=horizon_forecasts(model, X, horizons, base_rates),
         skill=card.skill,
-        drivers=drivers(model, X, learnt.means, horizons),
+        drivers=drivers(model, X, training.means, horizons),
         neutral=neutral_inputs(card.columns, inputs.row),
         in_sample=fold is None and inputs.as_of <= last,
         freshness=inputs.freshness,
@@ -219,7 +225,7 @@ def score(inputs: Inputs, champion: "Champion", *, in_sample: bool = False, ques
 
 
 def edge_of(model: Any, X: pd.DataFrame) -> Edge | None:
-    """The tilt and volatility that a model with a law answers from; None where it has none."""
+    """Tilt and volatility of the law behind a model's forecast of one row; None where it has no law."""
     if not hasattr(model, "edge"):
         return None
     tilt, volatility = model.edge(X)
@@ -227,13 +233,13 @@ def edge_of(model: Any, X: pd.DataFrame) -> Edge | None:
 
 
 def curve_of(model: Any, X: pd.DataFrame) -> Curve | None:
-    """How high the close may go within each horizon; None where the model has no law, or speaks of the close at the horizon."""
+    """Distribution of the highest close within each horizon; None where the model has no law, or its event is terminal."""
     if getattr(model, "terminal", True):
         return None
     from models.law import RISES, quantiles_of_highest
 
     curves = model.curve(X)[0].T
-    each = [
+    highest = [
         HighestClose(
             int(days),
             [float(p) for p in curve],
@@ -241,16 +247,16 @@ def curve_of(model: Any, X: pd.DataFrame) -> Curve | None:
         )
         for days, curve in zip(model.horizons, curves, strict=True)
     ]
-    return Curve([float(rise) for rise in RISES], each)
+    return Curve([float(rise) for rise in RISES], highest)
 
 
 def neutral_inputs(columns: list[str], row: Matrix) -> list[str]:
-    """Which inputs of a model are missing on the day of a row, and stand there as 0."""
+    """Inputs of a model that are missing in a row, where they are replaced by 0."""
     return [name for name in columns if name in row.neutral and bool(row.neutral[name].iloc[0])]
 
 
 def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rates: list[float]) -> list[HorizonForecast]:
-    """Point, interval and base rate for each horizon."""
+    """Probability, 90 % interval and base rate for each horizon (days)."""
     point = model.predict(X)[0]
     low, high = model.interval(X)
     return [
@@ -260,7 +266,7 @@ def horizon_forecasts(model: Any, X: pd.DataFrame, horizons: list[int], base_rat
 
 
 def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list[int]) -> list[Driver]:
-    """Exact Shapley contributions of each block to the log-odds at the horizon judged; they add up to the way from the mean."""
+    """Exact Shapley value of each block for the log-odds at the judged horizon; they sum to the difference from the mean."""
     from models.shapley import shapley
 
     groups = blocks_of(list(X.columns))
@@ -271,14 +277,9 @@ def drivers(model: Any, X: pd.DataFrame, means: dict[str, float], horizons: list
     return [Driver(block, float(part)) for block, part in zip(groups, parts, strict=True)]
 
 
-def block_of(column: str) -> str:
-    """The block a column belongs to: a composite is one."""
-    return column if column in BLOCKS else FEATURES[column].block
-
-
 def blocks_of(columns: list[str]) -> dict[str, list[int]]:
-    """Positions of a model's columns, by the block each belongs to."""
+    """Positions of a model's columns by block; a composite column is named like its block."""
     groups: dict[str, list[int]] = {}
     for position, column in enumerate(columns):
-        groups.setdefault(block_of(column), []).append(position)
+        groups.setdefault(column if column in BLOCKS else FEATURES[column].block, []).append(position)
     return groups

@@ -1,4 +1,4 @@
-"""Issue a forecast and record it: nothing is said that isn't in the ledger."""
+"""Issue a forecast: it is returned only after it was recorded in the ledger."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -32,21 +32,21 @@ class Issued(NotebookView):
 
     @property
     def headline(self) -> str:
-        """Of which day and market, by which model, and what stands behind it."""
+        """One line: day, market, model and the evidence for it."""
         score = self.score
         simulated = "Simulated market. " if score.market == "simulated" else ""
         about = f"{score.as_of}, {score.market} market, {score.model['name']} v{score.model['version']}"
         return f"{simulated}{about}. {score.skill['evidence']['sentence']}"
 
     def frame(self) -> pd.DataFrame:
-        """A row a horizon: days, probability, its interval and the base rate."""
+        """One row per horizon: days, probability, its 90 % interval and the base rate."""
         return pd.DataFrame([vars(row) for row in self.score.horizons])
 
 
 def issue(
     home: Home,
     store: Store,
-    typed: pd.Timestamp | None,
+    as_of: pd.Timestamp | None,
     now: pd.Timestamp,
     target: Target = ALTCOINS,
     *,
@@ -56,68 +56,68 @@ def issue(
     """The champion's forecast at the end of a day (None: the last one known), or its answer to another `question`, recorded.
 
     Raises Refused where the champion is of another market or can't answer, StoreUnusable or LedgerBroken, and then no forecast is
-    issued. The models' libraries take as long to import as the features to build: side by side.
+    issued. The champion is loaded in a thread: importing its libraries takes as long as building the features.
     """
-    with ThreadPoolExecutor(1) as side:
-        loading = side.submit(champion_of, home, target)
+    with ThreadPoolExecutor(1) as thread:
+        loading = thread.submit(champion_of, home, target)
         from altrally.forecast import OWN_QUESTION, inputs_known, score
 
-        inputs = inputs_known(store, day_of(store, typed, now), target)
+        inputs = inputs_known(store, as_of_day(store, as_of, now), target)
         champion = loading.result()
     require_market(champion, home, store)
-    issued = score(inputs, champion, in_sample=in_sample, question=question or OWN_QUESTION)
+    forecast = score(inputs, champion, in_sample=in_sample, question=question or OWN_QUESTION)
     from training.tracking import code_version
 
-    read = inputs.row.X[champion.card.columns].iloc[0]
     with Ledger.open(home.ledger) as ledger:
-        issued = with_evidence(ledger, store, champion, issued, now)
-        entry = ledger.append_score(
-            issued,
-            inputs={str(name): None if pd.isna(value) else float(value) for name, value in read.items()},
-            issued_at=now,
-            code_version=code_version(),
-        )
-    return Issued(issued, entry, inputs, champion)
+        forecast = with_evidence(ledger, store, champion, forecast, now)
+        entry = ledger.append_score(forecast, inputs=input_values(inputs, champion), issued_at=now, code_version=code_version())
+    return Issued(forecast, entry, inputs, champion)
 
 
-def with_evidence(ledger: Ledger, store: Store, champion: "Champion", issued: "Score", now: pd.Timestamp) -> "Score":
-    """A forecast that says what stands behind its model so far. A live one registers its configuration, once."""
-    target, configuration, as_of = champion.card.target, champion.card.configuration, pd.Timestamp(issued.as_of)
-    if is_live(as_of, now) and not issued.in_sample and not issued.question:
-        register(ledger, Registration(configuration, issued.model["name"], as_of), issued.market, target, now)
-    record_weeks(ledger, store, target, until=day_of(store, None, now), now=now)
-    live = evidence_by_configuration(ledger, issued.market, target).get(configuration, LiveEvidence())
-    history = issued.skill.get("evidence") or {"drift_p": None, "ahead_of_all": None}  # cards of earlier versions have none
-    said = evidence(history["drift_p"], history["ahead_of_all"], live)
-    return replace(issued, skill={**issued.skill, "shown": said.grade == Grade.SHOWN, "evidence": said.to_dict()})
+def input_values(inputs: "Inputs", champion: "Champion") -> dict[str, float | None]:
+    """Each input that the champion reads, by name; a missing one is None."""
+    values = inputs.row.X[champion.card.columns].iloc[0]
+    return {str(name): None if pd.isna(value) else float(value) for name, value in values.items()}
+
+
+def with_evidence(ledger: Ledger, store: Store, champion: "Champion", forecast: "Score", now: pd.Timestamp) -> "Score":
+    """The forecast with the evidence for its model so far. A live forecast registers its configuration, once."""
+    target, configuration, as_of = champion.card.target, champion.card.configuration, pd.Timestamp(forecast.as_of)
+    if is_live(as_of, now) and not forecast.in_sample and not forecast.question:
+        register(ledger, Registration(configuration, forecast.model["name"], as_of), forecast.market, target, now)
+    record_weeks(ledger, store, target, until=as_of_day(store, None, now), now=now)
+    live = evidence_by_configuration(ledger, forecast.market, target).get(configuration, LiveEvidence())
+    history = forecast.skill.get("evidence") or {"drift_p": None, "ahead_of_all": None}  # cards of earlier versions have none
+    verdict = evidence(history["drift_p"], history["ahead_of_all"], live)
+    return replace(forecast, skill={**forecast.skill, "shown": verdict.grade == Grade.SHOWN, "evidence": verdict.to_dict()})
 
 
 def require_market(champion: "Champion", home: Home, store: Store) -> None:
-    """Refuse to score a market by a model of another, as can lie on a server that two markets share."""
-    learnt, here = champion.card.market, store.market
-    if learnt != here:
+    """Raise Refused where the champion was trained on another market, as can happen on a tracking server that two markets share."""
+    if champion.card.market != store.market:
         raise Refused(
-            f"The champion{champion.card.target.name_suffix} at {redacted(home.tracking_uri)} was trained on the {learnt} market, "
-            f"and {home.folder} holds the {here} one. Give each market a tracking server, or a home, of its own."
+            f"The champion{champion.card.target.name_suffix} at {redacted(home.tracking_uri)} was trained on the "
+            f"{champion.card.market} market, and {home.folder} holds the {store.market} one. Give each market a tracking server, "
+            "or a home, of its own."
         )
 
 
 def champion_of(home: Home, target: Target = ALTCOINS) -> "Champion":
-    """The model that scores a target."""
+    """The champion of a target, with its model. Raises NoChampion or Lost."""
     from models.champion import load_champion
 
     return load_champion(home.tracking_uri, home.folder, target)
 
 
 def card_of(home: Home, target: Target = ALTCOINS) -> "Card":
-    """What is known of the model that scores a target, the model left unread."""
+    """The card of a target's champion, without loading the model. Raises NoChampion or Lost."""
     from models.champion import champion_card
 
     return champion_card(home.tracking_uri, home.folder, target)
 
 
 def card_or_none(home: Home, target: Target = ALTCOINS) -> "Card | None":
-    """The champion's card; None where nothing was trained."""
+    """The card of a target's champion; None where nothing was trained."""
     try:
         return card_of(home, target)
     except NoChampion:
@@ -125,18 +125,18 @@ def card_or_none(home: Home, target: Target = ALTCOINS) -> "Card | None":
 
 
 def champion_or_none(home: Home, target: Target = ALTCOINS) -> "Champion | None":
-    """The model that scores a target, where one was trained."""
+    """The champion of a target, with its model; None where nothing was trained."""
     try:
         return champion_of(home, target)
     except NoChampion:
         return None
 
 
-def day_of(store: Store, typed: pd.Timestamp | None, now: pd.Timestamp) -> pd.Timestamp:
-    """The day a job stands at: as typed, if it is over; else the last one the store knows."""
+def as_of_day(store: Store, day: pd.Timestamp | None, now: pd.Timestamp) -> pd.Timestamp:
+    """The day at whose end a job stands: `day`, else the last one the store knows. Raises BadInput where `day` isn't over yet."""
     from altrally.forecast import default_as_of, require_past
 
-    if typed is None:
+    if day is None:
         return default_as_of(store, now)
-    require_past(typed, now)
-    return typed
+    require_past(day, now)
+    return day

@@ -1,4 +1,4 @@
-"""What a home's data suffice for, said after files were fetched: what was recognised, and whether a training can be done."""
+"""What the data of a home are, and which commands can run on them; printed after a fetch from files."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from training.walk_forward import quarters, usable
 
 TICKERS = list(dict.fromkeys(series.code for series in SERIES.values() if series.provider == "yahoo"))
 BESIDE_PRICES = {"market_cap": "market caps", "volume": "volumes"}
-LISTED = 5
+NAMES_SHOWN = 5
 BREAKOUT_INDEX = "^RUT"
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What is in the store by kind, in words, and for each job whether it can be done: None, or what is missing."""
+    """Phrases on the data by kind (`held`), what is missing for each job (None: nothing), and a sentence on training."""
 
     held: list[str]
     jobs: dict[str, str | None]
@@ -32,9 +32,10 @@ class Recognition:
 
     @property
     def lines(self) -> list[str]:
-        """What was recognised on one line, then a line on each job."""
-        said = [f"Recognised: {', '.join(self.held)}." if self.held else "Nothing was recognised.", self.trainable]
-        return said + [f"For {job} there is still missing: {missing}" for job, missing in self.jobs.items() if missing]
+        """What was recognised, whether a training can be done, and what is missing for other jobs: one line each."""
+        recognised = f"Recognised: {', '.join(self.held)}." if self.held else "Nothing was recognised."
+        missing = [f"For {job} there is still missing: {reason}" for job, reason in self.jobs.items() if reason]
+        return [recognised, self.trainable, *missing]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -42,51 +43,46 @@ class Recognition:
 
 
 def recognise(store: Store, target: Target, now: pd.Timestamp) -> Recognition:
-    """What a store holds at a moment, and what can be done with it."""
+    """What a store holds at the UTC moment `now`, and which jobs can be done with it."""
     extent = store.extent(now)
     codes = {str(universe): set(rows["code"]) for universe, rows in extent.groupby("universe", observed=True)}
     observed = set(extent.loc[extent["field"] == "value", "code"])
-    trainable, why_not = training(store, target, now)
+    trainable, missing = training_readiness(store, target, now)
     breakouts = None if BREAKOUT_INDEX in codes.get("fund", set()) else f"closes of {BREAKOUT_INDEX}, in prices."
-    jobs = {"train and score": why_not, "the audit of breakouts": breakouts}
-    return Recognition(list(held(codes, observed, extent)), jobs, trainable)
+    jobs = {"train and score": missing, "the audit of breakouts": breakouts}
+    return Recognition(list(data_phrases(codes, observed, extent)), jobs, trainable)
 
 
-def held(codes: dict[str, set[str]], observed: set[str], extent: pd.DataFrame) -> Iterator[str]:
-    """A phrase for each kind of data that is there."""
+def data_phrases(codes: dict[str, set[str]], observed: set[str], extent: pd.DataFrame) -> Iterator[str]:
+    """A phrase for each kind of data in the store."""
     funds = codes.get("fund", set())
     if funds:
-        yield share_of(funds, TICKERS, "tickers")
-        yield share_of(funds, SMALL_CAP_FUNDS, "small-cap funds", name_missing=False)
+        yield count_of_expected(funds, TICKERS, "tickers")
+        yield count_of_expected(funds, SMALL_CAP_FUNDS, "small-cap funds", name_missing=False)
         others = sorted(funds - READ_TICKERS)
         if others:
-            yield f"{counted(len(others), 'ticker')} that no feature reads ({listed(others)})"
+            yield f"{plural(len(others), 'ticker')} that no feature reads ({first_names(others)})"
     if observed & READ_SERIES:
-        yield share_of(observed, sorted(READ_SERIES), "FRED series")
-    yield from coins(extent[extent["universe"] == "coin"])
+        yield count_of_expected(observed, sorted(READ_SERIES), "FRED series")
+    coins = extent[extent["universe"] == "coin"]
+    altcoins = coins[coins["asset_class"] == "coin"]
+    names = altcoins.loc[altcoins["field"] == "close", "code"]
+    if len(names):
+        counts = ", ".join(f"{(altcoins['field'] == field).sum()} with {words}" for field, words in BESIDE_PRICES.items())
+        yield f"{plural(names.nunique(), 'altcoin')} ({counts})"
+    if (coins["asset_class"] == "btc").any():
+        yield "bitcoin"
     stocks = codes.get("stock", set())
     if stocks:
-        yield counted(len(stocks), "small cap")
+        yield plural(len(stocks), "small cap")
     if STABLECOIN_SUPPLY.code in observed:
         yield "the supply of stablecoins"
 
 
-def coins(extent: pd.DataFrame) -> Iterator[str]:
-    """How many altcoins there are, with what beside their price, and whether bitcoin is there."""
-    altcoins = extent[extent["asset_class"] == "coin"]
-    names = altcoins.loc[altcoins["field"] == "close", "code"]
-    if len(names):
-        beside = {words: (altcoins["field"] == field).sum() for field, words in BESIDE_PRICES.items()}
-        yield f"{counted(names.nunique(), 'altcoin')} ({', '.join(f'{count} with {words}' for words, count in beside.items())})"
-    bitcoin = (extent["asset_class"] == "btc").any()
-    if bitcoin:
-        yield "bitcoin"
+def training_readiness(store: Store, target: Target, now: pd.Timestamp) -> tuple[str, str | None]:
+    """A sentence on whether a training can be done, and what is missing for it (None: nothing).
 
-
-def training(store: Store, target: Target, now: pd.Timestamp) -> tuple[str, str | None]:
-    """Whether a training can be done, in a sentence; and what is missing for it, None where nothing is.
-
-    It is found by preparing the training's own data, so that it says what `train` would say.
+    It prepares the data of a training, so that the answer is that of `train`.
     """
     settings = TrainSettings(target)
     try:
@@ -100,20 +96,20 @@ def training(store: Store, target: Target, now: pd.Timestamp) -> tuple[str, str 
     return f"{start}; forecasts are judged from {folds[0].test_start:%Y-%m} on.", None
 
 
-def share_of(present: set[str], expected: Iterable[str], kind: str, *, name_missing: bool = True) -> str:
-    """How many of the expected names are there, and a few of those that aren't."""
+def count_of_expected(present: set[str], expected: Iterable[str], kind: str, *, name_missing: bool = True) -> str:
+    """How many of the expected names are present, and the first few that are missing."""
     names = list(expected)
     missing = [name for name in names if name not in present]
-    told = f" (missing: {listed(missing)})" if missing and name_missing else ""
-    return f"{len(names) - len(missing)} of {len(names)} {kind}{told}"
+    note = f" (missing: {first_names(missing)})" if missing and name_missing else ""
+    return f"{len(names) - len(missing)} of {len(names)} {kind}{note}"
 
 
-def listed(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"
+def first_names(names: list[str]) -> str:
+    """The first few names as text, and how many more there are."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{', '.join(names[:NAMES_SHOWN])}{more}"
 
 
-def counted(number: int, thing: str) -> str:
-    """A number of things, in the plural where it isn't one."""
+def plural(number: int, thing: str) -> str:
+    """A number and its noun, with an s unless the number is 1."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"

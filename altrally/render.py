@@ -1,19 +1,17 @@
-"""What people see in a terminal. Every number is computed elsewhere."""
+"""Pages of forecasts, verifications, trainings and the status for the terminal. Every number is computed elsewhere."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from altrally.columns import PlainTable, fitted, total_width
-from altrally.wording import article, sentence
+from altrally.columns import PlainTable
+from altrally.wording import event_name, sentence
 from core.home import command
 from core.number_format import interval, number, signed, signed_share
 from core.target import Target, judged_horizon
@@ -25,7 +23,6 @@ if TYPE_CHECKING:  # what is printed is made elsewhere: a fetch needn't load mod
 
 SIMULATED = "[bold yellow]Simulated market.[/] Nothing below is about the real one."
 SCALE_CELLS = 34
-WIDE = 200
 OLD_DAYS = 7
 LEAST_OF_VERIFICATION = (
     "claim's p",
@@ -45,18 +42,17 @@ USES_THE_FUTURE = "Cycles left out (trained on what came before and after: robus
 
 
 def market_banner(market: str | None) -> RenderableType:
-    """The simulated market says so on every output."""
+    """A warning if the market is simulated, else empty text."""
     return Text.from_markup(SIMULATED) if market == "simulated" else Text("")
 
 
 def score_page(score: "Score") -> Group:
-    """A forecast: probabilities beside base rates, what they are worth, what moved them."""
-    model = score.model
-    about = f"{score.market} market · snapshot {score.snapshot} · {model['name']} v{model['version']}{score.target.name_suffix}"
+    """A forecast: probabilities and base rates by horizon, the evidence of skill, and the drivers."""
+    model = f"{score.model['name']} v{score.model['version']}{score.target.name_suffix}"
     return Group(
         market_banner(score.market),
         Text(headline(score), style="bold"),
-        Text(f"{score.as_of} · {about}"),
+        Text(f"{score.as_of} · {score.market} market · snapshot {score.snapshot} · {model}"),
         outcome_text(score.target),
         probability_table(score.horizons),
         *([] if score.curve is None else [highest_close_table(score.curve)]),
@@ -68,20 +64,19 @@ def score_page(score: "Score") -> Group:
 
 
 def headline(score: "Score") -> str:
-    """The forecast of the horizon that is judged, beside what is usual, in one sentence."""
-    days = judged_horizon([row.days for row in score.horizons])
-    judged = next(row for row in score.horizons if row.days == days)
-    chance, usual = (f"{share:.0%}".replace("%", " %") for share in (judged.probability, judged.base_rate))
-    return f"A {chance} chance of {article(score.target)} within {days} days, where {usual} is usual."
+    """The forecast of the judged horizon and its base rate in one sentence."""
+    judged = score.judged
+    probability, base_rate = (f"{share:.0%}".replace("%", " %") for share in (judged.probability, judged.base_rate))
+    return f"A {probability} chance of {event_name(score.target)} within {judged.days} days, where {base_rate} is usual."
 
 
 def outcome_text(target: Target) -> Text:
-    """The event whose probability is told."""
+    """The event whose probability is forecast."""
     return Text(sentence(target), style="dim")
 
 
 def probability_table(horizons: "Sequence[HorizonForecast]") -> Table:
-    """One row a horizon on a scale from 0 to 1; the bar is the interval, ● the probability, │ the base rate."""
+    """One row per horizon, with a scale from 0 to 1: the bar is the interval, ● the probability, │ the base rate."""
     scale_head = f"0{'':{SCALE_CELLS - 2}}1"
     table = PlainTable("days", "probability", "90 % interval", "base rate", scale_head, least_needed=(scale_head,))
     for row in horizons:
@@ -91,9 +86,11 @@ def probability_table(horizons: "Sequence[HorizonForecast]") -> Table:
 
 
 def highest_close_table(curve: "Curve") -> Table:
-    """How far above today's close the highest one may lie, a row a horizon."""
+    """Quantiles of the highest close as a rise over today's, one row per horizon."""
     levels = list(curve.horizons[0].quantiles)
-    heads = [f"{float(level):.0%} of times at most" if place == 0 else f"{float(level):.0%}" for place, level in enumerate(levels)]
+    heads = [
+        f"{float(level):.0%} of times at most" if position == 0 else f"{float(level):.0%}" for position, level in enumerate(levels)
+    ]
     table = PlainTable("days", "highest close:", *heads)
     for row in curve.horizons:
         table.add_row(str(row.days), "", *(signed_share(row.quantiles[level]) for level in levels))
@@ -101,22 +98,20 @@ def highest_close_table(curve: "Curve") -> Table:
 
 
 def scale_text(probability: float, low: float, high: float, base_rate: float) -> Text:
-    """A plain scale of `SCALE_CELLS` cells."""
+    """A scale from 0 to 1 of `SCALE_CELLS` cells, with the interval, the base rate and the probability marked."""
+
+    def cell(share: float) -> int:
+        return min(int(share * SCALE_CELLS), SCALE_CELLS - 1)
+
     cells = ["·"] * SCALE_CELLS
-    for position in range(cell(low), cell(high) + 1):
-        cells[position] = "━"
+    cells[cell(low) : cell(high) + 1] = "━" * (cell(high) + 1 - cell(low))
     cells[cell(base_rate)] = "│"
     cells[cell(probability)] = "●"
     return Text("".join(cells))
 
 
-def cell(share: float) -> int:
-    """Which cell of the scale a share from 0 to 1 falls in."""
-    return min(int(share * SCALE_CELLS), SCALE_CELLS - 1)
-
-
 def driver_table(score: "Score") -> Table:
-    """Blocks, largest effect first."""
+    """Log-odds that each block of inputs adds, largest effect first."""
     table = PlainTable("block", "log-odds against its training mean")
     for driver in sorted(score.drivers, key=lambda driver: -abs(driver.contribution)):
         missing = " (missing: neutral)" if driver.block in score.neutral_blocks else ""
@@ -125,11 +120,11 @@ def driver_table(score: "Score") -> Table:
 
 
 def notes(score: "Score") -> Iterable[Text]:
-    """What a reader must know before using the number."""
+    """Warnings and limits of a forecast, one text each."""
     if score.in_sample:
         yield Text("In sample: the model has seen what followed this day. This is not a forecast.", style="bold red")
     if score.refit is not None:
-        yield Text(f"Answered by the refit of {score.refit}, which had learnt from no outcome that was known later.", style="dim")
+        yield Text(f"Answered by the refit of {score.refit}, which was trained on no outcome that was known later.", style="dim")
     if score.coverage_warning:
         yield Text(score.coverage_warning, style="bold yellow")
     elif score.coverage:
@@ -141,7 +136,7 @@ def notes(score: "Score") -> Iterable[Text]:
 
 
 def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """One row a model and horizon: scores, skill against the baselines with 95 % intervals, p-values and the grade."""
+    """One row per model and horizon: scores, skill against the baselines with 95 % intervals, p-values and the grade."""
     from training.model_card import BASELINE_WORDS
 
     skills = ("skill against volatility", "against climatology", "against random walk", "against momentum")
@@ -162,7 +157,7 @@ def verification_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def short_verification_table(rows: Sequence[dict[str, Any]]) -> PlainTable:
-    """One row a model at the horizon that is judged: its score, skill against the two main baselines, and the grade."""
+    """One row per model at the judged horizon: Brier score, skill against the two main baselines, and the grade."""
     days = judged_horizon([row["horizon"] for row in rows])
     title = f"{days} days ahead, forecasts of days the models had not seen; skill with 95 % intervals"
     heads = ("model", "Brier score", "skill against volatility", "against the base rate", "grade")
@@ -174,8 +169,8 @@ def short_verification_table(rows: Sequence[dict[str, Any]]) -> PlainTable:
     return table
 
 
-def tables_of(rows: Sequence[dict[str, Any]], *, every_horizon: bool) -> Iterator[RenderableType]:
-    """The long verification table, or the short one and how to get the long one."""
+def verification_tables(rows: Sequence[dict[str, Any]], *, every_horizon: bool) -> Iterator[RenderableType]:
+    """The long verification table, or the short one and the option that shows the long one."""
     if every_horizon:
         yield verification_table(rows)
     else:
@@ -184,12 +179,12 @@ def tables_of(rows: Sequence[dict[str, Any]], *, every_horizon: bool) -> Iterato
 
 
 def verification_page(rows: Sequence[dict[str, Any]], *, every_horizon: bool) -> Group:
-    """The table, and what its p-values are worth; then what was left of each model without a cycle, or without a block."""
-    tries = rows[0]["trials"]
+    """The verification table with notes on its p-values, and tables of cycles and blocks left out if there are any."""
     note = (
-        f"Null p: of every rotation of outcomes. Best of N p: as the best of what was judged here; {tries} tries were ever counted."
+        "Null p: of every circular shift of outcomes. Best of N p: as the best of what was judged here; "
+        f"{rows[0]['trials']} trials were ever counted."
     )
-    parts: list[RenderableType] = [*tables_of(rows, every_horizon=every_horizon), Text(drift_note(rows[0]))]
+    parts: list[RenderableType] = [*verification_tables(rows, every_horizon=every_horizon), Text(drift_note(rows[0]))]
     if every_horizon:
         parts.append(Text(note, style="dim"))
     if "ablation" in rows[0]:
@@ -198,7 +193,7 @@ def verification_page(rows: Sequence[dict[str, Any]], *, every_horizon: bool) ->
 
 
 def drift_note(row: dict[str, Any]) -> str:
-    """The drift score, which is the same for all models."""
+    """The p-value of the drift score, which is the same for all models."""
     drift = row["drift"]
     if drift is None:
         return "Drift score: none for this outcome."
@@ -209,69 +204,67 @@ def drift_note(row: dict[str, Any]) -> str:
 
 
 def left_out_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """Each cycle left out of training, and forecast: it uses the future, so it is no skill."""
+    """Brier gain in each cycle by a model trained on all others. Training data lie in the future, so this is no skill."""
     table = PlainTable("model", "days", "cycle left out", "n", "Brier gain over climatology", title=USES_THE_FUTURE)
     for row in rows:
-        for one in row["leave_one_cycle_out"]:
-            table.add_row(row["model"], str(row["horizon"]), one["cycle"], str(one["n"]), escape(interval(one["gain"])))
+        for cycle in row["leave_one_cycle_out"]:
+            table.add_row(row["model"], str(row["horizon"]), cycle["cycle"], str(cycle["n"]), escape(interval(cycle["gain"])))
     return table
 
 
 def ablation_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """What each block adds to the default model."""
+    """Skill that each block of inputs adds to the default model, with a 95 % interval."""
     table = PlainTable("block", "days", "skill with it less that without", title="Blocks left out")
     for row in rows:
-        for one in row["ablation"]:
-            table.add_row(one["block"], str(row["horizon"]), escape(interval(one["incremental"])))
+        for block in row["ablation"]:
+            table.add_row(block["block"], str(row["horizon"]), escape(interval(block["incremental"])))
     return table
 
 
 def fetch_table(report: FetchReport) -> Group:
-    """One line a label: rows that came, what was left out of them and why, what was kept and what of it was new; then what the user
-    should know.
-    """
+    """One line per source: rows received, left out and why, kept, and new; then warnings and the coverage."""
     table = PlainTable("", "rows", "left out", "kept", "new", "made missing")
     for line in report.lines:
         counts = (f"{line.received:,}", f"{line.new:,}")
         table.add_row(escape(line.label), f"{line.came:,}", reasons(line.left_out), *counts, reasons(line.made_missing))
-    rests_on = [Text(words, style="dim") for words in (report.coverage, report.constituents) if words]
-    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *rests_on)
+    notes = [Text(note, style="dim") for note in (report.coverage, report.constituents) if note]
+    return Group(table, *(Text(warning, style="yellow") for warning in report.warnings), *notes)
 
 
 def reasons(counts: dict[str, int]) -> str:
-    """Counts by reason, as one text."""
+    """Counts by reason as one text, 'none' where there are none."""
     return escape(", ".join(f"{count:,} {reason}" for reason, count in counts.items() if count)) or "none"
 
 
 def training_page(report: "TrainReport", *, every_horizon: bool) -> Group:
-    """A training: scores of every model, the sentence on skill, and what became of the aliases."""
+    """A training: scores of every model, the sentence on skill, and the decisions on champion and challenger."""
     header = (
         f" · {report.market} market · snapshot {report.snapshot} · {report.label} · {report.trials} configurations tried so far"
     )
     return Group(
         market_banner(report.market),
         Text.assemble((f"trained on what was known by {report.until}", "bold"), header),
-        *tables_of(report.rows, every_horizon=every_horizon),
+        *verification_tables(report.rows, every_horizon=every_horizon),
         Text(report.sentence),
         *(Text(decision) for decision in report.decisions),
     )
 
 
 def comparison_page(rows: Sequence[dict[str, Any]]) -> Group:
-    """Tracked runs at each horizon on the days all of them forecast, each paired with the first."""
+    """Scores of tracked runs on the days all of them forecast, one row per run and horizon, each paired with the first run."""
     gains = ("Brier gain over the first", "log gain", "HAC p")
     heads = ("run", "model", "version", "trained", "days", "n", "Brier", "log", "AUC", "skill against climatology", *gains)
     table = PlainTable(*heads, least_needed=LEAST_OF_COMPARISON)
     for row in sorted(rows, key=lambda row: row["horizon"]):
-        about = (row["run_id"][:8], row["model"], row["version"] or "–", row["trained_as_of"], str(row["horizon"]), str(row["n"]))
+        names = (row["run_id"][:8], row["model"], row["version"] or "–", row["trained_as_of"], str(row["horizon"]), str(row["n"]))
         scores = (number(row["brier"], 4), number(row["log_score"], 3), number(row["auc"], 2))
         paired = [escape(interval(row[name], 4)) for name in ("brier_difference", "log_difference")]
-        table.add_row(*about, *scores, escape(interval(row["skill_climatology"])), *paired, number(row["diebold_mariano_p"], 3))
+        table.add_row(*names, *scores, escape(interval(row["skill_climatology"])), *paired, number(row["diebold_mariano_p"], 3))
     return Group(market_banner(rows[0]["market"]), table, *comparison_notes(rows))
 
 
 def comparison_notes(rows: Sequence[dict[str, Any]]) -> Iterable[Text]:
-    """What was compared, and what wasn't."""
+    """How to read a comparison, one text each."""
     first = rows[0]
     yield Text(first_place(rows))
     yield Text(
@@ -287,62 +280,59 @@ def comparison_notes(rows: Sequence[dict[str, Any]]) -> Iterable[Text]:
 
 
 def first_place(rows: Sequence[dict[str, Any]]) -> str:
-    """Which run has the lowest Brier score at the horizon judged, and whether its gain over the first can be chance."""
+    """The run with the lowest Brier score at the judged horizon, and whether its gain over the first can be chance."""
     days = judged_horizon({row["horizon"] for row in rows})
     here = [row for row in rows if row["horizon"] == days]
     best = min(here, key=lambda row: row["brier"])
-    said = f"First within {days} days: {best['model']} ({best['run_id'][:8]}), with the lowest Brier score, {best['brier']:.4f}."
+    first = f"First within {days} days: {best['model']} ({best['run_id'][:8]}), with the lowest Brier score, {best['brier']:.4f}."
     gain = best["brier_difference"]
     if gain is None:
-        return f"{said} The others are paired with it."
-    apart = gain["low"] is not None and gain["low"] > 0
-    verdict = "an interval above zero" if apart else "which chance alone may explain"
-    return f"{said} It gains {interval(gain, 4)} on {here[0]['model']}, {verdict}."
+        return f"{first} The others are paired with it."
+    excludes_zero = gain["low"] is not None and gain["low"] > 0
+    verdict = "an interval above zero" if excludes_zero else "which chance alone may explain"
+    return f"{first} It gains {interval(gain, 4)} on {here[0]['model']}, {verdict}."
 
 
 def pictures(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Where the pictures of a comparison lie, a line each."""
-    kept = dict.fromkeys((row["model"], row["picture"]) for row in rows if row.get("picture"))
-    return [f"{model}'s lead over time: {place}" for model, place in kept]
+    """Paths of the pictures of a comparison, one line each."""
+    files = dict.fromkeys((row["model"], row["picture"]) for row in rows if row.get("picture"))
+    return [f"{model}'s lead over time: {file}" for model, file in files]
 
 
-def status_page(facts: dict[str, Any]) -> Group:
-    """Store, freshness, champion."""
+def status_page(status: dict[str, Any]) -> Group:
+    """The status of a home: store, champion, warnings, and the freshness of every series."""
     table = PlainTable("series", "last observed", "age", "limit", "")
-    for line in facts["series"]:
+    for line in status["series"]:
         age = "–" if line["age_days"] is None else f"{line['age_days']} d"
-        verdict = (
-            "[green]fresh[/]"
-            if line["fresh"]
-            else "[yellow]missing[/]"
-            if line["observed"] is None
-            else "[yellow]too old or thin[/]"
-        )
+        if line["fresh"]:
+            verdict = "[green]fresh[/]"
+        else:
+            verdict = "[yellow]missing[/]" if line["observed"] is None else "[yellow]too old or thin[/]"
         table.add_row(escape(line["series"]), line["observed"] or "–", age, f"{line['limit_days']} d", verdict)
-    header = f" · {facts['market']} market · known to {facts['as_of']} · snapshot {facts['snapshot']}"
+    header = f" · {status['market']} market · known to {status['as_of']} · snapshot {status['snapshot']}"
     return Group(
-        market_banner(facts["market"]),
-        Text.assemble((facts["home"], "bold"), header),
-        champion_line(facts["champion"], facts["market"]),
-        *(Text(warning, style="yellow") for warning in facts["warnings"]),
-        Text(facts["constituents"]),
-        Text(f"runs at {facts['runs']}", style="dim"),
+        market_banner(status["market"]),
+        Text.assemble((status["home"], "bold"), header),
+        champion_line(status["champion"], status["market"]),
+        *(Text(warning, style="yellow") for warning in status["warnings"]),
+        Text(status["constituents"]),
+        Text(f"runs at {status['runs']}", style="dim"),
         table,
     )
 
 
 def champion_line(champion: dict[str, Any] | None, market: str | None) -> Text:
-    """Who scores this market, and what it is worth."""
+    """The champion and the grade of its evidence."""
     if champion is None:
         return Text("No champion: run `altrally train`.")
-    about = f"v{champion['version']} ({champion['grade']}): {champion['label']}"
+    details = f"v{champion['version']} ({champion['grade']}): {champion['label']}"
     if champion["market"] != market:
-        about += f" on the {champion['market']} market, so it doesn't score this one"
-    return Text(f"champion {champion['name']} {about}, trained on {champion['trained_as_of']}. {champion['sentence']}")
+        details += f" on the {champion['market']} market, so it doesn't score this one"
+    return Text(f"champion {champion['name']} {details}, trained on {champion['trained_as_of']}. {champion['sentence']}")
 
 
 def next_steps(home: Path) -> str:
-    """What to do after the demonstration: commands to paste, so they are printed bare and never wrapped."""
+    """Commands to paste after a demonstration, one line each; they must be printed bare and never wrapped."""
     steps = {
         "score --as-of 2021-06-01": "any past day, answered by a model that had not seen what followed",
         "verify": "every model against every baseline",
@@ -359,59 +349,22 @@ def next_steps(home: Path) -> str:
 
 
 def feature_list(catalogue: pd.DataFrame) -> Group:
-    """The catalogue by block: a table to scan, the rationale under each formula."""
+    """The features of the catalogue, one table per block, with the rationale under each formula."""
     parts: list[RenderableType] = []
-    for block, members in catalogue.groupby("block", sort=False):
+    for block, rows in catalogue.groupby("block", sort=False):
         heads = ("feature", "sign", "lag", "known", "formula, unit and why")
         table = PlainTable(*heads, title=str(block), least_needed=("lag", "sign", "known"))
-        for row in members.to_dict("records"):
+        for row in rows.to_dict("records"):
             sign = {1: "+", -1: "−", 0: "·"}[row["sign"]]
-            what = f"{row['formula']} [dim]({escape(row['unit'])}; {escape(row['sources'])})[/]\n[dim]{escape(row['rationale'])}[/]"
-            table.add_row(row["name"], sign, f"{row['release_lag_days']} d", f"{row['coverage']:.0%}", what)
+            description = (
+                f"{row['formula']} [dim]({escape(row['unit'])}; {escape(row['sources'])})[/]\n[dim]{escape(row['rationale'])}[/]"
+            )
+            table.add_row(row["name"], sign, f"{row['release_lag_days']} d", f"{row['coverage']:.0%}", description)
         parts.append(table)
     return Group(*parts)
 
 
-def show(*parts: RenderableType) -> None:
-    """Print to the terminal, fitted to its width; where there is none, as wide as COLUMNS says or the widest table needs."""
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=WIDE)
-    for part in flat(parts):
-        if isinstance(part, Table):
-            show_table(console, part)
-            continue
-        text = Text(part) if isinstance(part, str) else part
-        if not isinstance(text, Text) or text.plain:
-            console.print(text, soft_wrap=isinstance(text, Text) and longest_word(text) > console.width)  # a path isn't broken
-
-
-def longest_word(text: Text) -> int:
-    """Cells of the longest word of a text."""
-    return max(map(cell_len, text.plain.split()), default=0)
-
-
-def show_table(console: Console, table: Table) -> None:
-    """Print a table under its title, and name the columns that didn't fit."""
-    if table.title:
-        console.print(Text(str(table.title), style="italic"))
-    narrow, left_out = fitted(table, console.width)
-    wide = console if total_width(narrow) <= console.width else Console(width=total_width(narrow))
-    wide.print(narrow)
-    if left_out:
-        console.print(Text(f"Left out in {console.width} columns: {', '.join(left_out)}.", style="dim"))
-
-
-def flat(parts: Iterable[RenderableType]) -> Iterator[RenderableType]:
-    """What groups hold, one after the other."""
-    for part in parts:
-        if isinstance(part, Group):
-            yield from flat(part.renderables)
-        else:
-            yield part
-
-
 def age_note(as_of: str, now: pd.Timestamp) -> str:
-    """How long ago the last day known is, where a user should be told; else nothing."""
+    """A sentence on the age of the last day known if it is over a week, else empty."""
     days = (now.normalize() - pd.Timestamp(as_of)).days
     return f"The last day known is {as_of}, {days} days ago." if days > OLD_DAYS else ""

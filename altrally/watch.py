@@ -1,7 +1,7 @@
-"""One round of the daily job: fetch, judge the data, forecast, write the page, train when due, resolve, tell.
+"""One round of the daily job: fetch, check the data, forecast, write the page, train when due, record outcomes, send notices.
 
-Killed at any point, the next round finishes, for every step finds out by itself whether it is done already: the store knows its
-rows, the ledger its lines, MLflow its runs; what is left to tell is kept in `watch.json`.
+After a kill the next round does the rest, because every step checks whether it was done already: in the rows of the store, the
+lines of the ledger or the runs of MLflow. Notices not sent yet are kept in `watch.json`.
 """
 
 import json
@@ -16,9 +16,10 @@ from filelock import FileLock, Timeout
 
 from altrally.forecast import Inputs, default_as_of, inputs_known, last_complete_day
 from altrally.issue import card_of, card_or_none, issue
-from altrally.ledger import LIVE, Ledger, Line, put_whole
+from altrally.ledger import LIVE, Ledger, Line
+from altrally.ledger_chain import write_whole
 from altrally.live_evidence import record_shadows, record_weeks
-from altrally.notices import Crossing, crossed, stale_notice
+from altrally.notices import Crossing, crossing_notices, stale_notice
 from altrally.track_record import resolve
 from core.errors import AltrallyError, BadInput, FetchFailed, StoreUnusable
 from core.home import Home
@@ -44,7 +45,7 @@ DEFAULT_PROVIDER = "live"
 
 @dataclass(frozen=True)
 class Watch:
-    """What a round is asked to do. Raises BadInput on what can't be asked.
+    """Settings of a round. Raises BadInput on invalid ones.
 
     `provider` None: the one the home was filled by; `page`: whether the page of the day is written too; `webhook` gets notices as
     JSON, or `messenger` as a message of a chat service.
@@ -61,7 +62,7 @@ class Watch:
     messenger: Messenger | None = None
 
     def __post_init__(self) -> None:
-        """Refuse before anything is done."""
+        """Check the settings before anything is done."""
         if self.provider is not None:
             provider_named(self.provider)
         if self.retrain_days < 1:
@@ -72,12 +73,12 @@ class Watch:
             raise BadInput("--webhook and --notify name two places to tell; give one of them.")
 
     @property
-    def tells(self) -> bool:
-        """Whether anybody is told of notices."""
+    def sends_notices(self) -> bool:
+        """Whether notices are sent anywhere."""
         return self.webhook is not None or self.messenger is not None
 
     def send(self, notice: Mapping[str, Any]) -> None:
-        """Send a notice to whoever is told. Raises FetchFailed where it isn't taken."""
+        """Send a notice to the webhook or chat. Raises FetchFailed where it isn't accepted."""
         if self.messenger is not None:
             send(self.messenger, notice)
         elif self.webhook is not None:
@@ -86,7 +87,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Round:
-    """What a round did. `forecast` is its line in the ledger, None where none could be issued; `troubles` make the round fail."""
+    """The result of a round; `forecast`: its line in the ledger, None where none was issued; `troubles`: errors that fail it."""
 
     as_of: str
     market: str | None
@@ -101,11 +102,11 @@ class Round:
 
 @dataclass(frozen=True)
 class State:
-    """What a round must know of earlier ones.
+    """What a round keeps for later ones.
 
-    `trained_as_of`: the last training a round saw through; `examined`: the last line looked at for crossings, None before the first
-    round; `stale`: what was last told of old data; `pending`: notices no webhook has taken yet; `open_from`: all forecasts in
-    lines before it have their outcomes.
+    `trained_as_of`: day of the last training that a round finished; `examined`: last line checked for crossings, None before the
+    first round; `stale`: reasons of the last notice of stale data; `pending`: notices not sent yet; `open_from`: all forecasts in
+    earlier lines have their outcomes.
     """
 
     trained_as_of: str = ""
@@ -117,7 +118,7 @@ class State:
 
 @contextmanager
 def round_lock(home: Home) -> Iterator[None]:
-    """One round at a time in a home."""
+    """Hold the lock of rounds in a home. Raises StoreUnusable where another round holds it."""
     home.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(home.folder / "watch.lock", timeout=0):
@@ -127,8 +128,8 @@ def round_lock(home: Home) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a round stands: what it was asked, what it reads and writes, its day and moment; `troubles` gather what went wrong."""
+class RoundContext:
+    """What the steps of a round share: settings, store, ledger, the day and moment of the round; `troubles` collects errors."""
 
     watch: Watch
     store: Store
@@ -141,68 +142,71 @@ class Standing:
 
     @property
     def home(self) -> Home:
-        """The home it is done in."""
+        """The home of the round."""
         return self.watch.home
 
     @property
     def target(self) -> Target:
-        """The question it answers."""
+        """The target that is forecast."""
         return self.watch.target
 
 
 def one_round(watch: Watch, *, now: pd.Timestamp, place: TrackingPlace, progress: Progress) -> Round:
     """Do all that is due at the UTC moment `now`.
 
-    A step that fails is told and the next ones are done. Raises FetchFailed or BadInput where nothing came into an empty store, and
+    Errors of a step are collected and the next steps are done. Raises FetchFailed or BadInput where the store stays empty, and
     LedgerBroken where nothing may be added.
     """
     troubles: list[str] = []
     new_rows, warnings = fetch_round(watch, now, progress, troubles)
     with Store.open(watch.home.store, read_only=True) as store, Ledger.open(watch.home.ledger) as ledger:
         ledger.verify()
-        at = Standing(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
-        learnt: list[str] = attempt(troubles, [], train_first, at)
+        at = RoundContext(watch, store, ledger, default_as_of(store, now), now, place, progress, troubles)
+        decisions: list[str] = attempt(troubles, [], train_first, at)
         line, inputs = attempt(troubles, Forecast(None, None), forecast, at)
         if line is not None:
             attempt(troubles, None, forecast_shadows, at, line, inputs)
         if watch.page and line is not None:
             warnings += attempt(troubles, [], write_page, at, line)
-        learnt = learnt or attempt(troubles, [], train_when_due, at)
+        decisions = decisions or attempt(troubles, [], train_when_due, at)
         resolved = attempt(troubles, 0, resolve_outcomes, at)
         verdicts = freshness(store, last_complete_day(now))
         stale = staleness(verdicts, line)
-        told: list[dict[str, Any]] = attempt(troubles, [], notify, at, line, stale)
+        notices: list[dict[str, Any]] = attempt(troubles, [], notify, at, line, stale)
+        outdated = [verdict.series for verdict in verdicts if verdict.observed is not None and not verdict.fresh]
+        if outdated:
+            warnings.append(f"{len(outdated)} series are too old or too thin: {', '.join(outdated)}")
         return Round(
             as_of=f"{at.as_of:%Y-%m-%d}",
             market=store.market,
             new_rows=new_rows,
             forecast=line.body if line else None,
-            decisions=learnt,
+            decisions=decisions,
             resolved=resolved,
-            notices=told,
-            warnings=warnings + is_too_old(verdicts),
+            notices=notices,
+            warnings=warnings,
             troubles=list(dict.fromkeys([*troubles, *stale.values()])),
         )
 
 
-def attempt(troubles: list[str], otherwise: Result, step: Callable[..., Result], *words: Any) -> Result:
-    """What a step returns; where it fails that is told, and `otherwise` returned."""
+def attempt(troubles: list[str], default: Result, step: Callable[..., Result], *arguments: Any) -> Result:
+    """What `step(*arguments)` returns; on an AltrallyError its message is added to `troubles` and `default` returned."""
     try:
-        return step(*words)
+        return step(*arguments)
     except AltrallyError as error:
         troubles.append(str(error))
-        return otherwise
+        return default
 
 
 def fetch_round(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: list[str]) -> tuple[int, list[str]]:
-    """Fetch: how many rows were new, and what the provider had to skip. A source that fails leaves what is stored to be used."""
+    """Fetch; returns the number of new rows and the warnings. Where a source fails, the round goes on with the stored data."""
     with Store.open(watch.home.store) as store:
         provider = watch.provider or store.market or DEFAULT_PROVIDER
         store.refuse_other_market(provider)
         try:
             report = fetch(store, provider, path=watch.path, today=now, progress=progress, target=watch.target)
         except (FetchFailed, BadInput) as error:
-            if store.market is None:  # nothing was ever stored: there is nothing to go on with
+            if store.market is None:  # the store is empty
                 raise
             troubles.append(str(error))
             return 0, []
@@ -211,14 +215,14 @@ def fetch_round(watch: Watch, now: pd.Timestamp, progress: Progress, troubles: l
 
 
 class Forecast(NamedTuple):
-    """The line of the day's forecast (None where there is none), and what it was made from where it was issued in this round."""
+    """The line of the day's forecast (None: there is none), and its inputs if it was issued in this round."""
 
     line: Line | None
     inputs: Inputs | None
 
 
-def forecast(at: Standing) -> Forecast:
-    """The forecast of the day, issued unless the ledger holds one: one line a day, whatever was trained or fetched since."""
+def forecast(at: RoundContext) -> Forecast:
+    """The forecast of the day, issued unless the ledger holds one: one line per day, whatever was trained or fetched since."""
     recorded = at.ledger.forecast_of(at.as_of, at.target)
     if recorded is not None:
         return Forecast(recorded, None)
@@ -227,60 +231,60 @@ def forecast(at: Standing) -> Forecast:
     return Forecast(next(at.ledger.lines(issued.entry.number)), issued.inputs)
 
 
-def forecast_shadows(at: Standing, line: Line, inputs: Inputs | None) -> None:
-    """Record what the other models say of the day, once, beside a live forecast."""
+def forecast_shadows(at: RoundContext, line: Line, inputs: Inputs | None) -> None:
+    """Record the other models' forecasts of the day, once, if the champion's forecast is live."""
     if line.record != LIVE or at.ledger.has_shadows(at.as_of, at.target):
         return
     inputs = inputs or inputs_known(at.store, at.as_of, at.target)
     record_shadows(at.home, at.ledger, card_of(at.home, at.target), inputs, at.now)
 
 
-def write_page(at: Standing, line: Line) -> list[str]:
-    """The page of the day, unless it has one; why there is none.
+def write_page(at: RoundContext, line: Line) -> list[str]:
+    """Write the page of the day, unless it exists; returns a warning where it can't be written.
 
-    Written before anything is trained, and only while the same data and model say what was issued: it tells that line.
+    It is written before anything is trained, and only while data and model are those of the recorded forecast.
     """
-    from altrally.report.page import page_of, page_path
+    from altrally.report.page import page_path, publish_page
 
     if page_path(at.home.reports(at.target), f"{at.as_of:%Y-%m-%d}").exists():
         return []
-    said, now = (line.body["snapshot"], line.body["model"]["run_id"]), at.store.snapshot(at.as_of)
-    if said != (now, champion_place(at.home.tracking_uri, at.target.registered_model).run_id):
+    run_id = champion_place(at.home.tracking_uri, at.target.registered_model).run_id
+    if (line.body["snapshot"], line.body["model"]["run_id"]) != (at.store.snapshot(at.as_of), run_id):
         return [f"No page of {at.as_of:%Y-%m-%d}: data or model changed since it was forecast. `altrally report` issues it anew."]
     at.progress("writing the page", 0, 0)
-    page_of(at.home, at.place, at.store, issue(at.home, at.store, at.as_of, at.now, at.target), at.target)
+    publish_page(at.home, at.place, at.store, issue(at.home, at.store, at.as_of, at.now, at.target), at.target)
     return []
 
 
-def train_when_due(at: Standing) -> list[str]:
-    """Train if the last training is too old or of an earlier quarter; what was decided about the champion.
+def train_when_due(at: RoundContext) -> list[str]:
+    """Train if the last training is too old or of an earlier quarter; returns the decisions about the champion.
 
-    A training that learnt and couldn't be logged is logged first, and counts.
+    A training whose results couldn't be logged before is logged first, and counts as the last one.
     """
-    late = make_good(at.place, at.progress)
+    decisions = make_good(at.place, at.progress)
     last = max(card_of(at.home, at.target).trained_as_of, read_state(at.home, at.target).trained_as_of)
-    return late + (train_again(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
+    return decisions + (train_again(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 
 
 def is_due(last: pd.Timestamp, as_of: pd.Timestamp, days: int) -> bool:
-    """More than `days` have passed since the last training, or a quarter has begun."""
+    """Whether more than `days` have passed since the last training, or a quarter has begun."""
     return as_of - last > pd.Timedelta(days=days) or (as_of.year, as_of.quarter) > (last.year, last.quarter)
 
 
-def train_first(at: Standing) -> list[str]:
-    """Train where nothing can be forecast yet."""
+def train_first(at: RoundContext) -> list[str]:
+    """Train if there is no champion yet; returns the decisions about the champion."""
     return train_again(at) if card_or_none(at.home, at.target) is None else []
 
 
-def train_again(at: Standing) -> list[str]:
-    """Train what was trained last. It is remembered only when all of it was done, aliases included."""
+def train_again(at: RoundContext) -> list[str]:
+    """Train the models of the last training; its day is kept in the state only after all of it was done, aliases included."""
     report = train(at.store, settings_of(at), until=at.as_of, place=at.place, progress=at.progress)
     write_state(at.home, at.target, replace(read_state(at.home, at.target), trained_as_of=report.until))
     return report.decisions
 
 
-def settings_of(at: Standing) -> TrainSettings:
-    """The champion's outcome, and the models that were trained beside it, so that no new configuration is tried unasked."""
+def settings_of(at: RoundContext) -> TrainSettings:
+    """Settings of the last training: its outcome and models, so that no new configuration is tried."""
     card = card_or_none(at.home, at.target)
     if card is None:
         return TrainSettings(at.target)
@@ -291,15 +295,15 @@ def settings_of(at: Standing) -> TrainSettings:
 
 
 def last_models(tracking_uri: str, card: Card) -> list[str]:
-    """Names of the models of the newest finished training of what the champion forecasts."""
+    """Names of the models of the newest finished training for the champion's outcome and market."""
     runs = list_runs(tracking_uri)
     same = runs[(runs["tags.label"] == card.label) & (runs["tags.market"] == card.market) & (runs["status"] == "FINISHED")]
     trainings = same[same["parent_id"].isna()]
     return [] if trainings.empty else list(same.loc[same["parent_id"] == trainings["run_id"].iloc[0], "model"])[::-1]
 
 
-def resolve_outcomes(at: Standing) -> int:
-    """Record what came of forecasts; how many outcomes. Lines whose forecasts all have theirs are not read again."""
+def resolve_outcomes(at: RoundContext) -> int:
+    """Record outcomes of forecasts; returns how many were new. Lines whose forecasts all have outcomes are not read again."""
     state = read_state(at.home, at.target)
     resolved = resolve(at.ledger, at.store, until=at.as_of, now=at.now, since=state.open_from)
     record_weeks(at.ledger, at.store, at.target, until=at.as_of, now=at.now)
@@ -309,7 +313,7 @@ def resolve_outcomes(at: Standing) -> int:
 
 
 def staleness(verdicts: Sequence[Freshness], line: Line | None) -> dict[str, str]:
-    """Why today's data can't carry a forecast: each reason by what stays the same as long as it lasts; empty if they can."""
+    """Reasons why today's data are too poor for a forecast, by a key that stays the same as long as the reason lasts."""
     index = next(verdict for verdict in verdicts if verdict.series == COIN_PRICE.name)
     reasons = {} if index.fresh else {f"{index.series} {index.observed}": index.message}
     inputs = line.body["inputs"] if line else {}
@@ -319,32 +323,26 @@ def staleness(verdicts: Sequence[Freshness], line: Line | None) -> dict[str, str
     return reasons
 
 
-def is_too_old(verdicts: Sequence[Freshness]) -> list[str]:
-    """One line on the series that quoted within a year and are too old or too thin now."""
-    names = [verdict.series for verdict in verdicts if verdict.observed is not None and not verdict.fresh]
-    return [f"{len(names)} series are too old or too thin: {', '.join(names)}"] if names else []
+def notify(at: RoundContext, line: Line | None, stale: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Notices since the last round, sent with those not sent before.
 
-
-def notify(at: Standing, line: Line | None, stale: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What is worth a word since the last round, sent to the webhook with all it hasn't taken yet.
-
-    Kept before it is sent and struck out after: a kill between the two sends it twice, never not at all.
+    They are saved before they are sent and removed after: a kill between the two sends a notice twice, never not at all.
     """
     state, last = read_state(at.home, at.target), at.ledger.head().lines
     examined = state.examined if state.examined is not None else (line.number if line else last + 1) - 1
-    notices = crossed(at.ledger.lines(), examined, at.watch.crossings, at.target) if at.watch.crossings else []
+    notices = crossing_notices(at.ledger.lines(), examined, at.watch.crossings, at.target) if at.watch.crossings else []
     if stale and state.stale != " ".join(stale):
         notices.append(stale_notice(at.store.market, list(stale.values())))
-    pending = [*state.pending, *(notices if at.watch.tells else [])]
+    pending = [*state.pending, *(notices if at.watch.sends_notices else [])]
     state = replace(state, examined=last, stale=" ".join(stale), pending=pending)
     write_state(at.home, at.target, state)
-    if at.watch.tells:
+    if at.watch.sends_notices:
         attempt(at.troubles, None, deliver, at, state)
     return notices
 
 
-def deliver(at: Standing, state: State) -> None:
-    """Send what is pending, oldest first, until something isn't taken. Raises FetchFailed."""
+def deliver(at: RoundContext, state: State) -> None:
+    """Send pending notices, oldest first, until one isn't accepted. Raises FetchFailed."""
     for notice in state.pending:
         at.progress("telling the webhook", 0, 0)
         at.watch.send(notice)
@@ -353,12 +351,12 @@ def deliver(at: Standing, state: State) -> None:
 
 
 def read_state(home: Home, target: Target = ALTCOINS) -> State:
-    """What earlier rounds left; a first round finds nothing. Raises StoreUnusable where it is damaged."""
+    """The state that earlier rounds left, or an empty one. Raises StoreUnusable where its file is damaged."""
     return state_in(state_file(home, target))
 
 
 def state_in(file: Path) -> State:
-    """What a file says of earlier rounds. Raises StoreUnusable."""
+    """The state in a file, or an empty one where there is no file. Raises StoreUnusable where it is damaged."""
     try:
         return State(**json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -368,10 +366,10 @@ def state_in(file: Path) -> State:
 
 
 def write_state(home: Home, target: Target, state: State) -> None:
-    """Leave it for the next round."""
-    put_whole(state_file(home, target), json.dumps(asdict(state), indent=2) + "\n")
+    """Write the state for the next round."""
+    write_whole(state_file(home, target), json.dumps(asdict(state), indent=2) + "\n")
 
 
 def state_file(home: Home, target: Target) -> Path:
-    """Where it is left, one file a target."""
+    """The file of the state, one per target."""
     return home.folder / ("watch.json" if target.is_default else f"watch-{target.slug}.json")

@@ -21,81 +21,81 @@ HOLDINGS = {
 
 
 def sentence(target: Target) -> str:
-    """The event whose probability is told, on one line."""
+    """The event whose probability is forecast, on one line: P(…)."""
     return SENTENCES[target.outcome].format(subject=target.subject, move=f"{100 * target.threshold:.4g}%", **directions(target))
 
 
 def condition(target: Target, *, move: str, day: str) -> str:
-    """What counts as the event, for the page; `move` and `day` as they are to be read."""
-    told = CONDITIONS[target.outcome].format(move=move, day=day, **directions(target))
-    return f"{capitalised(the_subject(target))} {told}"
+    """The condition of the event as a sentence without its end; `move` and `day` are texts."""
+    predicate = CONDITIONS[target.outcome].format(move=move, day=day, **directions(target))
+    return f"{capitalised(the_subject(target))} {predicate}"
 
 
 def directions(target: Target) -> dict[str, str]:
-    """Up or down."""
+    """The words for the direction of a target's move: above and higher, or below and lower."""
     return {"beyond": "below", "further": "lower"} if target.falls else {"beyond": "above", "further": "higher"}
 
 
 def the_subject(target: Target) -> str:
-    """What moves, in the middle of a sentence; an index has an article."""
+    """The subject of a target in the middle of a sentence, with an article for an index or basket."""
     return f"the {target.subject}" if target.subject.endswith(("index", "basket")) else target.subject
 
 
 def level(target: Target) -> str:
-    """What formulas read: of what is to fall, the inverse that rises as it does."""
+    """The name of the level that formulas read; for a target that falls, it is the inverse of the subject."""
     return f"the inverse of {target.subject}" if target.falls else the_subject(target)
 
 
-def pictured(target: Target) -> str:
-    """What the pictures show, at the head of a sentence."""
+def level_title(target: Target) -> str:
+    """The name of the level that the pictures show, with a capital letter."""
     return capitalised(level(target))
 
 
-def holding(target: Target) -> str:
-    """What it is that moves."""
+def holdings_sentence(target: Target) -> str:
+    """A sentence on what the subject of a target is made of."""
     return HOLDINGS[target.universe].format(coins=", ".join(target.coins))
 
 
 def for_target(text: str, target: Target) -> str:
-    """A text about the altcoin index and the Russell 2000, of what stands in their place."""
-    words = {"the altcoin index": level(target), "Altcoin index": pictured(target)}
+    """The text with the altcoin index and the Russell 2000 replaced by the target's level and leader."""
+    words = {"the altcoin index": level(target), "Altcoin index": level_title(target)}
     words |= {"Russell 2000": target.leader.index, "IWM": target.leader.fund} if target.leader != Leader() else {}
-    for said, instead in words.items():
-        text = text.replace(said, instead)
+    for default, name in words.items():
+        text = text.replace(default, name)
     return text
 
 
 def event_noun(target: Target) -> str:
-    """The event's noun, the last word of its name: rally."""
+    """The last word of the event's name, e.g. rally."""
     return target.name.split()[-1]
 
 
 def event_nouns(target: Target) -> str:
-    """The plural of the event's noun: rallies."""
+    """The plural of the event's noun, e.g. rallies."""
     noun = event_noun(target)
     return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
 
-def article(target: Target) -> str:
-    """The event's whole name with its article: an altcoin rally."""
+def event_name(target: Target) -> str:
+    """The event's whole name with an article, e.g. an altcoin rally."""
     return with_article(target.name)
 
 
 def an_event(target: Target) -> str:
-    """The event's noun with its article: a rally."""
+    """The event's noun with an article, e.g. a rally."""
     return with_article(event_noun(target))
 
 
 def with_article(name: str) -> str:
-    """A name with a or an before it."""
+    """A name with 'a' or 'an' before it."""
     return f"{'an' if name[0] in VOWELS else 'a'} {name}"
 
 
 def capitalised(text: str) -> str:
-    """Its first letter large, the others as they are."""
+    """The text with its first letter as a capital, the others as they are."""
     return text[:1].upper() + text[1:]
 
 
 def leaders(target: Target) -> str:
-    """The stocks that lead, in the plural: small caps."""
+    """The stocks that lead, in the plural, e.g. small caps."""
     return f"{target.leader.name.replace('-', ' ')}s"

@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from altrally.api import tracking_place
 from altrally.forecast import Score, inputs_known, score
 from altrally.issue import champion_of
-from altrally.jobs import place_of
 from altrally.ledger import Ledger
 from altrally.watch import Watch, one_round
 from core.home import Home
@@ -63,7 +63,7 @@ def prepared(home: Home, day: pd.Timestamp) -> Home:
     with Store.open(home.store) as store:
         fetch(store, "simulated", today=day, progress=silent)
         asked = TrainSettings(models=("hazard",), draws=2, rotations=5)
-        train(store, asked, until=day - DAY, place=place_of(home), progress=silent)
+        train(store, asked, until=day - DAY, place=tracking_place(home), progress=silent)
         said = score(inputs_known(store, day - DAY), champion_of(home))
     fill(home, said, pd.date_range(FIRST, day - 2 * DAY))
     return home
@@ -92,7 +92,7 @@ def seconds(home: Home, day: pd.Timestamp) -> Iterator[float]:
     """What each round costs; the first, which imports, and one with a training don't count."""
     for number in range(ROUNDS):
         start = process_time()
-        done = one_round(Watch(home), now=day + number * DAY + MORNING, place=place_of(home), progress=silent)
+        done = one_round(Watch(home), now=day + number * DAY + MORNING, place=tracking_place(home), progress=silent)
         if number and not done.decisions:
             yield process_time() - start
 

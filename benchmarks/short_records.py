@@ -14,7 +14,7 @@ import pandas as pd
 from interval_coverage import THRESHOLD, ar1, walks
 from scipy.special import expit, logit
 
-from altrally.track_record import WIDENING, against_base_rate
+from altrally.track_record import WIDENING, base_rate_skill
 
 WINDOWS = (4, 6, 8, 12, 24, 42)
 HORIZONS = (30, 60, 90)
@@ -40,7 +40,7 @@ def covered(made: list[pd.DataFrame], days: int) -> tuple[float, float]:
     """How often the plain limits and the printed ones hold the expected skill."""
     mine = sum(((record["probability"] - record["event"]) ** 2).sum() for record in made)
     base = sum(((record["base_rate"] - record["event"]) ** 2).sum() for record in made)
-    found = np.array([[np.nan if part is None else part for part in against_base_rate(record, days)] for record in made])
+    found = np.array([[np.nan if part is None else part for part in base_rate_skill(record, days)] for record in made])
     value, low, high = found[np.isfinite(found).all(axis=1)].T
     truth = 1 - mine / base
     plain = (value + (low - value) / WIDENING <= truth) & (truth <= value + (high - value) / WIDENING)

@@ -1,4 +1,4 @@
-"""Past Sundays that looked like this day, what followed them, and how unusual the day is."""
+"""Analogues: past Sundays whose inputs were most like a day's, their outcomes, and how unusual the day is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ UNUSUAL = 0.99
 
 @dataclass(frozen=True)
 class Analogue:
-    """A past Sunday: distance from today, whether the rally came within each horizon, the index from there on (day 0 is 1)."""
+    """A past Sunday: distance from today, whether the event occurred within each horizon, the index from then on (day 0 is 1)."""
 
     as_of: str
     distance: float
-    came: dict[int, bool]
+    event_occurred: dict[int, bool]
     path: list[float | None]
 
 
 @dataclass(frozen=True)
 class Analogues:
-    """Similar moments, nearest first; today's distance from the middle of `rows` past Sundays, the share of those not farther."""
+    """The nearest past Sundays; today's distance from the mean of `rows` past Sundays, and the share that lie no farther."""
 
-    moments: list[Analogue]
+    nearest: list[Analogue]
     distance: float
     percentile: float
     rows: int
@@ -36,30 +36,33 @@ class Analogues:
 
     @property
     def unusual(self) -> bool:
-        """Whether the model is asked about something it has hardly seen."""
+        """Whether today lies farther from the mean than 99 % of past Sundays."""
         return self.percentile > UNUSUAL
 
 
 def analogues(today: pd.Series, past: pd.DataFrame, events: pd.DataFrame, level: pd.Series) -> Analogues | None:
-    """What is like today among past Sundays all of whose outcomes are known; None where they are too few to say.
+    """The analogues of today among past Sundays with known outcomes; None where there are too few of them.
 
     today (p,) and past (n, p): composites; events (n, K): 0, 1 or NaN; level: the altcoin index by day. Distances are
     Mahalanobis's, in the covariance of those Sundays.
     """
     complete = events.notna().all(axis=1)
-    rows, came = past[complete], events[complete]
+    rows, outcomes = past[complete], events[complete]
     if len(rows) <= 2 * len(today):
         return None
-    placed = rows.to_numpy() @ (whiten := whitening(rows.to_numpy()))
-    here, middle = today.to_numpy() @ whiten, placed.mean(axis=0)
-    near = pd.Series(lengths(placed - here), rows.index)
-    own, others = lengths(here - middle), lengths(placed - middle)
+    matrix = whitening(rows.to_numpy())
+    white_rows, white_today = rows.to_numpy() @ matrix, today.to_numpy() @ matrix
+    mean = white_rows.mean(axis=0)
+    distances = pd.Series(lengths(white_rows - white_today), rows.index)
+    own, others = lengths(white_today - mean), lengths(white_rows - mean)
     return Analogues(
-        moments=[analogue(day, float(near[day]), came[came.index == day], level) for day in apart_in_time(near)],
+        nearest=[
+            analogue(day, float(distances[day]), outcomes[outcomes.index == day].iloc[0], level) for day in spaced_days(distances)
+        ],
         distance=float(own),
         percentile=float((others <= own).mean()),
         rows=len(rows),
-        base_rates=dict(zip(map(int, came.columns), came.mean().tolist(), strict=True)),
+        base_rates=dict(zip(map(int, outcomes.columns), outcomes.mean().tolist(), strict=True)),
     )
 
 
@@ -69,15 +72,15 @@ def lengths(vectors: Floats) -> Floats:
 
 
 def whitening(rows: Floats) -> Floats:
-    """A matrix W (p, p): (x − y) W has the length of their Mahalanobis distance; what never varies counts for nothing."""
+    """A matrix W (p, p) such that the length of (x − y) W is the Mahalanobis distance; directions without variance count as 0."""
     values, vectors = np.linalg.eigh(np.cov(rows, rowvar=False))
     return np.asarray(vectors / np.sqrt(np.where(values > 1e-9, values, np.inf)))
 
 
-def apart_in_time(near: pd.Series) -> Sequence[pd.Timestamp]:
-    """The nearest days, none within 13 weeks of a nearer one."""
+def spaced_days(distances: pd.Series) -> Sequence[pd.Timestamp]:
+    """The nearest days, at most `MOST`, none within 13 weeks of a nearer one."""
     chosen: list[pd.Timestamp] = []
-    for day in near.sort_values(kind="stable").index:
+    for day in distances.sort_values(kind="stable").index:
         if all(abs(day - other) >= APART for other in chosen):
             chosen.append(day)
         if len(chosen) == MOST:
@@ -85,13 +88,13 @@ def apart_in_time(near: pd.Series) -> Sequence[pd.Timestamp]:
     return chosen
 
 
-def analogue(day: pd.Timestamp, distance: float, came: pd.DataFrame, level: pd.Series) -> Analogue:
-    """One similar Sunday and what followed; `came` is its row of outcomes."""
-    longest = max(map(int, came.columns))
-    ahead = level.reindex(pd.date_range(day, periods=longest + 1)) / level.get(day, np.nan)
+def analogue(day: pd.Timestamp, distance: float, outcomes: pd.Series, level: pd.Series) -> Analogue:
+    """One analogue; `outcomes`: 0 or 1 by horizon (days)."""
+    longest = max(map(int, outcomes.index))
+    path = level.reindex(pd.date_range(day, periods=longest + 1)) / level.get(day, np.nan)
     return Analogue(
         as_of=f"{day:%Y-%m-%d}",
         distance=distance,
-        came=dict(zip(map(int, came.columns), map(bool, came.iloc[0].tolist()), strict=True)),
-        path=[float(value) if np.isfinite(value) else None for value in ahead],
+        event_occurred=dict(zip(map(int, outcomes.index), map(bool, outcomes.tolist()), strict=True)),
+        path=[float(value) if np.isfinite(value) else None for value in path],
     )

@@ -1,4 +1,4 @@
-"""The pictures of the page, as SVG. They place numbers that were computed elsewhere, and say in words what they show."""
+"""The pictures of the page as SVG, each with a description in words. The numbers are computed elsewhere."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -22,7 +22,7 @@ from core.number_format import signed
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PROBABILITIES = (0.01, *(twentieth / 20 for twentieth in range(1, 20)), 0.99)
 MOST_TICKS = 5
-LEAST_SPAN = 0.8  # log-odds: a picture of small moves must not make them look large
+LEAST_SPAN = 0.8  # log-odds: small changes must not look large
 ROW, RUNG = 26, 64
 HISTORY_HEIGHT, PATHS_HEIGHT, SQUARE, RECENT_HEIGHT = 280, 300, 320, 110
 PATH_LOW, PATH_HIGH = 0.5, 3.0
@@ -33,58 +33,54 @@ MOST_RISE = 1.0  # the curve of the highest close is drawn up to a doubling
 Axis = tuple[float, float]
 
 
-def gauge(one: HorizonForecast) -> Markup:
+def gauge(forecast: HorizonForecast) -> Markup:
     """A probability with its 90 % interval and base rate on a plain scale from 0 to 100 %."""
-    bounds = f"90 % interval {percent(one.low)} to {percent(one.high)}"
-    said = f"{percent(one.probability)} within {one.days} days; {bounds}; usually {percent(one.base_rate)}"
-    usual = across(one.base_rate, 0, 1)
+    bounds = f"90 % interval {percent(forecast.low)} to {percent(forecast.high)}"
+    description = f"{percent(forecast.probability)} within {forecast.days} days; {bounds}; usually {percent(forecast.base_rate)}"
+    base_rate = across(forecast.base_rate, 0, 1)
     return picture(
         46,
         grid(QUARTERS, 0, 1, 46),
         line("0", 23, "100%", 23, "rail"),
-        bar(one.low, one.high, 0, 1, 16, 14, "interval", bounds),
-        line(usual, 5, usual, 41, "usual"),
-        dot(across(one.probability, 0, 1), 23, 8, "now", said),
-        says=said,
+        bar(forecast.low, forecast.high, 0, 1, 16, 14, "interval", bounds),
+        line(base_rate, 5, base_rate, 41, "usual"),
+        dot(across(forecast.probability, 0, 1), 23, 8, "now", description),
+        says=description,
     )
 
 
-def highest_close(curve: Curve, asked: float) -> Markup:
-    """The chance that the highest close lies at least so far above today's, a line a horizon, up to a doubling."""
-    lines = [
-        path(curve_points(curve.rises, one), f"high high-{place}", high_tip(one)) for place, one in enumerate(curve.horizons, 1)
-    ]
+def highest_close(curve: Curve, rise: float) -> Markup:
+    """The probability that the highest close lies at least so far above today's, one line per horizon; `rise` is marked."""
+    lines = []
+    for number, row in enumerate(curve.horizons, 1):
+        shown = [(x, p) for x, p in zip(curve.rises, row.probability, strict=True) if x <= MOST_RISE]
+        points = [(x / MOST_RISE, 1 - p) for x, p in shown]
+        lines.append(path(points, f"high high-{number}", highest_close_tip(row)))
     marks = [line("0", f"{100 * (1 - tick):.2f}%", "100%", f"{100 * (1 - tick):.2f}%", "grid") for tick in QUARTERS]
     words = [label("-8", HISTORY_HEIGHT * (1 - tick) + 4, percent(tick), anchor="end") for tick in QUARTERS]
-    rise = across(asked, 0, MOST_RISE)
-    said = "; ".join(high_tip(one) for one in curve.horizons)
-    return picture(HISTORY_HEIGHT, *marks, line(rise, 0, rise, "100%", "asked"), stretched(*lines), *words, says=said)
+    x = across(rise, 0, MOST_RISE)
+    description = "; ".join(highest_close_tip(row) for row in curve.horizons)
+    return picture(HISTORY_HEIGHT, *marks, line(x, 0, x, "100%", "asked"), stretched(*lines), *words, says=description)
 
 
-def curve_points(rises: Sequence[float], one: HighestClose) -> list[tuple[float, float] | None]:
-    """The line of one horizon in shares of width and height, as far as the picture goes."""
-    shown = [(rise, p) for rise, p in zip(rises, one.probability, strict=True) if rise <= MOST_RISE]
-    return [(rise / MOST_RISE, 1 - p) for rise, p in shown]
-
-
-def high_tip(one: HighestClose) -> str:
-    """The middle and a high quantile of one horizon in words."""
-    middle, high = (signed_percent(one.quantiles[level]) for level in ("0.5", "0.9"))
-    return f"highest close within {one.days} days: half of the time below {middle}, nine in ten below {high}"
+def highest_close_tip(row: HighestClose) -> str:
+    """Median and 90 % quantile of the highest close within one horizon in words."""
+    middle, high = (signed_percent(row.quantiles[level]) for level in ("0.5", "0.9"))
+    return f"highest close within {row.days} days: half of the time below {middle}, nine in ten below {high}"
 
 
 def rise_axis() -> Markup:
-    """Rises of the highest close."""
+    """The axis of `highest_close`: rises."""
     return axis([(tick, signed_percent(tick)) for tick in QUARTERS], 0, MOST_RISE)
 
 
 def share_axis() -> Markup:
-    """0 to 100 %."""
+    """An axis from 0 to 100 %."""
     return axis([(tick, percent(tick)) for tick in QUARTERS], 0, 1)
 
 
 def odds_axis(values: Sequence[float]) -> tuple[Axis, list[tuple[float, str]]]:
-    """Ends of a log-odds axis that holds all of `values` with room to spare, and ticks at round probabilities."""
+    """Ends of a log-odds axis around `values`, and ticks at round probabilities."""
     low, high = min(values), max(values)
     room = max((LEAST_SPAN - (high - low)) / 2, 0.12 * (high - low))
     ends = low - room, high + room
@@ -93,34 +89,23 @@ def odds_axis(values: Sequence[float]) -> tuple[Axis, list[tuple[float, str]]]:
     return ends, [(float(logit(p)), percent(p)) for p in (inside if len(inside) <= MOST_TICKS else tenths)]
 
 
-def steps(start: float, parts: Sequence[Part]) -> list[tuple[float, float]]:
-    """From where to where each part takes the log-odds, one after the other."""
-    return list(pairwise(accumulate((part.log_odds for part in parts), initial=start)))
-
-
 def waterfall(start: float, parts: Sequence[Part], end: float) -> tuple[list[Markup], Markup]:
-    """One row for the start, one a part, one for the end; and the axis below, marked in probabilities."""
-    moves = steps(start, parts)
+    """Rows of a waterfall (start, one per part, end), and its axis marked in probabilities."""
+    moves = list(pairwise(accumulate((part.log_odds for part in parts), initial=start)))
     (low, high), ticks = odds_axis([start, end, *(stop for move in moves for stop in move)])
     lines = grid([value for value, _ in ticks], low, high, ROW)
-    first = picture(ROW, lines, dot(across(start, low, high), ROW / 2, 5, "hollow"))
-    last = picture(ROW, lines, dot(across(end, low, high), ROW / 2, 7, "now"))
-    rows = [
-        picture(ROW, lines, bar(*move, low, high, 6, ROW - 12, side(part.log_odds), moved_tip(part, move)))
-        for part, move in zip(parts, moves, strict=True)
-    ]
-    return [first, *rows, last], axis(ticks, low, high)
+    rows = [picture(ROW, lines, dot(across(start, low, high), ROW / 2, 5, "hollow"))]
+    for part, move in zip(parts, moves, strict=True):
+        before, after = (percent(float(expit(stop)), 1) for stop in move)
+        tip = f"{signed(part.log_odds, 3)} log-odds: from {before} to {after} in this order"
+        rows.append(picture(ROW, lines, bar(*move, low, high, 6, ROW - 12, side(part.log_odds), tip)))
+    rows.append(picture(ROW, lines, dot(across(end, low, high), ROW / 2, 7, "now")))
+    return rows, axis(ticks, low, high)
 
 
 def side(value: float) -> str:
-    """The class of a bar that raises or lowers."""
+    """The CSS class of a bar: raises or lowers."""
     return "raises" if value >= 0 else "lowers"
-
-
-def moved_tip(part: Part, move: tuple[float, float]) -> str:
-    """A step in words."""
-    start, end = (percent(float(expit(stop)), 1) for stop in move)
-    return f"{signed(part.log_odds, 3)} log-odds: from {start} to {end} in this order"
 
 
 def diverging(value: float, most: float, tip: str) -> Markup:
@@ -128,20 +113,20 @@ def diverging(value: float, most: float, tip: str) -> Markup:
     return picture(18, line("50%", 0, "50%", 18, "zero"), bar(0, value, -most, most, 4, 10, side(value), tip))
 
 
-def tornado(one: Sensitivity, now: float) -> Markup:
+def tornado(row: Sensitivity, now: float) -> Markup:
     """The probability with one composite a standard deviation lower and higher."""
-    tip = f"{block_name(one.block)}: {percent(one.lower, 1)} one standard deviation lower, {percent(one.higher, 1)} higher"
+    tip = f"{block_name(row.block)}: {percent(row.lower, 1)} one standard deviation lower, {percent(row.higher, 1)} higher"
     return picture(
         ROW,
         grid(QUARTERS, 0, 1, ROW),
-        bar(one.lower, now, 0, 1, 8, 10, "lowers", tip),
-        bar(now, one.higher, 0, 1, 8, 10, "raises", tip),
+        bar(row.lower, now, 0, 1, 8, 10, "lowers", tip),
+        bar(now, row.higher, 0, 1, 8, 10, "raises", tip),
         line(across(now, 0, 1), 0, across(now, 0, 1), ROW, "usual"),
     )
 
 
 def ladder_rung(rung: Rung) -> Markup:
-    """Where a rung stands among its past three years, and stood four weeks before."""
+    """The percentile of a rung in its past three years, now and four weeks before."""
     posts = [line(x, "0", x, "100%", "rail-post") for x in ("0", "100%")]
     step = [*posts, line("0", "50%", "100%", "50%", "rung"), line("50%", "25%", "50%", "75%", "zero")]
     if rung.percentile is None:
@@ -159,131 +144,137 @@ def ladder_rung(rung: Rung) -> Markup:
 
 
 def percentile_bar(share: float, tip: str) -> Markup:
-    """A share of the past as a mark on a scale."""
+    """A percentile (0-1) as a mark on a scale, with the mark of an unusual day."""
     warns = across(UNUSUAL, 0, 1)
     return picture(
         30, line("0", 15, "100%", 15, "rail"), line(warns, 5, warns, 25, "usual"), dot(across(share, 0, 1), 15, 7, "now", tip)
     )
 
 
-def paths(like: Analogues, rise: float | None, subject: str) -> Markup:
-    """The level after each similar moment on a log scale, day 0 to the longest horizon; the line asks for the rise."""
-    drawn = [path(points(one), "path came" if any(one.came.values()) else "path", path_tip(one)) for one in like.moments]
-    marks = [line("0", height_of(value), "100%", height_of(value), "grid") for value in PATH_TICKS]
-    words = [label("-8", offset(height_of(value), 4), signed_percent(value - 1), anchor="end") for value in PATH_TICKS]
-    asked = [] if rise is None else [line("0", height_of(1 + rise), "100%", height_of(1 + rise), "asked")]
-    said = f"{subject} in the days after each similar moment: " + "; ".join(path_tip(moment) for moment in like.moments)
-    return picture(PATHS_HEIGHT, *marks, *asked, stretched(*drawn), *words, says=said)
+def paths(analogues: Analogues, rise: float | None, subject: str) -> Markup:
+    """The level after each analogue on a log scale, from day 0 to the longest horizon; `rise` is marked."""
+    lines = [
+        path(path_points(week), "path came" if any(week.event_occurred.values()) else "path", path_tip(week))
+        for week in analogues.nearest
+    ]
+    heights = {tick: 1 - place(log(tick), log(PATH_LOW), log(PATH_HIGH)) for tick in PATH_TICKS}
+    marks = [line("0", f"{100 * height:.2f}%", "100%", f"{100 * height:.2f}%", "grid") for height in heights.values()]
+    words = [
+        label("-8", PATHS_HEIGHT * round(100 * height, 2) / 100 + 4, signed_percent(tick - 1), anchor="end")
+        for tick, height in heights.items()
+    ]
+    if rise is not None:
+        y = f"{100 * (1 - place(log(1 + rise), log(PATH_LOW), log(PATH_HIGH))):.2f}%"
+        marks.append(line("0", y, "100%", y, "asked"))
+    description = f"{subject} in the days after each similar moment: " + "; ".join(path_tip(week) for week in analogues.nearest)
+    return picture(PATHS_HEIGHT, *marks, stretched(*lines), *words, says=description)
 
 
-def height_of(value: float) -> str:
-    """A level on the log scale of `paths`, in percent from the top."""
-    return f"{100 * (1 - place(log(value), log(PATH_LOW), log(PATH_HIGH))):.2f}%"
-
-
-def offset(height: str, pixels: int) -> float:
-    """A percent height of `paths` in pixels, moved."""
-    return PATHS_HEIGHT * float(height.rstrip("%")) / 100 + pixels
-
-
-def points(moment: Analogue) -> list[tuple[float, float] | None]:
-    """A path in shares of width and height; a level beyond the scale lies outside the picture, which cuts the line off."""
-    last = max(len(moment.path) - 1, 1)
+def path_points(analogue: Analogue) -> list[tuple[float, float] | None]:
+    """The path of an analogue in shares of width and height; a point beyond the scale lies outside the picture and is cut off."""
+    last = max(len(analogue.path) - 1, 1)
     return [
         None if level is None or level <= 0 else (day / last, log(PATH_HIGH / level) / log(PATH_HIGH / PATH_LOW))
-        for day, level in enumerate(moment.path)
+        for day, level in enumerate(analogue.path)
     ]
 
 
-def path_tip(moment: Analogue) -> str:
-    """A similar moment in words."""
-    levels = [level for level in moment.path[1:] if level is not None]
+def path_tip(analogue: Analogue) -> str:
+    """An analogue in words: its day and its highest close."""
+    levels = [level for level in analogue.path[1:] if level is not None]
     highest = f"highest close {signed_percent(max(levels) - 1)}" if levels else "no closes"
-    return f"{long_date(moment.as_of)}: {highest} in {len(moment.path) - 1} days"
+    return f"{long_date(analogue.as_of)}: {highest} in {len(analogue.path) - 1} days"
 
 
-def day_axis(moments: Sequence[Analogue]) -> Markup:
-    """Days since a moment."""
-    last = max((len(moment.path) - 1 for moment in moments), default=90)
+def day_axis(analogues: Sequence[Analogue]) -> Markup:
+    """The axis of `paths`: days since the analogue."""
+    last = max((len(analogue.path) - 1 for analogue in analogues), default=90)
     return axis([(day, f"day {day}") for day in range(0, last + 1, 30)], 0, last)
 
 
 def recent(weeks: Sequence[tuple[str, float]], base_rate: float) -> Markup:
-    """The probability week by week, beside the base rate."""
-    points = [(place / (len(weeks) - 1), 1 - probability) for place, (_, probability) in enumerate(weeks)]
+    """The probability week by week, with the base rate."""
+    points = [(position / (len(weeks) - 1), 1 - probability) for position, (_, probability) in enumerate(weeks)]
     marks = [level_line(tick, "grid") for tick in (0.0, 0.5, 1.0)]
     words = [label("-8", RECENT_HEIGHT * (1 - tick) + 4, percent(tick), anchor="end") for tick in (0.0, 0.5, 1.0)]
-    said = "; ".join(f"{day} {percent(probability)}" for day, probability in weeks)
+    description = "; ".join(f"{day} {percent(probability)}" for day, probability in weeks)
     return picture(
-        RECENT_HEIGHT, *marks, level_line(base_rate, "usual-level"), stretched(path(points, "recent", said)), *words, says=said
+        RECENT_HEIGHT,
+        *marks,
+        level_line(base_rate, "usual-level"),
+        stretched(path(points, "recent", description)),
+        *words,
+        says=description,
     )
 
 
 def ends_axis(weeks: Sequence[tuple[str, float]]) -> Markup:
-    """The first and the last day."""
+    """The axis of `recent`: first and last day."""
     return axis([(0.0, weeks[0][0]), (1.0, weeks[-1][0])], 0, 1)
 
 
 def agreement(others: Sequence[tuple[str, float]], champion: HorizonForecast) -> Markup:
-    """Every other model's probability as a ring, the champion's filled."""
+    """The probabilities of the other models as rings, the champion's filled."""
     rings = [dot(across(share, 0, 1), 23, 6, "hollow", f"{name}: {percent(share)}") for name, share in others]
-    said = ", ".join(f"{name} {percent(share)}" for name, share in others)
+    description = ", ".join(f"{name} {percent(share)}" for name, share in others)
     now = dot(across(champion.probability, 0, 1), 23, 8, "now", f"champion: {percent(champion.probability)}")
-    return picture(46, grid(QUARTERS, 0, 1, 46), line("0", 23, "100%", 23, "rail"), *rings, now, says=said)
+    return picture(46, grid(QUARTERS, 0, 1, 46), line("0", 23, "100%", 23, "rail"), *rings, now, says=description)
 
 
 def history(record: History, event: str) -> Markup:
     """Forecast and climatology week by week; shaded weeks were followed by the event, hatched ones aren't over."""
-    shaded = [rest for first, last, came in runs(record) if came is not False for rest in [block(record, first, last, came)]]
-    lines = stretched(path(curve(record.climatology), "climatology"), path(curve(record.probability), "forecast"))
+    shaded = [week_band(record, first, last, outcome) for first, last, outcome in runs(record) if outcome is not False]
+    lines = stretched(path(weekly_points(record.climatology), "climatology"), path(weekly_points(record.probability), "forecast"))
     marks = [level_line(tick, "grid") for tick in QUARTERS]
     words = [label("-8", HISTORY_HEIGHT * (1 - tick) + 4, percent(tick), anchor="end") for tick in QUARTERS]
     span = f"{record.as_of[0]} to {record.as_of[-1]}"
-    said = f"Forecasts within {record.days} days, {span}, beside the base rate known then; shaded weeks were followed by {event}."
+    description = (
+        f"Forecasts within {record.days} days, {span}, beside the base rate known then; shaded weeks were followed by {event}."
+    )
     cursor = element("line", x1="0", y1="0", x2="0", y2=HISTORY_HEIGHT, class_="cursor", visibility="hidden")
-    return picture(HISTORY_HEIGHT, hatching(record.days), *shaded, *marks, lines, *words, cursor, says=said)
+    return picture(HISTORY_HEIGHT, hatching(record.days), *shaded, *marks, lines, *words, cursor, says=description)
 
 
 def hatching(days: int) -> Markup:
-    """The pattern of weeks that aren't over."""
+    """The fill pattern of weeks that aren't over."""
     stripe = element("path", d="M0 6L6 0", class_="hatch-line")
     return element("defs", element("pattern", stripe, id=f"hatch-{days}", width=6, height=6, patternUnits="userSpaceOnUse"))
 
 
 def runs(record: History) -> list[tuple[int, int, bool | None]]:
-    """Stretches of weeks with the same outcome: first, last, outcome."""
-    found: list[tuple[int, int, bool | None]] = []
-    for week, came in enumerate(record.came):
-        if found and found[-1][2] is came:
-            found[-1] = (found[-1][0], week, came)
+    """Runs of weeks with the same outcome: first and last week, outcome."""
+    stretches: list[tuple[int, int, bool | None]] = []
+    for week, outcome in enumerate(record.event_occurred):
+        if stretches and stretches[-1][2] is outcome:
+            stretches[-1] = (stretches[-1][0], week, outcome)
         else:
-            found.append((week, week, came))
-    return found
+            stretches.append((week, week, outcome))
+    return stretches
 
 
-def block(record: History, first: int, last: int, came: bool | None) -> Markup:
-    """One stretch of weeks as a band."""
-    start, end = (week_place(record, week) for week in (first, last + 1))
-    look = {"class_": "rally"} if came else {"fill": f"url(#hatch-{record.days})"}
-    return element("rect", x=f"{100 * start:.2f}%", y=0, width=f"{100 * (end - start):.2f}%", height=HISTORY_HEIGHT, **look)
+def week_band(record: History, first: int, last: int, outcome: bool | None) -> Markup:
+    """A run of weeks as a band."""
+    start, end = (week_start(record, week) for week in (first, last + 1))
+    style = {"class_": "rally"} if outcome else {"fill": f"url(#hatch-{record.days})"}
+    return element("rect", x=f"{100 * start:.2f}%", y=0, width=f"{100 * (end - start):.2f}%", height=HISTORY_HEIGHT, **style)
 
 
-def week_place(record: History, week: int) -> float:
-    """Where a week begins, as a share of the width."""
+def week_start(record: History, week: int) -> float:
+    """The start of a week as a share of the width."""
     return week / len(record.as_of)
 
 
-def curve(values: Sequence[float | None]) -> list[tuple[float, float] | None]:
-    """A line through the middles of the weeks."""
+def weekly_points(values: Sequence[float | None]) -> list[tuple[float, float] | None]:
+    """Points in the middle of each week, in shares of width and height; None breaks the line."""
     return [None if value is None else ((week + 0.5) / len(values), 1 - value) for week, value in enumerate(values)]
 
 
 def year_axis(record: History) -> Markup:
-    """The first week of each year."""
+    """The axis of `history`: the first week of years."""
     years = pd.DatetimeIndex(record.as_of).year
     firsts = [int(np.flatnonzero(years == year)[0]) for year in sorted(set(years))]
     step = ceil(len(firsts) / MOST_YEARS_ON_A_PHONE)
-    return axis([(week_place(record, week), str(years[week])) for week in firsts[::step]], 0, 1)
+    return axis([(week_start(record, week), str(years[week])) for week in firsts[::step]], 0, 1)
 
 
 def reliability(bins: Sequence[Bin], base_rate: float | None, event: str) -> Markup:
@@ -291,41 +282,49 @@ def reliability(bins: Sequence[Bin], base_rate: float | None, event: str) -> Mar
     diagonal = stretched(path([(0.0, 1.0), (1.0, 0.0)], "diagonal"))
     marks = [level_line(tick, "grid") for tick in QUARTERS]
     words = [label("-8", SQUARE * (1 - tick) + 4, percent(tick), anchor="end") for tick in QUARTERS]
-    usual = [] if base_rate is None else [level_line(base_rate, "climatology")]
-    said = "; ".join(bin_tip(one, event) for one in bins) or "No forecast has been judged yet."
-    return picture(SQUARE, *marks, diagonal, *usual, *words, *(piece for one in bins for piece in bin_marks(one, event)), says=said)
+    climatology_line = [] if base_rate is None else [level_line(base_rate, "climatology")]
+    description = "; ".join(bin_tip(row, event) for row in bins) or "No forecast has been judged yet."
+    return picture(
+        SQUARE,
+        *marks,
+        diagonal,
+        *climatology_line,
+        *words,
+        *(mark for row in bins for mark in bin_marks(row, event)),
+        says=description,
+    )
 
 
 def level_line(share: float, kind: str) -> Markup:
-    """A line across at a share of the height."""
+    """A horizontal line at a probability."""
     y = f"{100 * (1 - share):.2f}%"
     return line("0", y, "100%", y, kind)
 
 
-def bin_marks(one: Bin, event: str) -> list[Markup]:
-    """One bin: interval and mark, larger for more weeks."""
-    x = across(one.probability, 0, 1)
-    low, high, share = (f"{100 * (1 - value):.2f}%" for value in (one.low, one.high, one.share))
-    return [line(x, low, x, high, "whisker"), dot(x, share, min(3 + one.count**0.5 / 2, 10), "now", bin_tip(one, event))]
+def bin_marks(row: Bin, event: str) -> list[Markup]:
+    """The interval and the mark of a bin; the mark grows with the number of weeks."""
+    x = across(row.probability, 0, 1)
+    low, high, share = (f"{100 * (1 - value):.2f}%" for value in (row.low, row.high, row.share))
+    return [line(x, low, x, high, "whisker"), dot(x, share, min(3 + row.count**0.5 / 2, 10), "now", bin_tip(row, event))]
 
 
-def bin_tip(one: Bin, event: str) -> str:
-    """One bin in words."""
+def bin_tip(row: Bin, event: str) -> str:
+    """A bin in words."""
     return (
-        f"Forecast about {percent(one.probability)}: {event} followed {percent(one.share)} of {one.count} weeks "
-        f"(90 % interval {percent(one.low)} to {percent(one.high)})"
+        f"Forecast about {percent(row.probability)}: {event} followed {percent(row.share)} of {row.count} weeks "
+        f"(90 % interval {percent(row.low)} to {percent(row.high)})"
     )
 
 
 def forest_axis(rows: Sequence[dict[str, Any]], *names: str) -> Axis:
-    """Ends that hold every interval, in whole tenths."""
+    """Ends of an axis that holds every interval, in tenths."""
     parts = [row[name] for row in rows for name in names]
     limits = [part[key] for part in parts for key in ("low", "high", "value") if part.get(key) is not None]
     return floor(10 * min([-0.1, *limits])) / 10, ceil(10 * max([0.1, *limits])) / 10
 
 
 def forest(part: dict[str, Any], ends: Axis, tip: str) -> Markup:
-    """A value and its 95 % interval about zero."""
+    """A value with its 95 % interval on an axis with zero."""
     zero = across(0, *ends)
     marks = [line("0", 13, "100%", 13, "rail"), line(zero, 0, zero, ROW, "zero")]
     if part.get("low") is not None:
@@ -336,5 +335,5 @@ def forest(part: dict[str, Any], ends: Axis, tip: str) -> Markup:
 
 
 def forest_scale(ends: Axis) -> Markup:
-    """Ends and zero of a forest."""
+    """The axis of `forest`: both ends and zero."""
     return axis([(ends[0], signed(ends[0], 1)), (0.0, "0"), (ends[1], signed(ends[1], 1))], *ends)

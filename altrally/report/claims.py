@@ -1,4 +1,4 @@
-"""The audit of the claim in words and rows, and what other parts of altrally say on the page."""
+"""The audit of the claim in words and rows, and what other parts of altrally add to the page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,19 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from altrally.forecast import Score
-from altrally.ledger import Ledger, canonical
-from altrally.live_evidence import LiveRow, live_rows
-from altrally.report.content import Facts, Previous
+from altrally.report.content import Facts
 from altrally.report.words import champion_row, count, percent, signed_percent
 from core.errors import MissingData
-from core.home import Home
 from core.number_format import number, signed
-from core.target import Target, judged_horizon
+from core.target import judged_horizon
 from features.altcoin_index import load_index
 from models.card import Card
 from sources.store import Store
-from studies.audit.claim import audit
 from studies.backtest import CAVEAT, Following, following
 from training.dataset import bitcoin
 from training.settings import TrainSettings
@@ -34,7 +29,7 @@ HEAT_STEPS = (0.05, 0.1, 0.15, 0.2)
 
 @dataclass(frozen=True)
 class Cell:
-    """One correlation: its text, how strong (0-4, with + or − in the text), and whether chance rarely gives as much."""
+    """One correlation: its text, its strength (0-4), and whether it lies outside the 95 % band of chance."""
 
     text: str
     level: int
@@ -43,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Link:
-    """One claimed link and its correlations by lag in weeks."""
+    """One link of the claim and its correlations by lag in weeks."""
 
     name: str
     lags: list[str]
@@ -51,89 +46,80 @@ class Link:
 
 
 def verdict_class(verdict: str) -> str:
-    """A verdict as a class: yes, no or open."""
+    """The CSS class of a verdict: yes, no or open."""
     return "yes" if verdict == SUPPORTED else "no" if verdict == NOT_SUPPORTED else "open"
 
 
 def verdict_word(verdict: str) -> str:
-    """A verdict without its count, which stands beside it."""
+    """A verdict without the count behind it."""
     return verdict.partition(" (")[0]
 
 
-def tally(audit: Mapping[str, Any]) -> dict[str, int]:
-    """Lines by class of verdict."""
-    classes = [verdict_class(line["verdict"]) for line in audit["lines"]]
-    return {name: classes.count(name) for name in ("yes", "no", "open")}
-
-
 def finding(audit: Mapping[str, Any]) -> str:
-    """How many lines hold."""
-    found, lines = tally(audit), len(audit["lines"])
-    holds = f"Of the claim’s {count(lines)} lines {count(found['yes'])} {'is' if found['yes'] <= 1 else 'are'} supported"
-    return f"{holds}, {count(found['no'])} {'is' if found['no'] <= 1 else 'are'} not, and {count(found['open'])} can’t be told"
+    """How many lines of the claim are supported, not supported, and open."""
+    classes = [verdict_class(line["verdict"]) for line in audit["lines"]]
+    yes, no, open_lines = (classes.count(name) for name in ("yes", "no", "open"))
+    supported = f"Of the claim’s {count(len(classes))} lines {count(yes)} {'is' if yes <= 1 else 'are'} supported"
+    return f"{supported}, {count(no)} {'is' if no <= 1 else 'are'} not, and {count(open_lines)} can’t be told"
 
 
 def answer(facts: Facts) -> str:
-    """Is the claim true? In a sentence or two."""
+    """Whether the claim is true, in a sentence or two."""
     if facts.audit:
         return f"{finding(facts.audit)}."
-    return f"Not audited here. {added(facts)}"
+    return f"Not audited here. {claim_gain(facts)}"
 
 
-def added(facts: Facts) -> str:
-    """What small caps, volume and liquidity add to crypto's own state, with its raw p."""
+def claim_gain(facts: Facts) -> str:
+    """The Brier gain by small caps, volume and liquidity over crypto's own state, with its raw p, in a sentence."""
     row = champion_row(facts)
     if row is None or not row.get("claim_null"):
         return "No test of it is kept with this model."
     gain, p = row["claim_null"]["observed"], row["claim_null_p"]
-    did = "improved" if gain > 0 else "worsened"
-    weight = "one of many tests tried, so a hint at most" if p < LEVEL else "chance does as well too often"
+    verb = "improved" if gain > 0 else "worsened"
+    meaning = "one of many tests tried, so a hint at most" if p < LEVEL else "chance does as well too often"
     return (
-        f"Small caps, volume and liquidity {did} the Brier score of crypto’s own state by {percent(abs(gain), 1)}; "
-        f"raw p {number(p, 3)}: {weight}."
+        f"Small caps, volume and liquidity {verb} the Brier score of crypto’s own state by {percent(abs(gain), 1)}; "
+        f"raw p {number(p, 3)}: {meaning}."
     )
 
 
 def breakouts(audit: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], int]:
     """Breakouts by the default rule, latest first, and the number of those before any altcoin index."""
     events = (audit.get("breakouts") or {}).get("events") or []
-    kept = [event for event in events if (event.get("kind"), event.get("quiet")) == DEFAULT_RULE]
-    told = [event for event in kept if event.get("unknown") != NO_INDEX]
-    return sorted(told, key=lambda event: str(event["day"]), reverse=True), len(kept) - len(told)
+    by_rule = [event for event in events if (event.get("kind"), event.get("quiet")) == DEFAULT_RULE]
+    shown = [event for event in by_rule if event.get("unknown") != NO_INDEX]
+    return sorted(shown, key=lambda event: str(event["day"]), reverse=True), len(by_rule) - len(shown)
 
 
-def followed(event: Mapping[str, Any], days: int) -> str:
-    """Return of altcoins so many days after a breakout."""
+def return_after(event: Mapping[str, Any], days: int) -> str:
+    """Return of altcoins `days` after a breakout, in percent; a dash where it is unknown."""
     rows = (event.get("followed") or {}).get(ALTCOINS) or []
     value = next((row["value"] for row in rows if row["days"] == days), None)
     return "–" if value is None else signed_percent(value)
 
 
-def waited(event: Mapping[str, Any]) -> str:
-    """Days until altcoins stood 30 % higher, or why there is no such number."""
+def passage_days(event: Mapping[str, Any]) -> str:
+    """Days until altcoins stood 30 % higher, as text, or why there is no such number."""
     wait = event.get("first_passage_days")
     return str(wait) if wait is not None else event.get("unknown") or f"none in {event.get('days_seen')}"
 
 
 def lead_lag(audit: Mapping[str, Any]) -> list[Link]:
-    """The heat map: one row a claimed link that was measured, every second week to a quarter either way."""
-    links = (audit.get("cascade") or {}).get("lead_lag") or []
-    return [link(one, one["correlations"]) for one in links if one.get("correlations")]
-
-
-def link(one: Mapping[str, Any], found: Mapping[str, Any]) -> Link:
-    """One row of the heat map."""
-    shown = [
-        (lag, value)
-        for lag, value in zip(found["lags"], found["correlation"], strict=True)
-        if lag % 2 == 0 and abs(lag) <= FARTHEST
-    ]
-    cells = [cell(value, found["joint_band"]) for _, value in shown]
-    return Link(f"{one['driver']} → {one['target']}", [signed(lag, 0) if lag else "0" for lag, _ in shown], cells)
+    """The rows of the heat map: one per link that was measured, every second week up to 12 weeks either way."""
+    rows = []
+    for link in (audit.get("cascade") or {}).get("lead_lag") or []:
+        measured = link.get("correlations")
+        if measured:
+            pairs = zip(measured["lags"], measured["correlation"], strict=True)
+            shown = [(lag, value) for lag, value in pairs if lag % 2 == 0 and abs(lag) <= FARTHEST]
+            lags = [signed(lag, 0) if lag else "0" for lag, _ in shown]
+            rows.append(Link(f"{link['driver']} → {link['target']}", lags, [cell(v, measured["joint_band"]) for _, v in shown]))
+    return rows
 
 
 def cell(value: float | None, band: float | None) -> Cell:
-    """One cell."""
+    """A cell of the heat map; `band`: largest correlation that chance gives in 95 % of cases."""
     if value is None:
         return Cell("–", 0, False)
     level = sum(abs(value) >= step for step in HEAT_STEPS)
@@ -143,36 +129,17 @@ def cell(value: float | None, band: float | None) -> Cell:
 COLUMNS = ("", "growth a year", "worst fall", "share of days in altcoins", "switches", "lost to dealing")
 
 
-def previous_of(home: Home, score: Score, target: Target) -> Previous | None:
-    """The last live forecast of a target for an earlier day in the ledger; None where there is none, or it was of another event."""
-    with Ledger.open(home.ledger) as ledger:
-        line = ledger.last_live(before=pd.Timestamp(score.as_of), target=target)
-    return None if line is None or canonical(line.body["outcome"]) != canonical(score.outcome) else Previous.of(line.body)
+def backtest(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestamp) -> Mapping[str, Any] | None:
+    """Table of a backtest that follows the champion's out-of-sample forecasts up to a day.
 
-
-def live_record(home: Home, score: Score) -> list[LiveRow]:
-    """How every model does that forecasts live, the champion and its rivals."""
-    with Ledger.open(home.ledger) as ledger:
-        return live_rows(ledger, score.market, score.target)
-
-
-def audited(store: Store, day: pd.Timestamp, target: Target) -> dict[str, Any] | None:
-    """The audit of the claim, as the page reads it; None for a target the claim says nothing of."""
-    return audit(store, day).to_dict() if target.is_default else None
-
-
-def backtest_of(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Timestamp) -> Mapping[str, Any] | None:
-    """What following the champion's out-of-sample forecasts up to a day would have meant; None where nothing can be dealt,
-    or the target isn't the altcoin index.
-
-    forecasts: as_of, horizon, probability, climatology.
+    None where nothing can be traded, or the target isn't the altcoin index. forecasts: as_of, horizon, probability, climatology.
     """
     if not card.target.is_default:
         return None
     horizon = judged_horizon(card.horizons)
     judged = forecasts[(forecasts["horizon"] == horizon) & (forecasts["as_of"] <= day)].set_index("as_of")
     try:
-        return backtest_rows(
+        return backtest_table(
             following(
                 judged["probability"],
                 judged["climatology"],
@@ -189,18 +156,18 @@ def backtest_of(store: Store, card: Card, forecasts: pd.DataFrame, day: pd.Times
         return None
 
 
-def backtest_rows(found: Following) -> dict[str, Any]:
-    """One row a holding; the sentence says what the lead is worth, the notes what it leaves out."""
+def backtest_table(result: Following) -> dict[str, Any]:
+    """A backtest as a dict: columns, one row per strategy, a sentence on its result, and notes on its limits."""
     rows = [
         (
-            one.name,
-            signed_percent(one.growth),
-            percent(one.maximum_drawdown),
-            percent(one.exposure),
-            str(one.switches),
-            percent(one.costs),
+            record.name,
+            signed_percent(record.growth),
+            percent(record.maximum_drawdown),
+            percent(record.exposure),
+            str(record.switches),
+            percent(record.costs),
         )
-        for one in found.records
+        for record in result.records
     ]
-    span = f"From {found.first:%Y-%m} to {found.last:%Y-%m}, at {found.cost:.1%} for each purchase and sale."
-    return {"sentence": f"{span} {found.worth}", "columns": COLUMNS, "rows": rows, "notes": [CAVEAT]}
+    span = f"From {result.first:%Y-%m} to {result.last:%Y-%m}, at {result.cost:.1%} for each purchase and sale."
+    return {"sentence": f"{span} {result.worth}", "columns": COLUMNS, "rows": rows, "notes": [CAVEAT]}

@@ -1,4 +1,4 @@
-"""Everything the page says, gathered before a word of it is written."""
+"""The facts of a page: all numbers it shows, gathered before it is rendered."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,11 +18,10 @@ from altrally.report.contributions import (
     Effects,
     Part,
     Sensitivity,
-    Standing,
     effects,
+    input_state,
     log_odds,
     sensitivities,
-    standing,
     training_mean,
 )
 from altrally.report.past_forecasts import Record, record
@@ -53,7 +52,7 @@ EXACT = 1e-12
 UNKNOWN_SKILLS = {f"skill_{name}": {"value": None, "low": None, "high": None} for name in BASELINES}
 """Of a training of an earlier version, which knew fewer baselines."""
 
-COVERED = pd.Timedelta(days=366)
+COVERAGE_SHOWN = pd.Timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -66,18 +65,18 @@ class Previous:
 
     @classmethod
     def of(cls, score: Mapping[str, Any]) -> "Previous":
-        """That of a score as `score --json` prints it."""
-        judged = judged_horizon([row["days"] for row in score["horizons"]])
-        sixty = next(row for row in score["horizons"] if row["days"] == judged)
-        named = f"{score['model']['name']} v{score['model']['version']}"
-        return cls(pd.Timestamp(score["as_of"]), float(sixty["probability"]), named)
+        """The previous forecast from a dict as `score --json` prints it."""
+        days = judged_horizon([row["days"] for row in score["horizons"]])
+        judged = next(row for row in score["horizons"] if row["days"] == days)
+        model = f"{score['model']['name']} v{score['model']['version']}"
+        return cls(pd.Timestamp(score["as_of"]), float(judged["probability"]), model)
 
 
 @dataclass(frozen=True)
 class Movement:
-    """From an earlier forecast to this one, in log-odds: what new data moved, feature by feature, and what is left (`other`).
+    """The change from an earlier forecast to this one in log-odds: by new data, feature by feature, and by other causes.
 
-    Data and `other` add up to `end` − `start`.
+    `data` and `other` sum to `end` − `start`.
     """
 
     as_of: str
@@ -116,8 +115,8 @@ class IndexState:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What MLflow keeps of the champion's training: its out-of-sample forecasts and all models' verification rows."""
+class TrainingRecord:
+    """What MLflow holds of a training: the champion's out-of-sample forecasts and all models' verification rows."""
 
     forecasts: pd.DataFrame
     rows: list[dict[str, Any]]
@@ -127,7 +126,7 @@ class Kept:
 class Facts:
     """The page in numbers.
 
-    `audit` and `followed` are plain dicts of other parts of altrally, None where they weren't made. `recent`: day and probability
+    `audit` and `backtest`: dicts of other parts of altrally, None where they weren't made. `recent`: day and probability
     at the judged horizon, week by week; `others`: the same day's probability by each other model; `run_link`: where a tracking
     server shows the run, empty without one; `coverage`: month-ends of the past year, the newest first.
     """
@@ -140,14 +139,14 @@ class Facts:
     movement: Movement | None
     sensitivities: list[Sensitivity]
     rungs: list[Rung]
-    likeness: Analogues | None
+    analogues: Analogues | None
     record: Record
     features: dict[str, FeatureState]
     index: IndexState
     constituents: str
     live: Sequence[LiveRow]
     audit: Mapping[str, Any] | None
-    followed: Mapping[str, Any] | None
+    backtest: Mapping[str, Any] | None
     recent: Sequence[tuple[str, float]] = ()
     others: Sequence[tuple[str, float]] = ()
     run_link: str = ""
@@ -155,23 +154,23 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """What other parts of altrally add to a page: an earlier forecast to compare with, the live record, audit, an illustration."""
+class Additions:
+    """What other parts of altrally add to a page: the previous forecast, live record, audit, backtest and other models."""
 
     previous: Previous | None = None
     live: Sequence[LiveRow] = ()
     audit: Mapping[str, Any] | None = None
-    followed: Mapping[str, Any] | None = None
+    backtest: Mapping[str, Any] | None = None
     others: Sequence[tuple[str, float]] = ()
     run_link: str = ""
 
 
-NOTHING_BESIDE = Beside()
+NO_ADDITIONS = Additions()
 
 
 @dataclass(frozen=True)
 class Market:
-    """What the store knew by the end of a day: features, shares, composites of every day; the index; outcomes of past Sundays."""
+    """What the store knew by the end of a day: features and composites of every day, the index, outcomes of past Sundays."""
 
     as_of: pd.Timestamp
     table: FeatureTable
@@ -186,23 +185,23 @@ class Market:
 
     @cached_property
     def shares(self) -> dict[str, pd.DataFrame]:
-        """What each seat of a block puts into its composite."""
+        """The share of each feature in the composite of its block: by block, days × features."""
         return block_shares(self.table.features, self.features.values())
 
     @cached_property
     def inputs(self) -> pd.DataFrame:
-        """Model inputs of every day."""
+        """Model inputs, days × inputs."""
         return matrix(self.table, pd.DatetimeIndex(self.table.features.index)).X
 
 
-def read_kept(tracking_uri: str, home: Path, run_id: str) -> Kept:
-    """What MLflow keeps of a run. A training from before verification was kept has no rows."""
+def read_training_record(tracking_uri: str, home: Path, run_id: str) -> TrainingRecord:
+    """What MLflow holds of a run; no rows of a training by an earlier version, which kept no verification."""
     forecasts = run_table(tracking_uri, home, run_id)
     try:
         rows = verification_beside(tracking_uri, home, run_id)
     except NoChampion:
-        return Kept(forecasts, [])
-    return Kept(forecasts, [UNKNOWN_SKILLS | row for row in rows])
+        return TrainingRecord(forecasts, [])
+    return TrainingRecord(forecasts, [UNKNOWN_SKILLS | row for row in rows])
 
 
 def gather(
@@ -210,20 +209,21 @@ def gather(
     champion: Champion,
     inputs: Inputs,
     score: Score,
-    kept: Kept,
+    training: TrainingRecord,
     *,
-    beside: Beside = NOTHING_BESIDE,
+    additions: Additions = NO_ADDITIONS,
 ) -> Facts:
-    """All facts of a page. `score` is the forecast as issued, from these `inputs`, by this `champion`; `beside` is what others say.
+    """All facts of a page. `score` is the forecast issued by this `champion` from these `inputs`.
 
-    Without an earlier forecast to compare with, it is what the champion would have said a week before.
+    Without a previous forecast, the champion's own forecast of a week before is compared with.
     """
-    previous = beside.previous
+    previous = additions.previous
     market = read_market(store, champion, inputs.as_of)
     before = inputs.as_of - BEFORE if previous is None else previous.as_of
-    model, means = answering(champion, inputs.as_of)
+    model, means = model_for_day(champion, inputs.as_of)
+    sundays, blocks = market.outcomes.events.index, list(BLOCKS)
     columns, horizon = champion.card.columns, champion.card.horizons.index(judged_horizon(champion.card.horizons))
-    now = standing(inputs.row.X, market.shares, inputs.as_of, columns)
+    now = input_state(inputs.row.X, market.shares, inputs.as_of, columns)
     return Facts(
         score=score,
         label=champion.card.label,
@@ -233,41 +233,37 @@ def gather(
         movement=movement(champion, market, inputs, before, previous),
         sensitivities=sensitivities(model, now.x, horizon),
         rungs=rungs(market.table.features, inputs.as_of, market.target),
-        likeness=alike(market, inputs),
-        record=record(kept.forecasts, kept.rows, inputs.as_of, lag=COIN_PRICE.release_lag),
+        analogues=analogues(
+            inputs.row.X[blocks].iloc[0], market.inputs.loc[sundays, blocks], market.outcomes.events, market.index.level
+        ),
+        record=record(training.forecasts, training.rows, inputs.as_of, lag=COIN_PRICE.release_lag),
         features=feature_states(market, before),
         index=index_state(market),
         constituents=breadth_basis(store, inputs.as_of),
-        live=beside.live,
-        audit=beside.audit,
-        followed=beside.followed,
-        recent=[*recent_weeks(champion, market, inputs, horizon), (score.as_of, judged_probability(score))],
-        others=beside.others,
-        run_link=beside.run_link,
-        coverage=coverage_by_month(store, inputs.as_of, inputs.as_of - COVERED)[::-1],
+        live=additions.live,
+        audit=additions.audit,
+        backtest=additions.backtest,
+        recent=[*recent_weeks(champion, market, inputs, horizon), (score.as_of, score.judged.probability)],
+        others=additions.others,
+        run_link=additions.run_link,
+        coverage=coverage_by_month(store, inputs.as_of, inputs.as_of - COVERAGE_SHOWN)[::-1],
     )
 
 
 def recent_weeks(champion: Champion, market: Market, inputs: Inputs, horizon: int) -> list[tuple[str, float]]:
-    """Day and probability of each of the weeks before the day that a model which hadn't seen what followed may answer for."""
+    """Day and probability at a horizon (its position) of the 13 weeks before the day, by models that didn't know the outcome."""
     days = pd.date_range(end=inputs.as_of, periods=RECENT_WEEKS + 1, freq="7D")[:-1]
-    found = list[tuple[str, float]]()
+    weeks: list[tuple[str, float]] = []
     for day in (day for day in days if day in market.inputs.index):
         with suppress(Refused):
-            model, _ = answering(champion, day)
+            model, _ = model_for_day(champion, day)
             row = market.inputs.loc[market.inputs.index == day, list(champion.card.columns)]
-            found.append((f"{day:%Y-%m-%d}", float(model.predict(row)[0][horizon])))
-    return found
-
-
-def judged_probability(score: Score) -> float:
-    """The probability of the horizon that is judged."""
-    days = judged_horizon([row.days for row in score.horizons])
-    return next(row.probability for row in score.horizons if row.days == days)
+            weeks.append((f"{day:%Y-%m-%d}", float(model.predict(row)[0][horizon])))
+    return weeks
 
 
 def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market:
-    """Features since six years before the first training row, the index, and the champion's outcome on every Sunday."""
+    """What the store knew by the end of `as_of`, with outcomes of the champion's target on every Sunday."""
     settings = TrainSettings(target=champion.card.target)
     index = load_target_index(store, as_of, settings.target)
     sundays = pd.date_range(settings.start, as_of, freq="W-SUN")
@@ -280,64 +276,43 @@ def read_market(store: Store, champion: Champion, as_of: pd.Timestamp) -> Market
     )
 
 
-def answering(champion: Champion, day: pd.Timestamp) -> tuple[Any, dict[str, float]]:
-    """The model that answers for a day, and its training means. Raises Refused where none may."""
+def model_for_day(champion: Champion, day: pd.Timestamp) -> tuple[Any, dict[str, float]]:
+    """The model that may forecast a day, and the means of its training inputs. Raises Refused where none may."""
     card = champion.card
     model, fold = champion.forecaster.model_for(day, pd.Timestamp(card.last_label_end))
     return model, card.means if fold is None else card.folds[fold].means
 
 
 def movement(champion: Champion, market: Market, inputs: Inputs, day: pd.Timestamp, previous: Previous | None) -> Movement | None:
-    """What moved the log-odds since `day`, as forecast then or, without `previous`, as the champion would have.
+    """The change of the log-odds since `day`, from the `previous` forecast or else from the champion's own forecast of that day.
 
-    None where no model may answer for that day.
+    None where no model may forecast that day.
     """
     columns, horizon = champion.card.columns, champion.card.horizons.index(judged_horizon(champion.card.horizons))
-    model, _ = answering(champion, inputs.as_of)
-    before, now = (standing(X, market.shares, at, columns) for X, at in ((market.inputs, day), (inputs.row.X, inputs.as_of)))
-    try:
-        start, named, cause = (
-            said_before(champion, model, before, day, horizon) if previous is None else previous_forecast(champion, previous)
-        )
-    except Refused:
-        return None
+    model, _ = model_for_day(champion, inputs.as_of)
+    own_name = f"{champion.card.model} v{champion.version}"
+    before, now = (input_state(X, market.shares, at, columns) for X, at in ((market.inputs, day), (inputs.row.X, inputs.as_of)))
+    if previous is not None:
+        start, name, same_model = float(logit(previous.probability)), previous.model, previous.model == own_name
+    else:
+        try:
+            former, _ = model_for_day(champion, day)
+        except Refused:
+            return None
+        start, name, same_model = log_odds(former, before.x, horizon), own_name, former is model
+    cause = "corrections" if same_model else "model"
     data = effects(model, before, now, horizon)
     rest = data.start - start
     other = Part(cause, cause, rest) if abs(rest) > EXACT else None
-    return Movement(f"{day:%Y-%m-%d}", named, start, data.end, data, other)
-
-
-def said_before(champion: Champion, model: Any, before: Standing, day: pd.Timestamp, horizon: int) -> tuple[float, str, str]:
-    """What the champion would have said on a day: log-odds, its name, and why `model` may differ. Raises Refused."""
-    former, _ = answering(champion, day)
-    return log_odds(former, before.x, horizon), named(champion), "corrections" if former is model else "model"
-
-
-def previous_forecast(champion: Champion, previous: Previous) -> tuple[float, str, str]:
-    """What was said: log-odds, by which model, and why the champion may differ."""
-    cause = "corrections" if previous.model == named(champion) else "model"
-    return float(logit(previous.probability)), previous.model, cause
-
-
-def named(champion: Champion) -> str:
-    """A model and its version."""
-    return f"{champion.card.model} v{champion.version}"
-
-
-def alike(market: Market, inputs: Inputs) -> Analogues | None:
-    """Similar moments among the Sundays before the day, in the space of all composites."""
-    blocks, sundays = list(BLOCKS), market.outcomes.events.index
-    return analogues(inputs.row.X[blocks].iloc[0], market.inputs.loc[sundays, blocks], market.outcomes.events, market.index.level)
+    return Movement(f"{day:%Y-%m-%d}", name, start, data.end, data, other)
 
 
 def feature_states(market: Market, then: pd.Timestamp) -> dict[str, FeatureState]:
-    """Every feature on the day, and its z-score on an earlier one."""
+    """The state of every feature on the day, with its z-score on the earlier day `then`."""
     values, features = market.table.features, market.features
     scores = trailing_z(values, pd.Series({name: feature.sd_floor for name, feature in features.items()}))
-    today, signed = (
-        values.loc[values.index == market.as_of].iloc[0],
-        {name: feature.sign or 1 for name, feature in features.items()},
-    )
+    today = values.loc[values.index == market.as_of].iloc[0]
+    signs = {name: feature.sign or 1 for name, feature in features.items()}
     now, before = scores.loc[market.as_of], scores.loc[then]
     return {
         name: FeatureState(
@@ -347,8 +322,8 @@ def feature_states(market: Market, then: pd.Timestamp) -> dict[str, FeatureState
             unit=feature.unit,
             rationale=feature.rationale,
             value=known(today[name]),
-            z=known(now[name] * signed[name]),
-            z_before=known(before[name] * signed[name]),
+            z=known(now[name] * signs[name]),
+            z_before=known(before[name] * signs[name]),
             stood_in_by=stand_in(name, today, features),
         )
         for name, feature in features.items()
@@ -356,20 +331,21 @@ def feature_states(market: Market, then: pd.Timestamp) -> dict[str, FeatureState
 
 
 def stand_in(name: str, today: pd.Series, features: Mapping[str, Feature]) -> str:
-    """The feature that takes the place of a missing one, if any does."""
+    """The name of the feature that replaces a missing one, empty where none does or it isn't missing."""
     if not np.isnan(today[name]):
         return ""
-    standing = (one.name for one in features.values() if one.stands_in_for == name and not np.isnan(today[one.name]))
-    return next(standing, "")
+    candidates = (feature.name for feature in features.values() if feature.stands_in_for == name)
+    return next((candidate for candidate in candidates if not np.isnan(today[candidate])), "")
 
 
 def index_state(market: Market) -> IndexState:
-    """What is held now, and what stopped quoting in the past year."""
+    """The coins that the index holds now, and those that stopped quoting in the past year."""
     members, stopped = market.index.members, market.index.stopped
-    held = members[members["month_end"] == members["month_end"].max()].nlargest(LARGEST_HELD, "weight")
+    current = members[members["month_end"] == members["month_end"].max()]
+    largest = current.nlargest(LARGEST_HELD, "weight")
     lately = stopped[stopped["last_quote"] > market.as_of - YEAR]
     return IndexState(
-        coins=int((members["month_end"] == members["month_end"].max()).sum()),
-        largest=[(str(symbol), float(weight)) for symbol, weight in zip(held["symbol"], held["weight"], strict=True)],
+        coins=len(current),
+        largest=[(str(symbol), float(weight)) for symbol, weight in zip(largest["symbol"], largest["weight"], strict=True)],
         stopped=[(str(coin), f"{day:%Y-%m-%d}") for coin, day in zip(lately["symbol"], lately["last_quote"], strict=True)],
     )

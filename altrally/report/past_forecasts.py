@@ -1,4 +1,4 @@
-"""The record: out-of-sample forecasts against what came, reliability, and every model beside the baselines."""
+"""The record: out-of-sample forecasts with their outcomes, reliability, and every model beside the baselines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,30 +16,30 @@ WEEK = 7
 
 @dataclass(frozen=True)
 class History:
-    """One horizon, week by week: forecast, climatology known then, and whether the rally came (None: not over yet)."""
+    """One horizon, week by week: forecast, climatology known then, and whether the event occurred (None: not over yet)."""
 
     days: int
     as_of: list[str]
     probability: list[float]
     climatology: list[float | None]
-    came: list[bool | None]
+    event_occurred: list[bool | None]
 
     @property
     def judged(self) -> list[int]:
         """Positions of the weeks whose outcome is known."""
-        return [week for week, came in enumerate(self.came) if came is not None]
+        return [week for week, occurred in enumerate(self.event_occurred) if occurred is not None]
 
     @property
     def share(self) -> float | None:
-        """Share of judged weeks followed by a rally."""
-        return sum(bool(self.came[week]) for week in self.judged) / len(self.judged) if self.judged else None
+        """Share of judged weeks followed by the event; None without judged weeks."""
+        return sum(bool(self.event_occurred[week]) for week in self.judged) / len(self.judged) if self.judged else None
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Forecasts of one tenth of the scale: their mean, the share followed by a rally with its 90 % interval, and their number.
+    """Forecasts of one tenth of the scale: their mean, the share followed by the event with its 90 % interval, and their number.
 
-    The interval is Wilson's, with weeks counted as often as they don't overlap (n·7/days, at least 1).
+    The interval is Wilson's, for the number of weeks that don't overlap (n·7/days, at least 1).
     """
 
     probability: float
@@ -51,7 +51,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Record:
-    """What the champion forecast before it knew, by horizon, and all models' verification rows (empty where none are kept)."""
+    """The champion's out-of-sample forecasts by horizon, and all models' verification rows (empty where none are kept)."""
 
     histories: dict[int, History]
     reliability: dict[int, list[Bin]]
@@ -76,18 +76,18 @@ def record(forecasts: pd.DataFrame, rows: Sequence[dict[str, Any]], as_of: pd.Ti
 
 
 def history(days: int, frame: pd.DataFrame) -> History:
-    """One horizon."""
+    """The history of one horizon; `frame`: its rows of the forecasts, by day."""
     return History(
         days=days,
         as_of=[f"{day:%Y-%m-%d}" for day in frame["as_of"]],
         probability=[float(p) for p in frame["probability"]],
         climatology=[None if np.isnan(p) else float(p) for p in frame["climatology"]],
-        came=[None if np.isnan(outcome) else bool(outcome) for outcome in frame["outcome"]],
+        event_occurred=[None if np.isnan(outcome) else bool(outcome) for outcome in frame["outcome"]],
     )
 
 
 def reliability(days: int, judged: pd.DataFrame) -> list[Bin]:
-    """Bins that hold any forecast, from the lowest."""
+    """Reliability bins that hold any forecast, lowest first."""
     bins = reliability_bins(judged["probability"].to_numpy(), judged["outcome"].to_numpy())
     return [
         Bin(float(mean), float(share), *wilson(float(share), max(count * WEEK / days, 1.0)), int(count))
@@ -96,5 +96,5 @@ def reliability(days: int, judged: pd.DataFrame) -> list[Bin]:
 
 
 def beats_every_baseline(row: dict[str, Any]) -> bool:
-    """Whether all three intervals lie above zero; by itself that shows nothing (the best of N is due to be better)."""
+    """Whether the intervals against all baselines lie above zero. Alone it shows no skill: the best of N is biased upwards."""
     return all((row[f"skill_{name}"]["low"] or 0.0) > 0 for name in BASELINE_WORDS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from altrally.wording import capitalised, for_target, leaders, pictured
+from altrally.wording import capitalised, for_target, leaders, level_title
 from core.target import Target
 from features.composites import LEAST, WINDOW, trailing_z
 from features.registry import FEATURES
@@ -43,13 +43,13 @@ class Rung:
 
 def rungs(features: pd.DataFrame, as_of: pd.Timestamp, target: Target) -> list[Rung]:
     """The rungs in claimed order. features: every day × features of the target."""
-    words = {"leaders": capitalised(leaders(target)), "subject": "Altcoins" if target.is_default else pictured(target)}
-    found = [rung(name.format(**words), feature, features[feature], as_of) for name, feature in RUNGS]
-    return [replace(one, formula=for_target(one.formula, target)) for one in found]
+    words = {"leaders": capitalised(leaders(target)), "subject": "Altcoins" if target.is_default else level_title(target)}
+    rows = [rung(name.format(**words), feature, features[feature], as_of) for name, feature in RUNGS]
+    return [replace(row, formula=for_target(row.formula, target)) for row in rows]
 
 
 def rung(name: str, feature: str, values: pd.Series, as_of: pd.Timestamp) -> Rung:
-    """One rung at the end of a day."""
+    """One rung of the cascade at the end of a day."""
     declared = FEATURES[feature]
     z = trailing_z(values.to_frame(feature), pd.Series({feature: declared.sd_floor}))[feature]
     now, before = percentile(values, as_of), percentile(values, as_of - BEFORE)
@@ -68,24 +68,24 @@ def rung(name: str, feature: str, values: pd.Series, as_of: pd.Timestamp) -> Run
 
 
 def percentile(values: pd.Series, day: pd.Timestamp) -> float | None:
-    """Share of the past three years' values that aren't above that day's; None with under a year of them."""
+    """Share of the past three years' values that aren't above that day's (0-1); None with under a year of values."""
     past = values.loc[:day].tail(WINDOW)
     today = known(values.get(day))
     return None if today is None or past.count() < LEAST else float((past.dropna() <= today).mean())
 
 
 def known(value: object) -> float | None:
-    """A number, or None where there is none."""
+    """The value as a float; None where it is missing."""
     return float(value) if isinstance(value, float | np.floating) and np.isfinite(value) else None
 
 
 def state(percentile: float | None) -> str:
-    """A percentile in a word."""
+    """The word for a percentile: weak to strong."""
     return "unknown" if percentile is None else next(word for least, word in STATES if percentile >= least)
 
 
 def direction(now: float | None, before: float | None) -> str:
-    """Against four weeks before, in a word."""
+    """The word for the change against four weeks before: rising, falling or steady."""
     if now is None or before is None:
         return "unknown"
     return "steady" if abs(now - before) < STEADY else "rising" if now > before else "falling"

@@ -1,4 +1,4 @@
-"""Pieces of pictures. Across, everything is in percent of the width, so that text keeps its size on a phone and on a wall."""
+"""Parts of pictures as SVG. Horizontal positions are in percent of the width, so that text keeps its size on any screen."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,57 +9,57 @@ WIDE = 1000  # units across, for paths, which can't be given in percent
 
 
 def element(name: str, *children: str, **attributes: object) -> Markup:
-    """One element; every name and value is escaped. `class_` is class, `stroke_width` stroke-width."""
-    named = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
-    given = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in named.items())
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), given, Markup("").join(children))
+    """An SVG element with every name and value escaped. `class_` stands for class, `stroke_width` for stroke-width."""
+    values = {key.rstrip("_").replace("_", "-"): value for key, value in attributes.items() if value is not None}
+    text = Markup("").join(Markup(' {}="{}"').format(key, value) for key, value in values.items())
+    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), text, Markup("").join(children))
 
 
 def picture(height: int, *children: str, says: str | None = None, **attributes: object) -> Markup:
-    """A drawing as wide as its place and `height` pixels high; without words of its own it is hidden from readers aloud."""
-    spoken: dict[str, object] = {"aria_hidden": "true"} if says is None else {"role": "img", "aria_label": says}
-    return element("svg", *children, width="100%", height=height, **spoken, **attributes)
+    """A drawing as wide as its container and `height` pixels high; without `says` it is hidden from screen readers."""
+    aria: dict[str, object] = {"aria_hidden": "true"} if says is None else {"role": "img", "aria_label": says}
+    return element("svg", *children, width="100%", height=height, **aria, **attributes)
 
 
 def across(value: float, low: float, high: float) -> str:
-    """Where a value stands between the ends of an axis, in percent; outside it stands at the end."""
+    """The position of a value between the ends of an axis as text in percent; outside the axis it is that of the end."""
     return f"{100 * place(value, low, high):.2f}%"
 
 
 def place(value: float, low: float, high: float) -> float:
-    """Where a value stands between the ends of an axis, 0-1."""
+    """The position of a value between the ends of an axis, 0-1."""
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 def line(x1: str, y1: object, x2: str, y2: object, kind: str) -> Markup:
-    """A straight line of a class."""
+    """A straight line with a CSS class."""
     return element("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
 
 
 def dot(x: str, y: object, radius: float, kind: str, tip: str | None = None) -> Markup:
-    """A round mark of a class."""
+    """A circle with a CSS class."""
     return element("circle", cx=x, cy=y, r=radius, class_=kind, data_tip=tip)
 
 
 def bar(start: float, end: float, low: float, high: float, y: float, height: float, kind: str, tip: str | None = None) -> Markup:
-    """A bar between two values, never thinner than a hair."""
+    """A bar between two values, at least 0.15 % wide."""
     first, last = sorted((place(start, low, high), place(end, low, high)))
     width = max(100 * (last - first), 0.15)
     return element("rect", x=f"{100 * first:.2f}%", y=y, width=f"{width:.2f}%", height=height, class_=kind, data_tip=tip)
 
 
 def label(x: str, y: object, text: str, kind: str = "tick", anchor: str = "middle") -> Markup:
-    """Words in a picture."""
+    """A text in a picture."""
     return element("text", text, x=x, y=y, class_=kind, text_anchor=anchor)
 
 
 def grid(ticks: Iterable[float], low: float, high: float, height: float) -> Markup:
-    """Fine upright lines."""
+    """Vertical grid lines at the ticks."""
     return Markup("").join(line(across(tick, low, high), 0, across(tick, low, high), height, "grid") for tick in ticks)
 
 
 def axis(ticks: Iterable[tuple[float, str]], low: float, high: float) -> Markup:
-    """Labels under a picture; those at the ends lean inwards."""
+    """Labels under a picture; those at the ends are aligned inwards."""
     words = []
     for value, text in ticks:
         where = place(value, low, high)
@@ -69,7 +69,7 @@ def axis(ticks: Iterable[tuple[float, str]], low: float, high: float) -> Markup:
 
 
 def path(points: Sequence[tuple[float, float] | None], kind: str, tip: str | None = None) -> Markup:
-    """A line through points in shares of the width and of the height (0 is the top); None breaks it."""
+    """A line through points in shares of width and height (0 is the top); None breaks it."""
     steps, pen = [], "M"
     for point in points:
         if point is None:

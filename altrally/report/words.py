@@ -1,4 +1,4 @@
-"""Numbers and names in plain words, and the finding each picture carries as its title."""
+"""Numbers and names in words, and the sentence that is the title of each picture."""
 
 from collections.abc import Iterable, Sequence
 from math import expm1
@@ -42,22 +42,22 @@ CAUSE_NOTES = {
     "corrections": "The same model put to that day’s inputs as they are known now.",
 }
 CAPITALS = {"mbs": "MBS"}
-NARROW = "\u202f"  # a space that neither breaks nor gapes
+NARROW_SPACE = "\u202f"  # a space that neither breaks nor gapes
 COUNTS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """A share, 0-1, where people read."""
-    return "–" if share is None else f"{100 * share:.{digits}f}{NARROW}%"
+    """A share (0-1) in percent."""
+    return "–" if share is None else f"{100 * share:.{digits}f}{NARROW_SPACE}%"
 
 
 def signed_percent(share: float | None, digits: int = 0) -> str:
-    """A change, in percent."""
-    return "–" if share is None else f"{signed(100 * share, digits)}{NARROW}%"
+    """A change (0.1 is 10 %) in percent, with its sign."""
+    return "–" if share is None else f"{signed(100 * share, digits)}{NARROW_SPACE}%"
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A feature's value as people read it: log changes and shares in percent."""
+    """A feature's value with its unit as text; log changes and shares in percent."""
     if value is None:
         return "missing"
     if unit.startswith("log"):
@@ -70,57 +70,51 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def count(number: int) -> str:
-    """A small number in letters."""
+    """A number as a word up to ten."""
     return COUNTS[number] if number < len(COUNTS) else str(number)
 
 
 def long_date(day: str) -> str:
-    """31 December 2024."""
+    """A day as text, e.g. 31 December 2024."""
     stamp = pd.Timestamp(day)
     return f"{stamp.day} {stamp:%B %Y}"
 
 
 def block_name(block: str) -> str:
-    """A block for people."""
+    """The name of a block on the page."""
     return BLOCK_NAMES.get(block, feature_name(block))
 
 
 def feature_name(name: str) -> str:
-    """A feature for people; its formula stands beside it."""
+    """The name of a feature on the page."""
     spaced = " ".join(CAPITALS.get(word, word) for word in name.split("_"))
     return spaced[:1].upper() + spaced[1:]
 
 
 def part_name(part: Part) -> str:
-    """A line of contributions for people."""
+    """The name of a part of the contributions on the page."""
     return CAUSES.get(part.name) or (block_name(part.name) if part.name == part.block else feature_name(part.name))
 
 
 def horizons(days: Iterable[int]) -> list[str]:
-    """Horizons as heads of columns."""
+    """Heads of columns for horizons, e.g. 30 days."""
     return [f"{number} days" for number in days]
 
 
-def at(forecasts: Sequence[HorizonForecast]) -> HorizonForecast:
-    """The forecast of the horizon judged."""
-    days = judged_horizon([one.days for one in forecasts])
-    return next(one for one in forecasts if one.days == days)
-
-
 def event(facts: Facts) -> str:
-    """What counts as the event."""
+    """The condition of the event."""
     target = facts.score.target
     return condition(target, move=percent(target.threshold), day=long_date(facts.score.as_of))
 
 
-def seated(facts: Facts, name: str) -> FeatureState | None:
-    """The feature behind a line of contributions, or what stands in for it on the day; None where the line is no feature."""
+def feature_of_part(facts: Facts, name: str) -> FeatureState | None:
+    """The feature of a part of the contributions, or the one that replaces it on the day; None where the part is no feature."""
     state = facts.features.get(name)
     return facts.features[state.stood_in_by] if state and state.stood_in_by else state
 
 
 def fresh_finding(freshness: Sequence[dict[str, Any]]) -> str:
-    """How many series can't be relied on."""
+    """How many series are missing or out of date."""
     stale = sum(not line["fresh"] for line in freshness)
     if not stale:
         return f"All {len(freshness)} series are fresh"
@@ -134,21 +128,21 @@ def verdict(facts: Facts) -> str:
 
 
 def trust(facts: Facts) -> str:
-    """What the grade means for a reader."""
+    """What the grade of the evidence means."""
     return TRUST[str(facts.score.skill["evidence"]["grade"])]
 
 
 def highest_at(score: Score) -> HighestClose:
-    """The highest close of the horizon judged."""
+    """The highest close at the judged horizon."""
     assert score.curve is not None
-    days = judged_horizon([one.days for one in score.curve.horizons])
-    return next(one for one in score.curve.horizons if one.days == days)
+    days = judged_horizon([row.days for row in score.curve.horizons])
+    return next(row for row in score.curve.horizons if row.days == days)
 
 
-def highest_finding(one: HighestClose) -> str:
-    """What the curve says in one sentence."""
-    middle, high = (signed_percent(one.quantiles[level]) for level in ("0.5", "0.9"))
-    return f"Half of the time the highest close within {one.days} days lies below {middle}, nine times in ten below {high}"
+def highest_finding(highest: HighestClose) -> str:
+    """Median and 90 % quantile of the highest close in one sentence."""
+    middle, high = (signed_percent(highest.quantiles[level]) for level in ("0.5", "0.9"))
+    return f"Half of the time the highest close within {highest.days} days lies below {middle}, nine times in ten below {high}"
 
 
 def live_finding(rows: Sequence[LiveRow]) -> str:
@@ -158,26 +152,28 @@ def live_finding(rows: Sequence[LiveRow]) -> str:
 
 
 def champion_row(facts: Facts) -> dict[str, Any] | None:
-    """The champion's verification at the horizon that is judged."""
+    """The champion's verification row at the judged horizon; None where none is kept."""
     rows = facts.record.rows
     return next(
-        (row for row in rows if (row["model"], row["horizon"]) == (facts.score.model["name"], at(facts.score.horizons).days)), None
+        (row for row in rows if (row["model"], row["horizon"]) == (facts.score.model["name"], facts.score.judged.days)),
+        None,
     )
 
 
-def against_usual(one: HorizonForecast) -> str:
-    """A probability against its base rate."""
-    if one.low <= one.base_rate <= one.high:
-        return f"The usual {percent(one.base_rate)} lies inside its 90 % interval."
-    return f"The whole 90 % interval lies {'above' if one.low > one.base_rate else 'below'} the usual {percent(one.base_rate)}."
+def base_rate_sentence(forecast: HorizonForecast) -> str:
+    """Whether the base rate lies inside the interval of a probability."""
+    usual = percent(forecast.base_rate)
+    if forecast.low <= forecast.base_rate <= forecast.high:
+        return f"The usual {usual} lies inside its 90 % interval."
+    return f"The whole 90 % interval lies {'above' if forecast.low > forecast.base_rate else 'below'} the usual {usual}."
 
 
-HARDLY = 0.005
-"""Log-odds that are shown as zero."""
+NEGLIGIBLE = 0.005
+"""Log-odds below this are shown as zero."""
 
 
 def recent_finding(weeks: Sequence[tuple[str, float]]) -> str:
-    """From where to where the probability went, and between which bounds it stayed."""
+    """First and last probability of the weeks, and their range."""
     shares = [share for _, share in weeks]
     moved = f"from {percent(shares[0])} to {percent(shares[-1])}"
     bounds = f"never below {percent(min(shares))} or above {percent(max(shares))}"
@@ -185,26 +181,26 @@ def recent_finding(weeks: Sequence[tuple[str, float]]) -> str:
 
 
 def agreement_finding(others: Sequence[tuple[str, float]], champion: HorizonForecast) -> str:
-    """How far apart the models are."""
+    """The range of all models' probabilities."""
     shares = [*(share for _, share in others), champion.probability]
     return f"Today’s {len(shares)} models say {percent(min(shares))} to {percent(max(shares))}"
 
 
 def drivers_finding(blocks: Sequence[Part]) -> str:
-    """Which block raises the odds most, and which lowers them."""
+    """The block that raises the odds most, and the one that lowers them most."""
     highest, lowest = max(blocks, key=lambda part: part.log_odds), min(blocks, key=lambda part: part.log_odds)
-    up = f"{block_name(highest.block)} raises the odds most" if highest.log_odds > HARDLY else "Nothing raises the odds"
-    down = f"{lower_first(block_name(lowest.block))} lowers them most" if lowest.log_odds < -HARDLY else "nothing lowers them"
+    up = f"{block_name(highest.block)} raises the odds most" if highest.log_odds > NEGLIGIBLE else "Nothing raises the odds"
+    down = f"{lower_first(block_name(lowest.block))} lowers them most" if lowest.log_odds < -NEGLIGIBLE else "nothing lowers them"
     return f"{up}; {down}"
 
 
 def lower_first(text: str) -> str:
-    """For the middle of a sentence."""
+    """The text with its first letter in lower case."""
     return text[:1].lower() + text[1:]
 
 
 def movement_finding(movement: Movement) -> str:
-    """From where to where, and by what most."""
+    """The change of the probability, and its largest cause."""
     parts = [*movement.data.features, *([movement.other] if movement.other else [])]
     most = max(parts, key=lambda part: abs(part.log_odds))
     start, end = float(expit(movement.start)), float(expit(movement.end))
@@ -215,7 +211,7 @@ def movement_finding(movement: Movement) -> str:
 
 
 def sensitivity_finding(ranked: Sequence[Sensitivity]) -> str:
-    """What would change the forecast most."""
+    """The composite whose change would move the forecast most."""
     if not ranked:
         return "This model reads no composite, so nothing here can be moved"
     most = ranked[0]
@@ -225,7 +221,7 @@ def sensitivity_finding(ranked: Sequence[Sensitivity]) -> str:
 
 
 def cascade_finding(rungs: Sequence[Rung]) -> str:
-    """How far up the ladder stands above the middle of its past."""
+    """How many rungs lie above the middle of their past."""
     known = [rung for rung in rungs if rung.percentile is not None]
     above = [rung for rung in known if (rung.percentile or 0) > 0.5]
     first = next((rung for rung in known if (rung.percentile or 0) <= 0.5), None)
@@ -234,40 +230,45 @@ def cascade_finding(rungs: Sequence[Rung]) -> str:
     return head if first is None else f"{head}; the first that doesn’t is {lower_first(first.name)}"
 
 
-def moments_finding(like: Analogues, event: str) -> str:
-    """What followed similar moments, beside what usually follows."""
-    days = judged_horizon(list(like.base_rates))
-    came = sum(moment.came[days] for moment in like.moments)
-    usual = percent(like.base_rates[days])
-    after = f"within {days} days {event} followed {count(came)} of the {count(len(like.moments))} most similar moments"
+def analogues_finding(analogues: Analogues, event: str) -> str:
+    """How often the event followed the analogues, and how often all weeks."""
+    days = judged_horizon(list(analogues.base_rates))
+    occurred = sum(analogue.event_occurred[days] for analogue in analogues.nearest)
+    usual = percent(analogues.base_rates[days])
+    after = f"within {days} days {event} followed {count(occurred)} of the {count(len(analogues.nearest))} most similar moments"
     return f"{capitalised(after)}, and {usual} of all weeks"
 
 
-def unusual_sentence(like: Analogues) -> str:
-    """How far from the usual today is."""
-    farther = f"Today lies farther from the middle of its past than {percent(like.percentile)} of {like.rows} earlier weeks"
-    return f"{farther}: the model is asked about something it has hardly seen." if like.unusual else f"{farther}."
+def unusual_sentence(analogues: Analogues) -> str:
+    """How unusual the inputs of today are."""
+    farther = (
+        f"Today lies farther from the middle of its past than {percent(analogues.percentile)} of {analogues.rows} earlier weeks"
+    )
+    return f"{farther}: the model is asked about something it has hardly seen." if analogues.unusual else f"{farther}."
 
 
 def history_finding(history: History, target: Target) -> str:
-    """Mean forecast before events and before none."""
-    weeks = {came: [history.probability[week] for week in history.judged if history.came[week] is came] for came in (True, False)}
-    if not weeks[True] or not weeks[False]:
+    """Mean forecast of weeks followed by the event, and of the others."""
+    forecasts = {
+        outcome: [history.probability[week] for week in history.judged if history.event_occurred[week] is outcome]
+        for outcome in (True, False)
+    }
+    if not forecasts[True] or not forecasts[False]:
         return "Too few weeks have been judged to compare"
-    before, without = (sum(weeks[came]) / len(weeks[came]) for came in (True, False))
+    before, without = (sum(forecasts[outcome]) / len(forecasts[outcome]) for outcome in (True, False))
     return f"Weeks followed by {an_event(target)} had been given {percent(before)} on average, the others {percent(without)}"
 
 
 def reliability_finding(bins: Sequence[Bin], event: str) -> str:
-    """The fullest bin told as a sentence."""
+    """The bin with most forecasts in a sentence."""
     if not bins:
         return "No forecast has been judged yet"
-    fullest = max(bins, key=lambda one: one.count)
+    fullest = max(bins, key=lambda row: row.count)
     return f"When it said about {percent(fullest.probability)}, {event} followed {percent(fullest.share)} of the time"
 
 
 def models_finding(rows: Sequence[dict[str, Any]], days: int) -> str:
-    """Whether any model's intervals lie above all baselines."""
+    """How many models beat every baseline by more than their intervals."""
     judged = [row for row in rows if row["horizon"] == days]
     better = sum(beats_every_baseline(row) for row in judged)
     if not better:

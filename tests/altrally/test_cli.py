@@ -12,7 +12,7 @@ import pytest
 from invoking import Invoke, Ran
 from places import ROOT
 
-from altrally.cli import app, places_first
+from altrally.cli import app, global_options_first
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_the_home_may_stand_before_and_after_the_command(altrally: Invoke, train
 
 
 def test_places_move_and_nothing_else() -> None:
-    assert places_first(["score", "--home=A", "--as-of", "2021-01-01", "--tracking-server", "u"]) == [
+    assert global_options_first(["score", "--home=A", "--as-of", "2021-01-01", "--tracking-server", "u"]) == [
         "--home=A",
         "--tracking-server",
         "u",
@@ -218,8 +218,8 @@ def test_places_move_and_nothing_else() -> None:
         "--as-of",
         "2021-01-01",
     ]
-    assert places_first(["score", "--", "--home", "A"]) == ["score", "--", "--home", "A"]
-    assert places_first(["score", "--home"]) == ["score", "--home"]
+    assert global_options_first(["score", "--", "--home", "A"]) == ["score", "--", "--home", "A"]
+    assert global_options_first(["score", "--home"]) == ["score", "--home"]
 
 
 def test_the_version_is_one_line(altrally: Invoke) -> None:

@@ -9,8 +9,7 @@ from invoking import Invoke
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from altrally.columns import PlainTable, fitted
-from altrally.render import show
+from altrally.columns import PlainTable, fit_to_width, show
 from core.number_format import interval, number, signed, signed_share
 
 WIDTHS = (80, 100, 160)
@@ -30,7 +29,7 @@ COMMANDS = (
 
 def lines_of(table: PlainTable, width: int) -> list[str]:
     """What a terminal of some width shows of a table."""
-    narrow, _ = fitted(table, width)
+    narrow, _ = fit_to_width(table, width)
     console = Console(width=width)
     with console.capture() as capture:
         console.print(narrow)
@@ -49,7 +48,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_interval_is_broken(
             sys.stdout.write(f"{AT}{width}\n")
             show(*parts)
 
-    monkeypatch.setattr("altrally.render.show", show_at_each_width)
+    monkeypatch.setattr("altrally.columns.show", show_at_each_width)
     ran = altrally(*words, "--home", trained_home)
     assert ran.code == 0, ran.err
     width = 0
@@ -66,9 +65,9 @@ def test_no_line_is_wider_than_the_terminal_and_no_interval_is_broken(
 def test_columns_leave_in_the_order_declared_until_the_rest_fits() -> None:
     table = PlainTable("name", "first", "second", least_needed=("first", "second"))
     table.add_row("a", "1" * 20, "2" * 20)
-    assert fitted(table, 48)[1] == []
-    assert fitted(table, 47)[1] == ["first"]
-    assert fitted(table, 20)[1] == ["first", "second"]
+    assert fit_to_width(table, 48)[1] == []
+    assert fit_to_width(table, 47)[1] == ["first"]
+    assert fit_to_width(table, 20)[1] == ["first", "second"]
 
 
 def test_prose_breaks_between_words_and_values_stay_whole() -> None:

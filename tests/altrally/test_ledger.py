@@ -16,7 +16,8 @@ import pytest
 from issued import INPUTS, came, made_score, put
 from places import ROOT, SUPPORT
 
-from altrally.ledger import BEGINNING, Entry, Ledger, canonical, chained, read_head
+from altrally.ledger import Entry, Ledger
+from altrally.ledger_chain import BEGINNING, canonical, chained, read_head
 from altrally.repair import repair
 from altrally.track_record import publish
 from core.errors import LedgerBroken, StoreUnusable

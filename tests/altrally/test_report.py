@@ -17,8 +17,8 @@ from altrally.forecast import Inputs, inputs_known, score
 from altrally.report import claims, words
 from altrally.report.analogues import APART, MOST, analogues
 from altrally.report.charts import bin_tip, odds_axis, waterfall
-from altrally.report.content import Facts, Previous, gather, movement, read_kept, read_market
-from altrally.report.contributions import Part, Standing, effects, sensitivities, shared_out, training_mean
+from altrally.report.content import Facts, Previous, gather, movement, read_market, read_training_record
+from altrally.report.contributions import InputState, Part, distribute, effects, sensitivities, training_mean
 from altrally.report.page import inlined, render, write_report
 from altrally.report.past_forecasts import Bin, beats_every_baseline
 from altrally.report.rungs import direction, percentile, rung, rungs, state
@@ -45,11 +45,11 @@ def fitted(name: str) -> Any:
     return MODELS[name].make("first_passage", 0.3).fit(X, draw.astype(float))
 
 
-def placed(rng: np.random.Generator, missing: str = "") -> Standing:
+def placed(rng: np.random.Generator, missing: str = "") -> InputState:
     """A random standing whose shares add up to its composites; one block may be missing."""
     parts = {block: pd.Series(rng.normal(size=3), SEATS[block]) for block in BLOCKS}
     x = pd.Series({block: 0.0 if block == missing else parts[block].sum() for block in COMPOSITES})
-    return Standing(x, {block: part for block, part in parts.items() if block != missing})
+    return InputState(x, {block: part for block, part in parts.items() if block != missing})
 
 
 def total(parts: list[Part]) -> float:
@@ -80,15 +80,15 @@ def test_a_model_of_one_raw_feature_is_explained_by_it() -> None:
     model = MODELS["momentum"].make("first_passage", 0.3)
     rng = np.random.default_rng(1)
     model.fit(pd.DataFrame(rng.normal(size=(90, 1)), columns=x.index), (rng.random((90, 1)) < [0.3, 0.5, 0.6]).astype(float))
-    found = effects(model, Standing(x * 0, {}), Standing(x, {}), horizon=1)
+    found = effects(model, InputState(x * 0, {}), InputState(x, {}), horizon=1)
     assert [(part.block, part.name) for part in found.features] == [("crypto_state", "altcoin_momentum")]
     assert total(found.features) == pytest.approx(found.end - found.start, abs=EXACT)
 
 
 def test_an_effect_is_shared_by_slope_and_the_rest_by_size() -> None:
     # 2·(0.3, −0.1) is (0.6, −0.2); of the 0.5 − 0.4 left over three quarters go to the first
-    assert shared_out(0.5, 2.0, np.array([0.3, -0.1])) == pytest.approx([0.675, -0.175])
-    assert shared_out(0.0, 2.0, np.zeros(2)) == pytest.approx([0, 0])
+    assert distribute(0.5, 2.0, np.array([0.3, -0.1])) == pytest.approx([0.675, -0.175])
+    assert distribute(0.0, 2.0, np.zeros(2)) == pytest.approx([0, 0])
 
 
 def test_the_training_mean_counts_equally_against_each_seat() -> None:
@@ -144,15 +144,15 @@ def test_similar_moments_are_nearest_apart_and_over() -> None:
     today = past.iloc[100]
     found = analogues(today, past, events, level)
     assert found is not None
-    days = pd.DatetimeIndex([moment.as_of for moment in found.moments])
+    days = pd.DatetimeIndex([moment.as_of for moment in found.nearest])
     assert days[0] == past.index[100]
-    assert found.moments[0].distance == pytest.approx(0, abs=1e-12)
+    assert found.nearest[0].distance == pytest.approx(0, abs=1e-12)
     assert len(days) == MOST
     assert all(abs(one - other) >= APART for one in days for other in days if one != other)
     assert (days <= past.index[-14]).all()
     assert found.rows == 287
-    assert found.moments[0].came[60] == bool(events.iloc[100, 1])
-    assert found.moments[0].path[0] == 1.0
+    assert found.nearest[0].event_occurred[60] == bool(events.iloc[100, 1])
+    assert found.nearest[0].path[0] == 1.0
 
 
 def test_an_unusual_day_is_called_so_and_told_at_the_top() -> None:
@@ -174,7 +174,7 @@ def test_the_record_knows_nothing_of_what_came_later() -> None:
     sixty = made_record("hazard").histories[60]
     ends = pd.DatetimeIndex(sixty.as_of) + pd.Timedelta(days=60 + 1)
     assert max(sixty.as_of) <= "2024-12-31"
-    assert [came is None for came in sixty.came] == list(ends > "2024-12-31")
+    assert [occurred is None for occurred in sixty.event_occurred] == list(ends > "2024-12-31")
 
 
 def test_wilson_interval_by_hand() -> None:
@@ -312,14 +312,14 @@ def inputs(store: Store) -> Inputs:
 
 @pytest.fixture(scope="module")
 def facts(store: Store, champion: Champion, inputs: Inputs, trained_home: Path) -> Facts:
-    kept = read_kept(f"sqlite:///{trained_home}/mlruns/mlflow.db", trained_home, champion.run_id)
+    kept = read_training_record(f"sqlite:///{trained_home}/mlruns/mlflow.db", trained_home, champion.run_id)
     return gather(store, champion, inputs, score(inputs, champion), kept)
 
 
 def test_features_add_up_to_the_score_as_it_was_issued(facts: Facts) -> None:
     issued, found = facts.score, facts.drivers
     assert [(part.block, part.log_odds) for part in found.blocks] == [(one.block, one.contribution) for one in issued.drivers]
-    assert found.end == pytest.approx(logit(words.at(issued.horizons).probability), abs=EXACT)
+    assert found.end == pytest.approx(logit(issued.judged.probability), abs=EXACT)
     assert total(found.features) == pytest.approx(found.end - found.start, abs=EXACT)
     assert len(found.features) > 30
 
@@ -347,8 +347,8 @@ def test_the_movement_from_a_ledger_line_names_the_change_of_model(
 
 def test_the_page_of_a_past_day_knows_only_its_past(facts: Facts) -> None:
     assert max(max(history.as_of) for history in facts.record.histories.values()) <= "2023-06-14"
-    assert facts.likeness is not None
-    assert max(moment.as_of for moment in facts.likeness.moments) <= "2023-03-15"
+    assert facts.analogues is not None
+    assert max(moment.as_of for moment in facts.analogues.nearest) <= "2023-03-15"
     assert facts.index.coins == 50
 
 

@@ -15,7 +15,7 @@ from made_facts import HOSTILE, made_facts
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from altrally.forecast import inputs_known, score
-from altrally.report.content import Kept, gather
+from altrally.report.content import TrainingRecord, gather
 from altrally.report.page import write_report
 from core.home import Home
 from sources.store import Store
@@ -242,7 +242,7 @@ def test_the_page_of_the_reference_market(browser: Browser, reference_home: Path
         model = final_fit("hazard", prepare(store, settings, as_of), settings)
         champion = Champion(assemble(model, []), made_card(as_of), "altrally", "1", "none")
         inputs = inputs_known(store, as_of)
-        facts = gather(store, champion, inputs, score(inputs, champion), Kept(NO_FORECASTS, []))
+        facts = gather(store, champion, inputs, score(inputs, champion), TrainingRecord(NO_FORECASTS, []))
     file = write_report(tmp_path, facts).path
     for width in WIDTHS:
         with opened(browser, file, width) as (page, complaints):

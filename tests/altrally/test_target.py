@@ -12,11 +12,11 @@ import pytest
 from invoking import Invoke
 from places import ROOT
 
-from altrally import api, jobs
+from altrally import api
 from altrally.ledger import Ledger
 from altrally.report.page import Page
 from altrally.track_record import forecasts, resolve
-from altrally.wording import article, event_nouns, sentence
+from altrally.wording import event_name, event_nouns, sentence
 from core.errors import BadInput, MissingData, NoChampion, Refused, UnknownName
 from core.home import Home
 from core.progress import silent
@@ -97,7 +97,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     with Store.open(home.store, read_only=True) as store, pytest.MonkeyPatch.context() as without_pictures:
         without_pictures.setattr(run_log, "write_figures", lambda record, folder: folder.mkdir())
         reports = {
-            name: train(store, settings(target), until=UNTIL, place=jobs.place_of(home), progress=silent)
+            name: train(store, settings(target), until=UNTIL, place=api.tracking_place(home), progress=silent)
             for name, target in targets.items()
         }
     for target in targets.values():
@@ -153,9 +153,9 @@ def test_an_example_goes_the_whole_path(world: World, pages: dict[str, Page], na
     assert card.family == f"{target.slug}-simulated"
     assert aliases(world.home.tracking_uri, target)["champion"] == "1"
     page = pages[name]
-    assert f"chance of {article(target)} within 60 days" in page.html
+    assert f"chance of {event_name(target)} within 60 days" in page.html
     assert page.path.parent == world.home.folder / "reports" / target.slug
-    compared = compare(jobs.place_of(world.home), [], target)
+    compared = compare(api.tracking_place(world.home), [], target)
     assert {row["label"] for row in compared} == {target.label}
 
 
@@ -173,7 +173,7 @@ def test_no_page_of_another_question_speaks_of_an_altcoin_rally(pages: dict[str,
 
 def test_targets_in_one_home_have_their_own_champions_trials_and_lines(world: World) -> None:
     assert [report.trials for report in world.reports.values()] == [PRIOR_TRIALS + 1] * 3, "each counts from the prior tries"
-    with tracking(jobs.place_of(world.home)) as tracker:
+    with tracking(api.tracking_place(world.home)) as tracker:
         for target in world.targets.values():
             assert len(trials_of(tracker, family("simulated", target))) == 1
     with Ledger.open(world.home.ledger) as ledger:
@@ -216,7 +216,7 @@ def test_another_universe_of_the_same_name_is_another_try_and_another_label(worl
     assert family("files", eth) == family("files", other)
     assert eth.label != other.label
     assert configuration_of("hazard", TrainSettings(eth)) != configuration_of("hazard", TrainSettings(other))
-    with tracking(jobs.place_of(world.home)) as tracker:
+    with tracking(api.tracking_place(world.home)) as tracker:
         before = trials_of(tracker, "a family of its own")
         counted = count_trials(tracker, "a family of its own", eth.label, ["one", "two"])
     assert (before, counted) == ({}, {"one": PRIOR_TRIALS + 1, "two": PRIOR_TRIALS + 2})

@@ -10,10 +10,18 @@ import pandas as pd
 import pytest
 from issued import came, made_score, put
 
+from altrally.columns import show
 from altrally.home_pages import ledger_page
 from altrally.ledger import Ledger
-from altrally.render import show
-from altrally.track_record import LEAST_WINDOWS, apart, forecasts, horizon_scores, records, resolve, track_record_summary
+from altrally.track_record import (
+    LEAST_WINDOWS,
+    count_non_overlapping,
+    forecasts,
+    horizon_scores,
+    records,
+    resolve,
+    track_record_summary,
+)
 from features.altcoin_index import load_index
 from sources.store import Store
 
@@ -137,10 +145,10 @@ def test_of_a_day_only_the_first_forecast_counts_and_backtests_are_told_apart(le
 
 
 def test_windows_are_forecasts_a_whole_horizon_apart() -> None:
-    assert apart(pd.date_range("2024-01-01", periods=61), 30) == 3
-    assert apart(pd.date_range("2024-01-01", periods=60), 30) == 2
-    assert apart(pd.DatetimeIndex(["2024-01-01", "2024-03-01", "2024-03-02"]), 30) == 2
-    assert apart(pd.DatetimeIndex([]), 30) == 0
+    assert count_non_overlapping(pd.date_range("2024-01-01", periods=61), 30) == 3
+    assert count_non_overlapping(pd.date_range("2024-01-01", periods=60), 30) == 2
+    assert count_non_overlapping(pd.DatetimeIndex(["2024-01-01", "2024-03-01", "2024-03-02"]), 30) == 2
+    assert count_non_overlapping(pd.DatetimeIndex([]), 30) == 0
 
 
 def resolved(probability: np.ndarray, events: np.ndarray) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from issued import made_score, put
 from listening import Listener
 
 from altrally.ledger import SCORE, Ledger
-from altrally.notices import Crossing, crossed, crossing
+from altrally.notices import Crossing, crossing_notices, parse_crossing
 from altrally.watch import Round, Watch, is_due, one_round, read_state
 from core.errors import BadInput, StoreUnusable
 from core.home import Home
@@ -206,7 +206,7 @@ def test_levels_crossed_are_told_of_new_lines_only(tmp_path: Path) -> None:
         lines = list(ledger.lines())
 
     def told(examined: int) -> list[tuple[str, float, bool]]:
-        return [(said["now"]["as_of"], said["level"], said["rose"]) for said in crossed(lines, examined, levels)]
+        return [(said["now"]["as_of"], said["level"], said["rose"]) for said in crossing_notices(lines, examined, levels)]
 
     down = [("2024-03-06", 0.5, False), ("2024-03-06", 0.6, False)]
     assert told(0) == [("2024-03-02", 0.5, True), ("2024-03-05", 0.6, True), *down]
@@ -216,7 +216,7 @@ def test_levels_crossed_are_told_of_new_lines_only(tmp_path: Path) -> None:
         put(ledger, made_score("2024-03-07", 0.1, 0.99, 0.99, market="simulated", threshold=0.2))
         lines = list(ledger.lines())
     assert told(6) == [], "a rise of 20 % is another event"
-    text = crossed(lines, 3, levels)[0]["text"]
+    text = crossing_notices(lines, 3, levels)[0]["text"]
     assert text.startswith(
         "Simulated market. P(altcoin rally within 60 days) fell below 0.5: 0.49 on 2024-03-06, 0.70 on 2024-03-05"
     )
@@ -259,7 +259,7 @@ def test_training_is_due_when_it_is_older_than_asked() -> None:
 @pytest.mark.parametrize("text", ["0.6", "0.6:45", "60:0.6", "1.2:60", "0:60", "nan:60", "x:60", ":"])
 def test_a_crossing_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match=r"0\.6:60"):
-        crossing(text)
+        parse_crossing(text)
 
 
 def test_a_mistyped_wish_is_refused_before_anything_is_done(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from live_home import LATER, QUICK, TODAY, panel, said, stored_as_they_come
 from replay import Answer, Market, Params, Replay, serving
 
-from altrally.home_pages import lines
+from altrally.home_pages import coverage_lines
 from core.errors import FetchFailed, GateClosed
 from core.progress import silent
 from sources import coins, stablecoins
@@ -367,6 +367,6 @@ def test_a_home_that_began_with_three_stablecoins_keeps_to_them(store: Store, fr
 def test_status_says_what_a_thin_coverage_means(share: float, words: str) -> None:
     months = [MonthCoverage(end, share, ["sol"]).to_dict() for end in pd.date_range("2024-01-31", periods=3, freq="ME")]
     facts = {"coverage": months, "coin_sources": [], "needs_key": [], "market": "live", "from_the_future": 0}
-    told = lines(facts)
+    told = coverage_lines(facts)
     assert f"By month: 2024-01 {share:.0%}, 2024-02 {share:.0%}, 2024-03 {share:.0%}." in told
     assert [line for line in told if line.startswith("Under")] == ([words] if words else [])

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from altrally.cli import run
-from altrally.render import show
+from altrally.columns import show
 from altrally.study_pages import audit_page
 from sources.layout import batches
 from sources.simulated import simulate

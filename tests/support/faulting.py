@@ -243,7 +243,7 @@ def typed(out: Path, learnt: Path, *words: object, filled: tuple[Path, int] | No
     import training.train
 
     cheapen()
-    altrally.jobs.settings_of = lambda *words: SETTINGS
+    altrally.jobs.checked_settings = lambda *words: SETTINGS
     training.train.fit_and_judge = lambda *words: pickle.loads(learnt.read_bytes())[1]
     if filled is not None:
         training.train.log_training = partial(fill_and_do, *filled, training.train.log_training)

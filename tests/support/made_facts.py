@@ -92,7 +92,7 @@ def made_audit(name: str) -> dict[str, Any]:
     }
 
 
-def made_likeness(*, percentile: float) -> Analogues:
+def made_analogues(*, percentile: float) -> Analogues:
     """Two similar moments, one of which rallied."""
     paths = [[1 + day / 100 for day in range(91)], [None, *[1 - day / 200 for day in range(90)]]]
     moments = [
@@ -119,12 +119,12 @@ def made_facts(
         movement=Movement("2024-12-24", name, -0.35, -0.1, effects, Part("model", "model", 0.05)),
         sensitivities=[Sensitivity("liquidity", 0.3, 0.5)],
         rungs=[rung],
-        likeness=made_likeness(percentile=percentile),
+        analogues=made_analogues(percentile=percentile),
         record=made_record(name),
         features={name: state},
         index=IndexState(50, [(name, 0.25)], [(name, "2024-07-08")]),
         constituents=name,
         live=[LiveRow(name, name, "2024-06-02", 3, 1.2, 60, 2, 0.2, 0.21, {"volatility": 1.1})],
         audit=made_audit(name) if audit else None,
-        followed={"sentence": name, "columns": [name, name], "rows": [[name, name]], "notes": [name]} if audit else None,
+        backtest={"sentence": name, "columns": [name, name], "rows": [[name, name]], "notes": [name]} if audit else None,
     )
