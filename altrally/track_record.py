@@ -11,11 +11,12 @@ import pandas as pd
 
 from altrally.ledger import BACKTEST, IN_SAMPLE, LIVE, OUTCOME, SCORE, Ledger, Line, canonical
 from altrally.live_evidence import live_rows
+from core.arrays import Floats
 from core.errors import BadInput
 from core.target import target_from_summary
 from evaluation.bootstrap import COVERAGE, DRAWS, block_starts, block_sums
 from evaluation.reliability import reliability_bins
-from evaluation.scores import Floats, brier_losses, brier_score, log_score
+from evaluation.scores import brier_losses, brier_score, log_score
 from features.targets import load_target_index
 from sources.series import COIN_PRICE
 from sources.store import Store

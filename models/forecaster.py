@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from core.arrays import Floats
 from core.errors import BadInput, Refused
-from models.base import Floats, HorizonModel
+from models.base import HorizonModel
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Bools, Floats, Ints
 from core.errors import MissingData
 from core.json import plain
-from evaluation.bootstrap import ROW_DAYS, Interval, Ints, band, resampling_blocks
+from evaluation.bootstrap import ROW_DAYS, Interval, band, resampling_blocks
 from evaluation.comparison import YEAR_DAYS
 from evaluation.permutation import circularly_shifted, shift_p
-from evaluation.scores import Floats
 
 DEALING_DELAY = pd.Timedelta(days=1)
 """A decision at the end of one day is traded at the close of the next."""
@@ -98,8 +97,6 @@ def traded_shares(shares: Floats) -> Floats:
     """Shares bought or sold (S, n) each week to hold `shares`, beginning with none."""
     return np.asarray(np.abs(np.diff(shares, axis=1, prepend=0.0)))
 
-
-Bools = NDArray[np.bool_]
 
 COST = 0.005
 LEAST_SHIFT = 13

@@ -6,15 +6,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools, Floats
 from core.errors import BadInput, MissingData
 from core.progress import Progress
 from features.build import COMPOSITE_LOOKBACK, MARGIN, FeatureTable, Frames, compute, load, load_own, matrix
 from features.composites import composites
 from features.registry import FEATURES, Feature
-from features.transforms import Floats
 from models.parallel import shielded_from_interrupts
 from sources.layout import LAGS
 from sources.reader import Reader
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 REMOVED, ABSURD = KINDS = ("removed", "absurd")
 """What became known after a cut is taken away, or each number of it is multiplied by a random factor of its own, typically e^±3."""
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def spoil(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
     return {source: _spoil(source, frame, became_known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
 
 
-def became_known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Flags:
+def became_known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Bools:
     """Rows of an input that became known after `cut`."""
     return np.asarray(days_known(source, frame) > cut)
 
@@ -61,7 +58,7 @@ def days_observed(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeInd
     return pd.DatetimeIndex(frame.index if isinstance(source, Panel) else frame["observed"])
 
 
-def _spoil(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str, rng: np.random.Generator) -> pd.DataFrame:
+def _spoil(source: Series | Panel, frame: pd.DataFrame, later: Bools, kind: str, rng: np.random.Generator) -> pd.DataFrame:
     if kind == REMOVED:
         return frame[~later]
     if isinstance(source, Series):
@@ -69,7 +66,7 @@ def _spoil(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str,
     return pd.DataFrame(randomly_scaled(frame.to_numpy(dtype=np.float64), later, rng), frame.index, frame.columns, copy=False)
 
 
-def randomly_scaled(cells: Floats, later: Flags, rng: np.random.Generator) -> Floats:
+def randomly_scaled(cells: Floats, later: Bools, rng: np.random.Generator) -> Floats:
     """A copy of `cells` whose rows marked `later` are each multiplied by a random factor."""
     changed = cells.copy(order="K")
     changed[later] *= np.exp(3.0 * rng.standard_normal(cells[later].shape))

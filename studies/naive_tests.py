@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from core.arrays import Floats
 from evaluation.bootstrap import horizon_weeks
-from evaluation.scores import Floats, auc
+from evaluation.scores import auc
 from models.coefficients import hazard_table
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.errors import MissingData
 from core.json import plain
 from core.progress import Progress, silent
@@ -22,7 +23,7 @@ from evaluation.multiple_testing import spa_p_values
 from evaluation.permutation import circularly_shifted
 from evaluation.sample import BASELINES, LEVEL, evaluation_sample
 from features.targets import load_target_index
-from models.base import BatchedModel, Floats
+from models.base import BatchedModel
 from models.catalog import MODELS
 from models.parallel import run_in_parallel
 from models.rules import Climatology

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.json import plain
 from core.progress import Progress
-from evaluation.bootstrap import Floats
 from evaluation.multiple_testing import PRIOR_TRIALS, TrialHistory
 from models.base import BatchedModel
 from models.catalog import CLAIM, MODELS

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from core.arrays import Bools, Floats
 from evaluation.bootstrap import horizon_weeks
 from evaluation.permutation import circularly_shifted
 from models.base import BatchedModel, HorizonModel, Refits
@@ -21,8 +22,6 @@ from models.rules import Climatology
 from training.dataset import Outcomes
 from training.walk_forward import LEAST_TRAINING_ROWS, Fold, quarters
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Span = tuple[pd.Timestamp, pd.Timestamp]
 Make = Callable[[], HorizonModel]
 Kept = MutableMapping[int, Floats]

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.target import judged_horizon
 from evaluation.bootstrap import Band, Interval
 from evaluation.comparison import CumulativeLead, cumulative_lead
 from evaluation.decision_value import Murphy, ValueCurve, murphy, value_curve
 from evaluation.reliability import ReliabilityCurve, reliability_curve
 from evaluation.sample import EvaluationSample
-from evaluation.scores import Floats
 from training.figures import EVENT, FAINT, INK, MUTED, REFERENCE, canvas, finish
 from training.null_tests import null_distribution
 from training.robustness import LEFT_OUT, TENTHS, Ablated, Sharpness, YearRow, by_year, sharpness

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.json import plain
 from evaluation.bootstrap import BAND_DRAWS, Interval, skill_interval
 from evaluation.comparison import DetectableEffect, minimum_detectable_effect
 from evaluation.reliability import reliability
 from evaluation.sample import CLIMATOLOGY, EvaluationSample, evaluation_samples
-from evaluation.scores import Floats, brier_score, effective_sample_size, mean
+from evaluation.scores import brier_score, effective_sample_size, mean
 from models.base import HorizonModel
 from models.catalog import CLAIM, COMPOSITES, MODELS, default_model
 from training.dataset import Dataset, Outcomes

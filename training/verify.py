@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.errors import BadInput, UnknownName
 from core.json import plain
 from core.notebook_view import NotebookView
@@ -18,7 +19,7 @@ from evaluation.bootstrap import WIDENING, block_length, horizon_weeks, politis_
 from evaluation.evidence import WEEK_DAYS, DriftScore, drift_score, grade_of
 from evaluation.multiple_testing import TrialHistory, spa_p_values
 from evaluation.sample import BASELINES, CLIMATOLOGY, evaluation_samples
-from evaluation.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
+from evaluation.scores import auc, brier_losses, brier_score, effective_sample_size, log_score
 from models.base import BatchedModel, HorizonModel
 from models.catalog import CLAIM, MODELS, RELATIVE, SIGMA, ModelSpec, default_model
 from sources.quality import last_known

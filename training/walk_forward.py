@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import LeakFound, MissingData
 from evaluation.bootstrap import block_weights, horizon_weeks
 from models.base import HorizonModel
@@ -35,7 +35,7 @@ class Draws:
     count: int = 0
     seed: int = 7
 
-    def weights(self, rows: int, horizons: Sequence[int]) -> NDArray[np.float64]:
+    def weights(self, rows: int, horizons: Sequence[int]) -> Floats:
         """(count, rows), blocks as long as the longest horizon."""
         return block_weights(rows, horizon_weeks(max(horizons)), self.count, np.random.default_rng(self.seed))
 
@@ -169,7 +169,7 @@ def record_folds(folds: Sequence[Fold], outcomes: Outcomes) -> list[Fold]:
     return [fold for fold in before if has_training_rows(fold, outcomes)]
 
 
-def with_record(pool: Pool, days: pd.DatetimeIndex, weights: NDArray[np.float64], fold: Fold) -> Pool:
+def with_record(pool: Pool, days: pd.DatetimeIndex, weights: Floats, fold: Fold) -> Pool:
     """A pool with its experts' weights on the days of a fold, and on the last one before."""
     first = max(int(days.searchsorted(fold.test_start)) - 1, 0)
     end = int(days.searchsorted(fold.test_end, side="right"))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from evaluation.bootstrap import Interval, circular_blocks, horizon_weeks, resampled_sums, widened_interval
 from evaluation.permutation import circularly_shifted, shift_p
 from features.transforms import log
@@ -14,8 +14,6 @@ from studies.audit.events import event_occurred, first_passage
 from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict
 from training.null_tests import LOOKBACK_WEEKS
-
-Floats = NDArray[np.float64]
 
 AHEAD = 60  # days
 RISE = 0.30

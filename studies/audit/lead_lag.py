@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from evaluation.bootstrap import COVERAGE
-
-Floats = NDArray[np.float64]
 
 MAX_LAG = 16  # weeks
 OWN_BLOCKS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 13))

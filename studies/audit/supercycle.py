@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from core.arrays import Bools, Floats
 from evaluation.proportions import clopper_pearson
 from evaluation.scores import effective_sample_size
 from features.altcoin_index import month_ends
@@ -15,8 +15,6 @@ from sources.reader import CARRY, latest_values
 from studies.audit.events import Rally, rallies
 from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict
-
-Floats = NDArray[np.float64]
 
 RISE = FALL = 0.30
 LOW_DAYS = 90
@@ -133,7 +131,7 @@ def monthly_figures(weights: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
     return [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
 
 
-def month(end: pd.Timestamp, returns: Floats, bought: NDArray[np.bool_]) -> Month:
+def month(end: pd.Timestamp, returns: Floats, bought: Bools) -> Month:
     """Measures of a month. Both (2, coins): returns of the month before and of this one, coins bought at the begin of each."""
     latest, pair = returns[1, bought[1]], returns[:, bought[0]]
     latest, pair = latest[np.isfinite(latest)], pair[:, np.isfinite(pair).all(axis=0)]
