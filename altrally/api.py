@@ -148,7 +148,7 @@ def verify(
             end=day(end, "end"),
             progress=progress,
             tried=counted(home, settings, store.market or ""),
-            kept=home.cache if full_nulls else None,
+            cache_folder=home.cache if full_nulls else None,
             robust=panel,
         )
 

@@ -143,7 +143,7 @@ class Question:
     """
 
     data: Dataset
-    ring: CompleteRows
+    complete: CompleteRows
     events: Floats
     early_climate: Floats
     climate: Floats
@@ -186,14 +186,14 @@ class Arena:
 
     def inputs_of(self, candidate: Candidate) -> Floats:
         """Input columns of a candidate."""
-        return self.questions[candidate.target].ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
+        return self.questions[candidate.target].complete.inputs[:, [self.columns.index(name) for name in candidate.columns]]
 
     def test_skill(self, candidate: Candidate, rotation: int) -> float:
         """Skill against climatology after the search, of one rotation."""
         question = self.questions[candidate.target]
         events = question.events[[rotation]]
         forecasts = walk_shifts(candidate.make(), self.inputs_of(candidate), events, self.test)
-        climate = walk_shifts(Climatology(ordered=False), question.ring.inputs, events, self.test)
+        climate = walk_shifts(Climatology(ordered=False), question.complete.inputs, events, self.test)
         return float(skill_of_shifts(forecasts, climate, events[:, self.test.judged])[0, self.k])
 
 
@@ -406,7 +406,7 @@ def search_result(
     table = np.array([tally.whole for tally in tallies])
     winners = np.nanargmax(table, axis=0)
     after = np.array([arena.test_skill(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
-    null = null_distribution(after, len(arena.first.ring.days) // arena.first.ring.longest_weeks)
+    null = null_distribution(after, len(arena.first.complete.days) // arena.first.complete.longest_weeks)
     winner = candidates[winners[0]]
     row = winner_verification(arena.questions[winner.target].data, search_space, winner)
     best = None if row["spa_p"] is None else min(1.0, sweeps * max(row["spa_p"], null.p))

@@ -79,13 +79,13 @@ def verify(
     end: pd.Timestamp | None = None,
     progress: Progress,
     tried: TrialHistory = NOTHING_TRIED,
-    kept: Path | None = None,
+    cache_folder: Path | None = None,
     robust: bool = False,
 ) -> Verification:
     """Walk forward over the store and judge what was forecast from `start` to `end`.
 
-    Outcomes may be known later than `end`. With a folder `kept` the models that can't be refitted in batches get their nulls too,
-    rotation by rotation, each remembered there; `robust` adds each cycle left out, and each block of the default model.
+    Outcomes may be known later than `end`. With a `cache_folder` the models that can't be refitted in batches get null results too,
+    each shift stored there; `robust` adds each market cycle left out, and each block of the default model left out.
     Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
     """
     names = model_names(settings)
@@ -95,7 +95,7 @@ def verify(
         raise BadInput(f"The first day to forecast ({first:%Y-%m-%d}) is after the last ({last:%Y-%m-%d}).")
     progress("building features", 0, 0)
     data = prepare(store, settings, known)
-    return verify_on(data, settings, names, first, last, progress, tried=tried, kept=kept, robust=robust)
+    return verify_on(data, settings, names, first, last, progress, tried=tried, cache_folder=cache_folder, robust=robust)
 
 
 def verify_on(
@@ -107,15 +107,15 @@ def verify_on(
     progress: Progress,
     *,
     tried: TrialHistory = NOTHING_TRIED,
-    kept: Path | None = None,
+    cache_folder: Path | None = None,
     robust: bool = False,
 ) -> Verification:
     """Walk forward over rows already prepared and judge the forecasts of `first` to `last`."""
     folds = usable(quarters(first, last), data.outcomes)
     walks = walk_all(data, settings, names, folds, progress)
     spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
-    found = null_results(list(walks), Walk(data, settings, folds, (first, last)), progress, kept=kept)
-    rows = add_null_tests(spans, data, settings, names, found, tried)
+    nulls = null_results(list(walks), Walk(data, settings, folds, (first, last)), progress, cache_folder=cache_folder)
+    rows = add_null_tests(spans, data, settings, names, nulls, tried)
     if robust:
         rows = with_robustness(rows, data, settings, names, folds, (first, last), progress)
     return Verification(data.market, rows, table(spans, data, names), describe(folds, data.outcomes))

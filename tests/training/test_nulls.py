@@ -57,7 +57,7 @@ def null(kind: Callable[..., ShiftedSkill | None], data: Dataset) -> ShiftedSkil
 
 
 def refitted(X: pd.DataFrame, events: np.ndarray, outcomes: Outcomes, model: Callable[[], HorizonModel]) -> pd.DataFrame:
-    """The slow way: a walk-forward of its own on the rows of the ring."""
+    """The slow way: a walk-forward of its own on the complete rows."""
     turned = Outcomes(
         events=pd.DataFrame(events, X.index, outcomes.events.columns),
         label_end=outcomes.label_end.loc[X.index],
@@ -74,14 +74,14 @@ QUICK = [name for name in MODELS if isinstance(MODELS[name].make("first_passage"
 def test_a_rotation_is_the_walk_forward_refitted(name: str, shift: int) -> None:
     X, outcomes = DATA.X[list(MODELS[name].columns)], DATA.outcomes
     make = partial(MODELS[name].make, "first_passage", 0.3)
-    ring = complete_rows(X, outcomes)
+    complete = complete_rows(X, outcomes)
     shifts = [0, 49, 120, 200]
-    place = fold_mask(ring, folds_of(DATA), SPAN)
-    found = walk_any_shift(make, ring.inputs, circularly_shifted(ring.events, shifts), place, ring, shifts, None)[""][
+    mask = fold_mask(complete, folds_of(DATA), SPAN)
+    found = walk_any_shift(make, complete.inputs, circularly_shifted(complete.events, shifts), mask, complete, shifts, None)[""][
         shifts.index(shift)
     ]
-    slow = refitted(X.loc[ring.days], np.roll(ring.events, shift, axis=0), outcomes, make)
-    np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=tolerance(name))
+    slow = refitted(X.loc[complete.days], np.roll(complete.events, shift, axis=0), outcomes, make)
+    np.testing.assert_allclose(found, slow.loc[complete.days[mask.judged]], rtol=0, atol=tolerance(name))
 
 
 @pytest.mark.parametrize("name", [name for name in QUICK if "crypto_state" in MODELS[name].columns])
@@ -89,16 +89,16 @@ def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
     columns = list(MODELS[name].columns)
     X, outcomes, shift = DATA.X[columns], DATA.outcomes, 60
     make = partial(MODELS[name].make, "first_passage", 0.3)
-    ring = complete_rows(X, outcomes)
-    turned = X.loc[ring.days].copy()
+    complete = complete_rows(X, outcomes)
+    turned = X.loc[complete.days].copy()
     others = [column for column in columns if column in CLAIM]
     turned[others] = np.roll(turned[others].to_numpy(), shift, axis=0)
-    slow = refitted(turned, ring.events, outcomes, make)
-    place = fold_mask(ring, folds_of(DATA), SPAN)
+    slow = refitted(turned, complete.events, outcomes, make)
+    mask = fold_mask(complete, folds_of(DATA), SPAN)
     own = ~X.columns.isin(CLAIM)
-    inputs = np.where(own, ring.inputs, circularly_shifted(ring.inputs, [0, shift]))
-    found = walk_any_shift(make, inputs, ring.events, place, ring, [0, shift], None)[""][1]
-    np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=tolerance(name))
+    inputs = np.where(own, complete.inputs, circularly_shifted(complete.inputs, [0, shift]))
+    found = walk_any_shift(make, inputs, complete.events, mask, complete, [0, shift], None)[""][1]
+    np.testing.assert_allclose(found, slow.loc[complete.days[mask.judged]], rtol=0, atol=tolerance(name))
 
 
 def tolerance(name: str) -> float:
@@ -120,18 +120,18 @@ def test_a_model_inside_the_pool_is_the_model_alone(name: str) -> None:
 
 def test_rotation_by_rotation_is_the_same_as_all_at_once() -> None:
     X = inputs_of(DATA)
-    ring = complete_rows(X, DATA.outcomes)
-    place, shifts = fold_mask(ring, folds_of(DATA), SPAN), [0, 60, 130]
-    events, kept = circularly_shifted(ring.events, shifts), {}
-    at_once = walk_shifts(Hazard(), ring.inputs, events, place)
-    np.testing.assert_allclose(walk_each_shift(Hazard, ring.inputs, events, place, shifts, kept), at_once, rtol=0, atol=1e-9)
+    complete = complete_rows(X, DATA.outcomes)
+    mask, shifts = fold_mask(complete, folds_of(DATA), SPAN), [0, 60, 130]
+    events, kept = circularly_shifted(complete.events, shifts), {}
+    at_once = walk_shifts(Hazard(), complete.inputs, events, mask)
+    np.testing.assert_allclose(walk_each_shift(Hazard, complete.inputs, events, mask, shifts, kept), at_once, rtol=0, atol=1e-9)
     assert sorted(kept) == shifts
 
 
 def test_the_statistic_is_skill_against_climatology_refitted() -> None:
     X, outcomes = inputs_of(DATA), DATA.outcomes
-    ring = complete_rows(X, outcomes)
-    hazard, climate = (refitted(X.loc[ring.days], ring.events, outcomes, partial(kind)) for kind in (Hazard, Climatology))
+    complete = complete_rows(X, outcomes)
+    hazard, climate = (refitted(X.loc[complete.days], complete.events, outcomes, partial(kind)) for kind in (Hazard, Climatology))
     events = outcomes.events.loc[hazard.index]
     expected = 1 - ((hazard - events) ** 2).sum() / ((climate - events) ** 2).sum()
     found = null(shift_null, DATA)
@@ -165,20 +165,20 @@ def test_a_model_that_reads_only_one_of_the_two_has_no_claim() -> None:
 
 
 def test_fewer_rotations_are_spread_evenly() -> None:
-    ring = complete_rows(inputs_of(DATA), DATA.outcomes)
-    every, few = ring.outcome_shifts(), ring.outcome_shifts(39)
+    complete = complete_rows(inputs_of(DATA), DATA.outcomes)
+    every, few = complete.outcome_shifts(), complete.outcome_shifts(39)
     assert len(few) == len(set(few)) == 39
     assert (few[0], few[-1]) == (every[0], every[-1])
     assert set(few) <= set(every)
-    assert ring.outcome_shifts(10_000) == every
+    assert complete.outcome_shifts(10_000) == every
 
 
 def test_rotations_keep_away_from_the_row_itself() -> None:
-    ring = complete_rows(inputs_of(DATA), DATA.outcomes)
-    assert ring.longest_weeks == 13
-    assert ring.shifts(13)[0] == 13
-    assert ring.shifts(13)[-1] == len(ring.days) - 13
-    assert ring.shifts(13 + 36)[0] == 49
+    complete = complete_rows(inputs_of(DATA), DATA.outcomes)
+    assert complete.longest_weeks == 13
+    assert complete.shifts(13)[0] == 13
+    assert complete.shifts(13)[-1] == len(complete.days) - 13
+    assert complete.shifts(13 + 36)[0] == 49
     np.testing.assert_array_equal(circularly_shifted(np.arange(5), [2])[0], [3, 4, 0, 1, 2])
 
 

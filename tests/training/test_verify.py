@@ -153,16 +153,16 @@ def test_every_row_tells_the_drift_score_and_the_grade(judged: Verification) -> 
 def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path: Path) -> None:
     data, first = small_market(SETTINGS), pd.Timestamp("2024-07-01")
     walk = Walk(data, SETTINGS, usable(quarters(first, data.until), data.outcomes), (first, data.until))
-    quick = null_results(["boosted"], walk, silent)
-    assert quick == {}
-    found = null_results(["boosted"], walk, silent, kept=tmp_path)["boosted"]
+    without_cache = null_results(["boosted"], walk, silent)
+    assert without_cache == {}
+    found = null_results(["boosted"], walk, silent, cache_folder=tmp_path)["boosted"]
     assert found.shift is not None
     assert len(found.shift.shifts) == 1 + SPACED
     files = sorted(tmp_path.rglob("*.npy"))
     assert len(files) == 2 * (1 + SPACED)
     files[0].unlink()
     files[1].write_bytes(b"half a fi")
-    again = null_results(["boosted"], walk, silent, kept=tmp_path)["boosted"]
+    again = null_results(["boosted"], walk, silent, cache_folder=tmp_path)["boosted"]
     assert again.shift is not None
     np.testing.assert_array_equal(found.shift.skill, again.shift.skill)
 
