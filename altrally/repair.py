@@ -20,7 +20,7 @@ from core.target import ALTCOINS
 from models.champion import champion_names, champion_place, damaged_figures, damaged_files, rows_of
 from sources.store import Store
 from training import trials
-from training.outbox import damaged_pending, forget
+from training.outbox import damaged_pending, remove_pending
 from training.tracking import MIGRATED, database_lock, tracking
 
 OLD_SCHEMA = "another version of MLflow left it"
@@ -219,7 +219,7 @@ def tries(home: Home) -> Iterator[Finding]:
 def works(home: Home) -> Iterator[Finding]:
     """What was learnt and isn't logged can be read."""
     for folder, why in damaged_pending(home.folder):
-        forget(folder)
+        remove_pending(folder)
         yield Finding(str(folder), why, "removed", command(home.folder, "train"))
 
 

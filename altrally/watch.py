@@ -35,7 +35,7 @@ from sources.store import Store
 from sources.webhook import post, require_address
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
-from training.train import make_good, train
+from training.train import log_pending_trainings, train
 from training.training_job import MOST_MISSING
 
 Result = TypeVar("Result")
@@ -257,7 +257,7 @@ def train_when_due(at: Standing) -> list[str]:
 
     A training that learnt and couldn't be logged is logged first, and counts.
     """
-    late = make_good(at.place, at.progress)
+    late = log_pending_trainings(at.place, at.progress)
     last = max(card_of(at.home, at.target).trained_as_of, read_state(at.home, at.target).trained_as_of)
     return late + (train_again(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 

@@ -92,8 +92,8 @@ def model_record(job: TrainingJob, model: TrainedModel, trial: int, tried: int) 
         tags=tags,
         texts=coefficients(job, model),
         description=description(job, model, card),
-        rotations=rotation_table(model.chance, job.settings.horizons),
-        independent=0 if model.chance is None or model.chance.shift is None else model.chance.shift.independent,
+        rotations=rotation_table(model.nulls, job.settings.horizons),
+        independent=0 if model.nulls is None or model.nulls.shift is None else model.nulls.shift.independent,
         judged=model.judged,
     )
 
@@ -104,17 +104,17 @@ def description(job: TrainingJob, model: TrainedModel, card: Card) -> str:
     return "\n\n".join(
         [
             f"{MODELS[model.name].description} {card.skill['sentence']}",
-            f"Forecasts {card.label} on the {card.market} market. TrainedModel on outcomes from {span}, snapshot {card.snapshot}.",
+            f"Forecasts {card.label} on the {card.market} market. Trained on outcomes from {span}, snapshot {card.snapshot}.",
             f"Reads {', '.join(card.columns)}.",
             "Intervals of its probabilities are parameter uncertainty only. Not investment advice.",
         ]
     )
 
 
-def rotation_table(chance: NullResults | None, horizons: Sequence[int]) -> pd.DataFrame:
+def rotation_table(nulls: NullResults | None, horizons: Sequence[int]) -> pd.DataFrame:
     """One row a null ("shift" or "claim"), rotation and horizon: skill, auc, brier; the true dates have a shift of 0."""
-    nulls = {} if chance is None else {"shift": chance.shift, "claim": chance.claim}
-    parts = [one.table(horizons).assign(null=name) for name, one in nulls.items() if one is not None]
+    by_name = {} if nulls is None else {"shift": nulls.shift, "claim": nulls.claim}
+    parts = [shifted.table(horizons).assign(null=name) for name, shifted in by_name.items() if shifted is not None]
     columns = ["null", "shift", "horizon", "skill", "auc", "brier"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 

@@ -33,7 +33,7 @@ class TrainedModel:
     final: HorizonModel
     rows: list[dict[str, Any]]
     settings: TrainSettings
-    chance: NullResults | None
+    nulls: NullResults | None
     judged: Mapping[int, EvaluationSample]
 
     @property
