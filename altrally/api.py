@@ -147,7 +147,7 @@ def verify(
             start=day(start, "start"),
             end=day(end, "end"),
             progress=progress,
-            tried=counted(home, settings, store.market or ""),
+            history=counted(home, settings, store.market or ""),
             cache_folder=home.cache if full_nulls else None,
             robust=panel,
         )

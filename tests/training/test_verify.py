@@ -135,7 +135,7 @@ def test_every_quick_model_has_its_nulls_and_the_best_of_all(judged: Verificatio
 def test_what_was_tried_and_is_not_judged_here_is_counted() -> None:
     data = small_market(SETTINGS)
     tried = TrialHistory(250, frozenset({"another"}))
-    found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, tried=tried)
+    found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, history=tried)
     assert all(row["unjudged"] == 1 and row["trials"] == 250 for row in found.rows)
 
 
