@@ -17,9 +17,18 @@ from evaluation.sample import EvaluationSample
 from evaluation.scores import auc, brier_losses, brier_score, log_losses, log_score
 from models.champion import find_run, list_runs
 from models.metric_names import metric_name
+from training.model_versions import (
+    champion,
+    forecasts_of,
+    version_of,
+)
 from training.run_log import log_comparison
 from training.settings import family
-from training.tracking import Tracker, TrackingPlace, champion, forecasts_of, tracking, version_of
+from training.tracking import (
+    Tracker,
+    TrackingPlace,
+    tracking,
+)
 
 SEED = 7
 NOTHING_PAIRED = dict.fromkeys(("against", "brier_difference", "log_difference", "diebold_mariano_p"))

@@ -15,11 +15,8 @@ from evaluation.scores import brier_losses
 from models.catalog import MODELS
 from models.champion import find_run, list_runs
 from models.metric_names import metric_name
-from training.records import ModelRecord
-from training.tracking import (
+from training.model_versions import (
     Registered,
-    Tracker,
-    TrackingPlace,
     aliased,
     champion,
     champion_named,
@@ -27,8 +24,13 @@ from training.tracking import (
     metrics_of,
     set_alias,
     tag_version,
-    tracking,
     version_of,
+)
+from training.records import ModelRecord
+from training.tracking import (
+    Tracker,
+    TrackingPlace,
+    tracking,
 )
 
 AGREEMENT = 1e-9

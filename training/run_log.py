@@ -6,13 +6,12 @@ import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
-from importlib.metadata import version
 from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,39 +24,24 @@ from models.catalog import MODELS, default_model
 from models.champion import (
     CARD_FILE,
     FORECASTS_FILE,
-    MODEL_FILE,
     SHADOW_MODELS_FILE,
     SHADOWS_FILE,
     VERIFICATION_FILE,
     figures_of,
-    stored_file,
     unless_deleted,
 )
-from models.forecaster import QUESTION_COLUMNS, Forecaster
-from models.law_model import LawModel
+from models.forecaster import Forecaster
 from models.metric_names import metric_name
 from models.parallel import shielded_from_interrupts
-from models.saving import TRUSTED_TYPES, digest, save_models
+from models.saving import digest, save_models
 from training.leaderboard import FOREST_FILE, LEADERBOARD_FILE, Leaderboard, draw_forest, leaderboard_html, role_of
+from training.model_versions import Registered, SavedModel, champion, register_all, save_model
 from training.records import ModelRecord, TrainingRecord
-from training.tracking import (
-    LOG,
-    Registered,
-    Tracker,
-    champion,
-    database_lock,
-    describe_experiment,
-    for_target,
-    require_registered_model,
-)
-
-if TYPE_CHECKING:
-    pass
+from training.tracking import LOG, Tracker, database_lock, describe_experiment, for_target
 
 WORTH_TWO_PROCESSES = 3
 TRAINING, NUMBER = "train", f"{HIDDEN}number"
 SEED = 7
-REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
 
 
 def log_training(
@@ -129,16 +113,6 @@ def log_forest(tracker: Tracker, run_id: str, name: str, training: TrainingRecor
     draw_forest(training.verification, f"{name} · {training.tags['label']} · {training.tags['market']} market", path)
     if path.exists():
         tracker.client.log_artifact(run_id, str(path))
-
-
-def register_all(
-    tracker: Tracker, models: Mapping[str, ModelRecord], saved: Mapping[str, "SavedModel"], lead: str
-) -> dict[str, Registered]:
-    """Make every saved model a version, by model. The leading one comes last, so that MLflow lists it as the latest version."""
-    require_registered_model(tracker, models[lead].card.target)
-    order = sorted(models, key=lambda name: (name == lead, not MODELS[name].baseline))
-    made = {name: make_version(tracker, models[name], saved[name]) for name in order}
-    return {name: made[name] for name in models}
 
 
 def show_training(
@@ -223,7 +197,7 @@ def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> Iterator[Path]:
 
 def log_model_run(
     tracker: Tracker, parent: str, names: Mapping[str, str], training: TrainingRecord, record: ModelRecord, pictures: Path | None
-) -> "SavedModel":
+) -> SavedModel:
     """The child run of one model, named as `names` says."""
     model = record.card.model
     tags = {**training.tags, **record.tags, "training": names[TRAINING], "standing": role_of(model)}
@@ -234,6 +208,8 @@ def log_model_run(
         if pictures is not None:
             tracker.client.log_artifacts(run_id, str(pictures))
         saved = save_model(tracker, run_id, record)
+        # Metrics logged before the model would cost MLflow a request each.
+        log_values(tracker, run_id, {}, record.metrics, saved.model_id)
         seal(tracker, run_id)
     return saved
 
@@ -353,63 +329,3 @@ def write_figures(record: ModelRecord, folder: Path) -> Path:
         draw_panel(record.judged, model, about, folder, seed=SEED)
         draw_nulls(record.rotations, record.independent, about, folder)
     return folder
-
-
-@dataclass(frozen=True)
-class SavedModel:
-    """A model that MLflow holds: its address and id there, the run it belongs to, and the SHA-256 of its file."""
-
-    uri: str
-    model_id: str
-    run_id: str
-    sha256: str
-
-
-def save_model(tracker: Tracker, run_id: str, record: ModelRecord) -> SavedModel:
-    """Save the model under its own name and log its metrics.
-
-    Metrics come after the model: of those that stand there before, MLflow asks for each in a request of its own.
-    """
-    import mlflow
-
-    with mlflow.start_run(run_id=run_id, nested=True, log_system_metrics=False):
-        info = mlflow.sklearn.log_model(
-            record.forecaster,
-            name=record.card.model,
-            serialization_format="skops",
-            skops_trusted_types=TRUSTED_TYPES,
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-            signature=signature_of(record),
-            input_example=record.inputs.head(2),
-        )
-    log_values(tracker, run_id, {}, record.metrics, info.model_id)
-    with stored_file(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
-        return SavedModel(info.model_uri, info.model_id, run_id, digest(file))
-
-
-def make_version(tracker: Tracker, record: ModelRecord, saved: SavedModel) -> Registered:
-    """Make a saved model a version of its target's registered model, whose SHA-256 is known."""
-    card = record.card
-    named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
-    tags = {**record.tags, **named, "standing": role_of(card.model), "sha256": saved.sha256}
-    made = tracker.client.create_model_version(
-        card.target.registered_model,
-        saved.uri,
-        run_id=saved.run_id,
-        tags=tags,
-        description=f"{card.model}, trained on what was known by {card.trained_as_of}.\n\n{record.description}",
-        model_id=saved.model_id,
-    )
-    return Registered(str(made.version), saved.run_id, tags, made.name)
-
-
-def signature_of(record: ModelRecord) -> Any:
-    """What a served model takes and gives; one with a law also takes another `rise` or number of `days`, row by row."""
-    from mlflow.models import infer_signature
-    from mlflow.types import ColSpec, Schema
-
-    signature = infer_signature(record.inputs, record.forecaster.predict(record.inputs))
-    if isinstance(record.forecaster.model_, LawModel):
-        asked = [ColSpec("double", name, required=False) for name in QUESTION_COLUMNS]
-        signature.inputs = Schema([*signature.inputs.inputs, *asked])
-    return signature

@@ -20,6 +20,10 @@ from sources.reach import require_reachable
 from sources.series import COIN_PRICE
 from sources.store import Store
 from training.dataset import Dataset, prepare
+from training.model_versions import (
+    Registered,
+    champion,
+)
 from training.null_results import Walk, configuration_of, null_results
 from training.outbox import (
     PendingTraining,
@@ -35,10 +39,8 @@ from training.records import model_record, training_record
 from training.run_log import log_training, show_training
 from training.settings import TrainSettings
 from training.tracking import (
-    Registered,
     Tracker,
     TrackingPlace,
-    champion,
     clear_errors,
     database_lock,
     quieten_mlflow,
