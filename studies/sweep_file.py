@@ -12,7 +12,7 @@ from core.errors import BadInput
 from core.target import ALTCOINS, Key, Target, is_number, read_target, read_toml, require_keys
 from features.registry import BLOCKS, FEATURES
 from models.catalog import MODELS
-from studies.sweep import Sweep
+from studies.search_space import Sweep
 
 MOST_TRIALS = 100_000
 
@@ -40,7 +40,7 @@ KEYS: Mapping[str, Key] = {
     "seed": Key(lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
     "first_test": Key(lambda value: type(value) is date, "a day, as in 2018-01-01 without quotes"),
     "columns": Key(
-        lambda value: are_distinct(value, lambda one: isinstance(one, str) and one in (*COLUMNS, *FEATURES)),
+        lambda value: are_distinct(value, lambda name: isinstance(name, str) and name in (*COLUMNS, *FEATURES)),
         f"a list of blocks ({', '.join(COLUMNS)}) or features (`altrally features` lists them), each once",
     ),
     "models": Key(lambda value: are_distinct(value, is_tunable), f"a list of any of {', '.join(TUNABLE)}, each once"),

@@ -20,7 +20,8 @@ from models import parallel as engines
 from models.boosted import Boosted
 from models.catalog import COMPOSITES
 from models.parallel import engine, run_in_parallel, version_differences, versions
-from studies.sweep import PART, Sweep, arena_on, tallies_of
+from studies.search_space import Sweep
+from studies.sweep import PART, arena_on, tallies_of
 from training.null_tests import ForecastCache, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
 from training.settings import TrainSettings
 from training.walk_forward import forecast, quarters, usable

@@ -13,7 +13,8 @@ from core.progress import silent
 from core.target import ALTCOINS
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.catalog import COMPOSITES
-from studies.sweep import Arena, Candidate, Sweep, arena_on, open_study, search, search_result
+from studies.search_space import Candidate, Sweep
+from studies.sweep import Arena, arena_on, open_study, search, search_result
 from studies.sweep_file import read_sweep
 from training.dataset import Dataset
 from training.null_results import configuration_of, data_hash
