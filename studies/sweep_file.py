@@ -1,4 +1,4 @@
-"""A sweep as a user writes it: one TOML file, checked key by key."""
+"""Reads the definition of a sweep from a TOML file, and checks each key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,16 +22,6 @@ def are_distinct(value: Any, holds: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and bool(value) and all(map(holds, value)) and len({*value}) == len(value)
 
 
-def is_tunable(name: Any) -> bool:
-    """Whether a value names a model whose prior a sweep can vary."""
-    return isinstance(name, str) and name in TUNABLE
-
-
-def is_positive(value: Any) -> bool:
-    """Whether a value is a number above 0."""
-    return is_number(value) and value > 0
-
-
 COLUMNS = BLOCKS
 TUNABLE = ("hazard", "logit")
 KEYS: Mapping[str, Key] = {
@@ -43,15 +33,21 @@ KEYS: Mapping[str, Key] = {
         lambda value: are_distinct(value, lambda name: isinstance(name, str) and name in (*COLUMNS, *FEATURES)),
         f"a list of blocks ({', '.join(COLUMNS)}) or features (`altrally features` lists them), each once",
     ),
-    "models": Key(lambda value: are_distinct(value, is_tunable), f"a list of any of {', '.join(TUNABLE)}, each once"),
-    "prior_sd": Key(lambda value: are_distinct(value, is_positive), "a list of different numbers above 0, as in [0.1, 0.3]"),
+    "models": Key(
+        lambda value: are_distinct(value, lambda name: isinstance(name, str) and name in TUNABLE),
+        f"a list of any of {', '.join(TUNABLE)}, each once",
+    ),
+    "prior_sd": Key(
+        lambda value: are_distinct(value, lambda sd: is_number(sd) and sd > 0),
+        "a list of different numbers above 0, as in [0.1, 0.3]",
+    ),
     "moves": Key(lambda value: are_distinct(value, is_number), "a list of different shares, as in [0.2, 0.3]"),
 }
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """Defaults of the keys a file may leave out."""
+    """Defaults of the optional keys."""
 
     trials: int = 1000
     seed: int = 7
@@ -65,16 +61,12 @@ def read_sweep(path: Path) -> Sweep:
     """The sweep a file declares. Raises BadInput: file, key, value, what to do."""
     declared = read_toml(path, "docs/sweep.md shows one that is")
     require_keys(declared, KEYS, path.name, "")
-    return parse_sweep({**vars(Defaults()), **declared}, target_beside(path, declared), path.name)
-
-
-def target_beside(path: Path, declared: Mapping[str, Any]) -> Target:
-    """The target named, or the built-in one."""
-    return read_target(path.parent / declared["target"]) if "target" in declared else ALTCOINS
+    target = read_target(path.parent / declared["target"]) if "target" in declared else ALTCOINS
+    return parse_sweep({**vars(Defaults()), **declared}, target, path.name)
 
 
 def parse_sweep(values: Mapping[str, Any], target: Target, file: str) -> Sweep:
-    """The sweep of checked values."""
+    """The sweep from checked values. Raises BadInput where they don't fit together."""
     try:
         targets = tuple(target.with_outcome(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
     except BadInput as error:

@@ -24,8 +24,8 @@ BASELINE_WORDS = {
 }
 
 
-def make_card(job: TrainingJob, model: TrainedModel, tried: int) -> Card:
-    """The card of a trained model; `tried` is the number of trials."""
+def make_card(job: TrainingJob, model: TrainedModel, total_trials: int) -> Card:
+    """The card of a trained model; `total_trials` counts all trials so far."""
     data, events = job.data, job.data.outcomes.events.dropna(how="all")
     ends = data.outcomes.label_end.loc[events.index].where(events.notna())
     return Card(
@@ -45,7 +45,7 @@ def make_card(job: TrainingJob, model: TrainedModel, tried: int) -> Card:
         means=means(data.X.loc[events.index, model.columns]),
         skill=skill_card(model),
         draws=job.settings.draws,
-        trials=tried,
+        trials=total_trials,
     )
 
 

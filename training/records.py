@@ -68,9 +68,9 @@ class TrainingRecord:
     verification: Sequence[Mapping[str, Any]] = ()
 
 
-def model_record(job: TrainingJob, model: TrainedModel, trial: int, tried: int) -> ModelRecord:
-    """Record of one model, trial number `trial` of `tried`."""
-    card, row = make_card(job, model, tried), headline_row(model)
+def model_record(job: TrainingJob, model: TrainedModel, trial: int, total_trials: int) -> ModelRecord:
+    """Record of one model, trial number `trial` of `total_trials`."""
+    card, row = make_card(job, model, total_trials), headline_row(model)
     tags = {
         "model": model.name,
         "configuration": model.configuration,
@@ -154,7 +154,7 @@ def row_metrics(row: Mapping[str, Any], *, judged: bool) -> dict[str, float | No
     return {metric_name(row["horizon"], name): value for name, value in (short | p_values).items()}
 
 
-def training_record(job: TrainingJob, tried: int, trained: Sequence[TrainedModel]) -> TrainingRecord:
+def training_record(job: TrainingJob, total_trials: int, trained: Sequence[TrainedModel]) -> TrainingRecord:
     """Record of a training as a whole; its tags are also set on each model's run."""
     settings, data = job.settings, job.data
     return TrainingRecord(
@@ -171,7 +171,7 @@ def training_record(job: TrainingJob, tried: int, trained: Sequence[TrainedModel
         },
         tags={
             "family": job.family,
-            "trials": str(tried),
+            "trials": str(total_trials),
             "label": settings.label,
             "market": data.market,
             "snapshot": data.snapshot,
@@ -180,6 +180,7 @@ def training_record(job: TrainingJob, tried: int, trained: Sequence[TrainedModel
         },
         tables={"folds.csv": describe(job.folds, data.outcomes), "features.csv": job.catalogue},
         inputs=data.X,
-        description=f"{len(trained)} models of {settings.label} on the {data.market} market; {tried} tries were counted so far.",
+        description=f"{len(trained)} models of {settings.label} on the {data.market} market; "
+        f"{total_trials} tries were counted so far.",
         verification=[row for model in trained for row in model.rows],
     )

@@ -20,7 +20,7 @@ RISE = FALL = 0.30
 LOW_DAYS = 90
 LEAST_COINS = 12  # a quarter of them is three
 NEEDED = 0.40
-"""Of a percentile less a half: only a latest value in the top tenth of its past would be a new regime."""
+"""Smallest effect, a percentile less a half: only a value in the top tenth of its past would be a new regime."""
 
 HOW = (
     f"Rally: begins at the lowest close of {LOW_DAYS} days once the altcoin index stands {RISE:.0%} above it, ends with the "
@@ -32,7 +32,8 @@ HOW = (
 
 @dataclass(frozen=True)
 class ListedRally:
-    """One rally; `end` None while it goes on. `rising_coins`: share of the `coins` held at its low that were dearer at its high."""
+    """One rally; `end` is None while it lasts. `rising_coins`: share of the `coins` held at its low whose price was higher at its
+    high."""
 
     low: str
     high: str
@@ -46,7 +47,7 @@ class ListedRally:
 
 @dataclass(frozen=True)
 class Month:
-    """Top coins in one month: rank correlation of their returns with those of the month before, turnover, dispersion."""
+    """Measures of one month: rank correlation of the coins' returns with those of the month before, turnover, dispersion."""
 
     end: str
     rank_correlation: float | None
@@ -124,7 +125,7 @@ def listed_rally(rally: Rally, weights: pd.DataFrame, prices: pd.DataFrame) -> L
 
 
 def monthly_figures(weights: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
-    """Every month over by the last price, from the second since the first ranking."""
+    """Measures of every completed month, from the second month after the first ranking."""
     ends = month_ends(prices.index)
     returns = log(latest_values(prices, ends)).diff().to_numpy()
     bought = weights.reindex(index=ends, columns=prices.columns).notna().to_numpy()
