@@ -237,7 +237,10 @@ def following(
     inside = probability > base_rate.reindex(probability.index)
     tape = tape_of(pd.DatetimeIndex(inside.index), index_level, bitcoin)
     inside = inside.iloc[: len(tape.dealt)]
-    paths = {name: path_of(tape, *shares, cost) for name, shares in shares_of(inside.to_numpy()).items()}
+    always, never = np.ones((1, len(inside))), np.zeros((1, len(inside)))
+    shares = {rule: variant(rule, inside.to_numpy()[None]) for rule in (RULE, RULE_BITCOIN)}
+    shares |= {INDEX: (always, never), BITCOIN: (never, always)}
+    paths = {name: path_of(tape, altcoins, bitcoins, cost) for name, (altcoins, bitcoins) in shares.items()}
     return Following(
         market=market,
         model=model,
@@ -253,12 +256,6 @@ def following(
         curves=pd.DataFrame({name: np.exp(path.log_wealth[0]) for name, path in paths.items()}, tape.days).iloc[tape.dealt],
         inside=inside,
     )
-
-
-def shares_of(inside: Bools) -> Mapping[str, tuple[Floats, Floats]]:
-    """Shares (1, n) held in altcoins and in BTC each week, by name."""
-    always, never = np.ones((1, len(inside))), np.zeros((1, len(inside)))
-    return {rule: variant(rule, inside[None]) for rule in (RULE, RULE_BITCOIN)} | {INDEX: (always, never), BITCOIN: (never, always)}
 
 
 def variant(rule: str, inside: Bools) -> tuple[Floats, Floats]:

@@ -166,7 +166,18 @@ def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champ
         {} if own_features else {SCORE: Tally(SCORE, SCORE)}
     )
     planned = windows(refits, random_cuts, until, check.seed)
-    fill_tallies(tallies, judged, read, planned, check, champion, progress)
+    last = max(window.days[-1] for window in planned)
+    long, _ = compute_features(judged, read, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
+    done = 0
+    for window, runs in examine_windows(planned, judged, read, long, check):
+        truth, failed = compute_features(judged, inputs_within(read, judged, window.days), window.days)
+        for run in runs:
+            compare(tallies, truth, run, {**failed, **run.failed})
+        if SCORE in tallies:
+            expected = inputs_of(judged, pd.concat([features_before(long, window), truth]), window.cuts)
+            compare_scores(tallies[SCORE], expected, runs, champion)
+        done += len(window.cuts)
+        progress("cutting", done, len(refits) + len(random_cuts))
     findings = [finding(counts) for counts in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
     return LeakReport(store.market or "unknown", f"{until:%Y-%m-%d}", len(refits), len(random_cuts), thinned, findings)
 
@@ -209,31 +220,6 @@ def windows(refits: Sequence[pd.Timestamp], random_cuts: Sequence[pd.Timestamp],
         Window(pd.date_range(*span, unit="us", name="day"), tuple(group), frozenset(refits), seed + number)
         for number, (group, span) in enumerate(zip(groups, spans, strict=True))
     ]
-
-
-def fill_tallies(
-    tallies: Mapping[str, Tally],
-    judged: Sequence[Feature],
-    frames: Frames,
-    planned: Sequence[Window],
-    check: Check,
-    champion: "Champion | None",
-    progress: Progress,
-) -> None:
-    """Make all runs and count the values that differ from the uncut run."""
-    last = max(window.days[-1] for window in planned)
-    long, _ = compute_features(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
-    done = 0
-    for window, runs in examine_windows(planned, judged, frames, long, check):
-        truth, failed = compute_features(judged, inputs_within(frames, judged, window.days), window.days)
-        for run in runs:
-            compare(tallies, truth, run, {**failed, **run.failed})
-        if SCORE in tallies:
-            compare_scores(
-                tallies[SCORE], inputs_of(judged, pd.concat([features_before(long, window), truth]), window.cuts), runs, champion
-            )
-        done += len(window.cuts)
-        progress("cutting", done, sum(len(planned_window.cuts) for planned_window in planned))
 
 
 def examine_windows(

@@ -66,8 +66,16 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
     listed = list_runs(place.uri)
     with tracking(place) as tracker:
         chosen = runs_by_name(listed, runs, target) if runs else last_training(tracker, listed, target)
-        require_one_label(chosen)
-        candidates = [read_candidate(tracker, run) for run in chosen]
+        labels = list(dict.fromkeys(label_of(run) for run in chosen))
+        if len(labels) > 1:
+            raise Refused(
+                f"These runs forecast different outcomes: {'; '.join(f'{label} ({market} market)' for label, market in labels)}."
+            )
+        candidates = []
+        for run in chosen:
+            registered = version_of(tracker, str(run["run_id"]))
+            version = registered.version if registered else None
+            candidates.append(Candidate(run, forecasts_of(tracker, str(run["run_id"])), version))
         table = common_days({candidate.run_id: candidate.forecasts for candidate in candidates})
         if table.empty:
             raise MissingData("No day that all of these runs forecast has a known outcome yet: there is nothing to compare.")
@@ -76,36 +84,26 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
     return [row | {"picture": figures.get(row["run_id"])} for row in rows]
 
 
-def read_candidate(tracker: Tracker, run: pd.Series) -> Candidate:
-    """A run with its forecasts and version, read from MLflow."""
-    run_id = str(run["run_id"])
-    registered = version_of(tracker, run_id)
-    version = registered.version if registered else None
-    return Candidate(run, forecasts_of(tracker, run_id), version)
-
-
 def log_gains(
     tracker: Tracker, table: pd.DataFrame, candidates: Sequence[Candidate], rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
     """Log each run's gain over the first as metrics and a figure; return the address of each figure by run id."""
     first, figures = candidates[0], {}
     for candidate in candidates[1:]:
-        own = [row for row in rows if row["run_id"] == candidate.run_id]
+        metrics: dict[str, float | None] = {}
+        for row in (row for row in rows if row["run_id"] == candidate.run_id):
+            gain = row["brier_difference"]
+            limits = {"gain": gain["value"], "gain_low": gain["low"], "gain_high": gain["high"]}
+            limits |= {"gain_hac_p": row["diebold_mariano_p"]}
+            metrics |= {metric_name(row["horizon"], name): value for name, value in limits.items()}
         figures[candidate.run_id] = log_comparison(
             tracker,
             candidate.run_id,
             against=first.label,
-            metrics={name: value for row in own for name, value in gain_metrics(row).items()},
+            metrics=metrics,
             draw=partial(draw_lead, table, candidate, first),
         )
     return figures
-
-
-def gain_metrics(row: Mapping[str, Any]) -> dict[str, float | None]:
-    """Gain of a run at one horizon, as MLflow metrics."""
-    days, gain = row["horizon"], row["brier_difference"]
-    limits = {"gain": gain["value"], "gain_low": gain["low"], "gain_high": gain["high"], "gain_hac_p": row["diebold_mariano_p"]}
-    return {metric_name(days, name): value for name, value in limits.items()}
 
 
 def draw_lead(table: pd.DataFrame, mine: Candidate, theirs: Candidate, path: Path) -> None:
@@ -138,7 +136,11 @@ def models_of(listed: pd.DataFrame, run: pd.Series) -> list[pd.Series]:
 
 def last_training(tracker: Tracker, listed: pd.DataFrame, target: Target) -> list[pd.Series]:
     """The models of the newest finished training of a target; its champion first, if it forecasts the same."""
-    trainings = listed[listed["parent_id"].isna() & (listed["status"] == "FINISHED") & of_target(listed, target)]
+    trainings = listed
+    if not listed.empty:
+        families = listed["tags.market"].map(lambda market: family(market, target), na_action="ignore")
+        finished = listed["parent_id"].isna() & (listed["status"] == "FINISHED")
+        trainings = listed[finished & (listed["tags.family"] == families)]
     if trainings.empty:
         suffix = "" if target.is_default else f" for {target.name!r}"
         raise NoChampion(f"Nothing has been trained{suffix} in this home yet. Run `altrally train` first.")
@@ -150,25 +152,9 @@ def last_training(tracker: Tracker, listed: pd.DataFrame, target: Target) -> lis
     return [first.iloc[0], *(run for run in models if run["run_id"] != first.iloc[0]["run_id"])]
 
 
-def of_target(listed: pd.DataFrame, target: Target) -> pd.Series:
-    """Mask of the runs that belong to a target, on any market."""
-    if listed.empty:
-        return pd.Series(dtype=bool)
-    return listed["tags.family"] == listed["tags.market"].map(lambda market: family(market, target), na_action="ignore")
-
-
 def label_of(run: pd.Series) -> tuple[str, str]:
     """Label of the outcome that a run forecasts, and its market."""
     return str(run["tags.label"]), str(run["tags.market"])
-
-
-def require_one_label(runs: Sequence[pd.Series]) -> None:
-    """Raise Refused where the runs forecast different outcomes."""
-    labels = list(dict.fromkeys(label_of(run) for run in runs))
-    if len(labels) > 1:
-        raise Refused(
-            f"These runs forecast different outcomes: {'; '.join(f'{label} ({market} market)' for label, market in labels)}."
-        )
 
 
 def common_days(forecasts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -48,7 +48,11 @@ def outcomes(
     needs is missing: for first_passage any of days t to t+h, so that the selection of rows never depends on the outcome.
     index_level, benchmark: closes by observed day. Raises MissingData without the benchmark `relative` needs.
     """
-    level = by_day(relative_level(index_level, benchmark) if kind == "relative" else index_level)
+    if kind == "relative":
+        if benchmark is None or benchmark.dropna().empty:
+            raise MissingData("The outcome `relative` needs BTC prices, and the store has none.")
+        index_level = index_level / benchmark.reindex(index_level.index)
+    level = by_day(index_level)
     label_end = pd.DataFrame({days: rows + pd.Timedelta(days=days) for days in horizons}, index=rows)
     known = label_end + release_lag
     events = pd.DataFrame({days: events_on(level, days, kind, threshold).reindex(rows) for days in horizons}, index=rows)
@@ -66,27 +70,17 @@ def events_on(level: pd.Series, days: int, kind: str, threshold: float) -> pd.Se
     """1 where the event occurs within `days`, 0 where it doesn't, NaN where unknown, for each day of a daily level."""
     if kind not in KINDS:
         raise ValueError(f"The outcome must be one of {sorted(KINDS)}, not {kind!r}.")
-    reached = highest_ahead(level, days) if kind == "first_passage" else level.shift(-days)
+    reached = level.shift(-days)
+    if kind == "first_passage":  # the highest close of the next days, without today's; NaN if any of them is missing
+        reached = level[::-1].rolling(days, min_periods=days).max()[::-1].shift(-1)
     rallied = reached > level if kind == "relative" else reached >= (1 + threshold) * level
     return rallied.astype(float).where(reached.notna() & level.notna())
-
-
-def highest_ahead(level: pd.Series, days: int) -> pd.Series:
-    """Highest close of the next `days` days, today's not among them; NaN if any of them is missing."""
-    return level[::-1].rolling(days, min_periods=days).max()[::-1].shift(-1)
 
 
 def by_day(level: pd.Series) -> pd.Series:
     """The level on every calendar day; NaN where it is missing, 0 or negative."""
     days = pd.date_range(level.index.min(), level.index.max(), freq="D")
     return level.where(level > 0).reindex(days)
-
-
-def relative_level(index_level: pd.Series, benchmark: pd.Series | None) -> pd.Series:
-    """The index divided by its benchmark. Raises MissingData without a benchmark."""
-    if benchmark is None or benchmark.dropna().empty:
-        raise MissingData("The outcome `relative` needs BTC prices, and the store has none.")
-    return index_level / benchmark.reindex(index_level.index)
 
 
 LEAST_INDEX = pd.Timedelta(days=3 * 365)

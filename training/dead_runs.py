@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,14 @@ def close_dead_runs(client: Any, home: Path) -> int:
     """Mark RUNNING runs of dead processes as KILLED and their unfinished models as FAILED; return the number of runs."""
     running = client.search_runs(experiments_of(client), "attributes.status = 'RUNNING'", max_results=1000)
     dead = [run.info.run_id for run in running if is_dead(home, run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
-    if dead:
-        fail_models(client, dead)
+    models = client.search_logged_models(experiments_of(client), max_results=50) if dead else []
+    for model in models:
+        if model.source_run_id in dead and model.status == "PENDING":
+            client.finalize_logged_model(model.model_id, "FAILED")
     for run_id in dead:
         client.set_terminated(run_id, "KILLED")
     remove_abandoned_folders(home)
     return len(dead)
-
-
-def fail_models(client: Any, runs: Sequence[str]) -> None:
-    """Mark the models as FAILED that these runs were saving when they died."""
-    for model in client.search_logged_models(experiments_of(client), max_results=50):
-        if model.source_run_id in runs and model.status == "PENDING":
-            client.finalize_logged_model(model.model_id, "FAILED")
 
 
 def is_dead(home: Path, tags: Mapping[str, str], started: pd.Timestamp) -> bool:

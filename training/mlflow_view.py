@@ -56,12 +56,6 @@ def experiment_tags(target: Target, last_training: str) -> dict[str, str]:
     }
 
 
-def metric_columns(days: int) -> list[str]:
-    """Names of the metrics in a prepared view, in order."""
-    skills = [f"skill_vs_{baseline}{ending}" for baseline in HEADLINE_BASELINES for ending in ("", "_low", "_high")]
-    return [metric_name(days, what) for what in ("brier", "best_of_n_p", *skills)]
-
-
 def skill_tag(days: int, baseline: str) -> str:
     """Name of the tag that holds a skill with its interval as text, as in `60d skill vs volatility`."""
     return f"{days}d skill vs {baseline}"
@@ -70,7 +64,9 @@ def skill_tag(days: int, baseline: str) -> str:
 def view(horizons: Sequence[int], *, search: str, order_by: str) -> str:
     """The state of MLflow's run table as its pages store it: columns, their order and widths, sorting, search, and charts."""
     days = judged_horizon(horizons)
-    metrics, tags = metric_columns(days), ["standing", *(skill_tag(days, baseline) for baseline in HEADLINE_BASELINES), "grade"]
+    skills = [f"skill_vs_{baseline}{ending}" for baseline in HEADLINE_BASELINES for ending in ("", "_low", "_high")]
+    metrics = [metric_name(days, what) for what in ("brier", "best_of_n_p", *skills)]
+    tags = ["standing", *(skill_tag(days, baseline) for baseline in HEADLINE_BASELINES), "grade"]
     texts, numbers = [canonical("tags", name) for name in tags], [canonical("metrics", name) for name in metrics]
     shown = [*texts, *numbers]
     widths = dict.fromkeys(texts, TAG_WIDTH) | dict.fromkeys(numbers, METRIC_WIDTH) | WIDTHS

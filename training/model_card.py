@@ -91,10 +91,15 @@ def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, g
     if row["n"] == 0 or start is None or end is None:
         return "Skill has not been shown: no forecast has been judged yet."
     against = ", ".join(f"{interval(row[f'skill_{name}'])} against {words}" for name, words in baseline_clause(row).items())
-    windows = f"about {row['n_effective']:.0f} independent windows{null_clause(row['null'])}"
+    windows, null = f"about {row['n_effective']:.0f} independent windows", row["null"]
+    if null is not None:
+        windows += f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
+    best, tries = row["best_of_n_p"], f"{row['trials']} tries counted"
+    # This p-value doesn't cover the earlier trials, so their number stands beside it.
+    best_of = f"no p as the best, {tries}" if best is None else f"p {best:.3f} as the best of those judged together, {tries}"
     return (
         f"{VERDICTS[grade]}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
-        f"(95 % intervals, {windows}; {best_of_clause(row)})."
+        f"(95 % intervals, {windows}; {best_of})."
     )
 
 
@@ -102,17 +107,3 @@ def baseline_clause(row: Mapping[str, Any]) -> dict[str, str]:
     """Words for the baselines, by name. Without a law of prices some baselines equal climatology, and only climatology is named."""
     same = [name for name in ("volatility", "random_walk") if row[f"skill_{name}"] == row["skill_climatology"]]
     return {name: words for name, words in BASELINE_WORDS.items() if name not in same}
-
-
-def best_of_clause(row: Mapping[str, Any]) -> str:
-    """Text with the p-value of being the best of N, and the number of trials. The p-value covers only the models judged
-    together."""
-    best, tries = row["best_of_n_p"], f"{row['trials']} tries counted"
-    return f"no p as the best, {tries}" if best is None else f"p {best:.3f} as the best of those judged together, {tries}"
-
-
-def null_clause(null: Mapping[str, Any] | None) -> str:
-    """Text with the p-value of the null test and its number of independent shifts."""
-    return (
-        "" if null is None else f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
-    )

@@ -67,7 +67,7 @@ def null_results(
     Models that can't be refitted in batches are left out. With a `cache_folder` they are refitted after `SPACED` shifts, and each
     result is stored there, so that an interrupted job continues where it stopped.
     """
-    batched = [name for name in names if is_batched(name, walk.settings)]
+    batched = [name for name in names if isinstance(MODELS[name].for_target(walk.settings.target), BatchedModel)]
     experts = experts_inside(batched, walk.settings)
     # A large model that starts last would keep one core waiting.
     largest_first = sorted((name for name in batched if name not in experts), key=lambda name: -len(MODELS[name].columns))
@@ -101,11 +101,6 @@ def experts_inside(names: Sequence[str], settings: TrainSettings) -> list[str]:
     return [name for name, model in models.items() if model.get_params() == experts[name].get_params()]
 
 
-def is_batched(name: str, settings: TrainSettings) -> bool:
-    """Whether a model can be refitted after all shifts in one batch."""
-    return isinstance(MODELS[name].for_target(settings.target), BatchedModel)
-
-
 def rotation_job(name: str, walk: Walk) -> tuple[Any, ...]:
     """The first arguments of a null test of a model: its constructor, inputs, outcomes, folds and the days judged."""
     spec, data = MODELS[name], walk.data
@@ -114,18 +109,14 @@ def rotation_job(name: str, walk: Walk) -> tuple[Any, ...]:
 
 def cached_null_results(name: str, walk: Walk, cache_folder: Path) -> NullResults:
     """Null results of a model that can't be refitted in batches, after `SPACED` shifts, each stored in `cache_folder`."""
-    job, folder = rotation_job(name, walk), cache_folder / cache_key(name, walk)
+    # Stored forecasts are valid only for the same configuration, data, code version and days.
+    span = f"{walk.span[0]:%Y%m%d}-{walk.span[1]:%Y%m%d}"
+    key = f"{name}-{configuration_of(name, walk.settings)}-{data_hash(name, walk.data)}-{code_version()}-{span}"
+    job, folder = rotation_job(name, walk), cache_folder / key
     return NullResults(
         shift_null(*job, most=SPACED, cache=ForecastFiles(folder / "outcomes")),
         claim_null(*job, most=SPACED, cache=ForecastFiles(folder / "claim")),
     )
-
-
-def cache_key(name: str, walk: Walk) -> str:
-    """A folder name for a model, its configuration, data, code version and span: stored forecasts are valid only for the same
-    ones."""
-    span = f"{walk.span[0]:%Y%m%d}-{walk.span[1]:%Y%m%d}"
-    return f"{name}-{configuration_of(name, walk.settings)}-{data_hash(name, walk.data)}-{code_version()}-{span}"
 
 
 def data_hash(name: str, data: Dataset) -> str:

@@ -6,7 +6,7 @@ can't run code.
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -86,15 +86,12 @@ def pending_folders(home: Path) -> Iterator[Path]:
     locks = {entry.with_suffix(".lock"): entry.stat().st_mtime for entry in outbox_folder(home).glob("*")}
     for lock in sorted(locks, key=lambda path: locks[path]):
         folder = lock.with_suffix("")
-        try:
-            with FileLock(lock, timeout=0):
-                rmtree(unfinished_folder(folder), ignore_errors=True)
-                if folder.exists():
-                    yield folder
-                else:
-                    lock.unlink(missing_ok=True)
-        except Timeout:
-            continue
+        with suppress(Timeout), FileLock(lock, timeout=0):
+            rmtree(unfinished_folder(folder), ignore_errors=True)
+            if folder.exists():
+                yield folder
+            else:
+                lock.unlink(missing_ok=True)
 
 
 def damaged_pending(home: Path) -> Iterator[tuple[Path, str]]:

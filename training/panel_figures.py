@@ -132,14 +132,11 @@ def draw_sharpness(spreads: Mapping[int, Mapping[str, Sharpness]], about: str, p
         left_margin(figure, 1.3)
         axes[0, 0].set_ylabel("weeks")
         note = "Thin: 5 to 95 % of forecasts. Thick: 25 to 75 %. Point: the median. Bars count the first."
-        finish(figure, sharpness_finding(spreads), f"{about}. {note}", path)
-
-
-def sharpness_finding(spreads: Mapping[int, Mapping[str, Sharpness]]) -> str:
-    """Title: the range of the middle half of the forecasts, for the first two models."""
-    days, models = horizon_shown(spreads)
-    halves = [f"{name} {spread.quantiles['0.25']:.2f}–{spread.quantiles['0.75']:.2f}" for name, spread in list(models.items())[:2]]
-    return f"Half of the {days}-day forecasts lie in: {', '.join(halves)}"
+        days, models = horizon_shown(spreads)
+        halves = [
+            f"{name} {spread.quantiles['0.25']:.2f}–{spread.quantiles['0.75']:.2f}" for name, spread in list(models.items())[:2]
+        ]
+        finish(figure, f"Half of the {days}-day forecasts lie in: {', '.join(halves)}", f"{about}. {note}", path)
 
 
 def draw_by_year(years: Mapping[int, Sequence[YearRow]], about: str, path: Path) -> None:

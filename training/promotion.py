@@ -54,7 +54,8 @@ def update_aliases(
     current = champion(tracker, target)
     if current is None:
         return first_champion(tracker, default, versions, records, aliased(tracker, target.registered_model))
-    if not all(comparable(current.tags, record) for record in records.values()):
+    what = (current.tags.get("market"), current.tags.get("label"))
+    if any((record.card.market, record.card.label) != what for record in records.values()):
         return [f"{version_label('Champion', current)} forecasts {described(current.tags)}; nothing here was compared with it."]
     return refresh(tracker, current, versions, records) + new_default(current, default, versions)
 
@@ -106,11 +107,6 @@ def target_suffix(version: Registered) -> str:
 def standing(record: ModelRecord) -> str:
     """The grade of a model's evidence, as text."""
     return str(record.card.skill["evidence"]["grade"])
-
-
-def comparable(tags: Mapping[str, str], record: ModelRecord) -> bool:
-    """Whether a version and a record are of the same market and outcome."""
-    return (tags.get("market"), tags.get("label")) == (record.card.market, record.card.label)
 
 
 def described(tags: Mapping[str, str]) -> str:

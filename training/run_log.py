@@ -54,7 +54,8 @@ def log_training(
     target = next(iter(models.values())).card.target
     lead, own, saved = leading_model(tracker, models), for_target(tracker, target), {}
     number = next_number(own)
-    names = run_names(training, models, number)
+    suffix = f"{training.tags['trained_as_of']} {training.tags['snapshot'][:6]} #{number}"
+    names = {name: f"{name} {suffix}" for name in (TRAINING, *models)}
     skill = {name: value for name, value in models[lead].tags.items() if name == "grade" or " skill vs " in name}
     shown = {"standing": f"shows {lead}", **skill, NUMBER: str(number)}
     with running(own, names[TRAINING], {**training.tags, **shown}, training.description) as parent:
@@ -91,12 +92,6 @@ def leading_model(tracker: Tracker, models: Mapping[str, ModelRecord]) -> str:
             return name
     key = metric_name(judged_horizon(target.horizons), "brier")
     return min(models, key=lambda name: np.inf if (brier := models[name].metrics.get(key)) is None else brier)
-
-
-def run_names(training: TrainingRecord, models: Mapping[str, ModelRecord], number: int) -> dict[str, str]:
-    """Names of the runs of a training, by model and for the parent: day, snapshot and a number that counts the trainings."""
-    about = f"{training.tags['trained_as_of']} {training.tags['snapshot'][:6]} #{number}"
-    return {name: f"{name} {about}" for name in (TRAINING, *models)}
 
 
 def next_number(tracker: Tracker) -> int:

@@ -113,7 +113,9 @@ def train_on(job: TrainingJob, place: TrackingPlace, progress: Progress) -> Trai
     """Train on prepared rows, after logging the trainings that earlier runs couldn't log."""
     with tracking(place) as tracker:
         late_decisions = log_outbox(tracker, progress)
-        names = names_to_train(job.settings, champion(tracker, job.settings.target))
+        names, default = model_names(job.settings), default_model(job.settings.outcome)
+        if champion(tracker, job.settings.target) is None and default not in names:
+            names = [default, *names]
         configurations = [configuration_of(name, job.settings) for name in names]
         trials = count_trials(tracker, job.family, job.settings.label, configurations)
         history = trial_history(tracker, job.family, job.settings.label)
@@ -185,13 +187,6 @@ def track_training(
         rows=sorted((row for model in trained for row in model.rows), key=lambda row: row["horizon"]),
         folds=describe(job.folds, job.data.outcomes),
     )
-
-
-def names_to_train(settings: TrainSettings, current: Registered | None) -> list[str]:
-    """Names of the requested models; for a home without a champion the default model too."""
-    names = model_names(settings)
-    default = default_model(settings.outcome)
-    return names if current is not None or default in names else [default, *names]
 
 
 def fit_and_judge(job: TrainingJob, names: Sequence[str], history: TrialHistory, progress: Progress) -> list[TrainedModel]:

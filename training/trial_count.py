@@ -1,5 +1,6 @@
 """Counts of the configurations and sweeps tried on one target and market, stored in MLflow before they are judged."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
@@ -71,14 +72,9 @@ def read_trials(key: str, value: str) -> Iterator[tuple[str, tuple[int, str]]]:
         yield key, (int(number), label)
         return
     words = value.split(" ")
-    names = list(takewhile(is_configuration, words))
+    names = list(takewhile(re.compile(f"[0-9a-f]{{{CONFIGURATION_DIGITS}}}").fullmatch, words))
     label = " ".join(words[len(names) :])
     yield from ((name, (int(key.removeprefix(MANY)) + position, label)) for position, name in enumerate(names))
-
-
-def is_configuration(word: str) -> bool:
-    """Whether a word is the hash of a configuration: 16 hex digits."""
-    return len(word) == CONFIGURATION_DIGITS and all(digit in "0123456789abcdef" for digit in word)
 
 
 def trial_history(tracker: Tracker, family: str, label: str) -> TrialHistory:

@@ -98,20 +98,20 @@ def training_rows(outcomes: Outcomes, test_start: pd.Timestamp) -> pd.DataFrame:
 
 def describe(folds: Sequence[Fold], outcomes: Outcomes) -> pd.DataFrame:
     """Table with a row per fold: the days it tests, number of training rows and of known outcomes, the last label_end of those."""
-    return pd.DataFrame([fold_summary(fold, outcomes) for fold in folds])
-
-
-def fold_summary(fold: Fold, outcomes: Outcomes) -> dict[str, object]:
-    """A row of `describe`."""
-    events = training_rows(outcomes, fold.test_start)
-    ends = outcomes.label_end.loc[events.index].where(events.notna())
-    return {
-        "test_start": fold.test_start,
-        "test_end": fold.test_end,
-        "n_train": len(events),
-        "known_outcomes": int(events.notna().to_numpy().sum()),
-        "last_label_end": ends.max().max(),
-    }
+    rows = []
+    for fold in folds:
+        events = training_rows(outcomes, fold.test_start)
+        ends = outcomes.label_end.loc[events.index].where(events.notna())
+        rows.append(
+            {
+                "test_start": fold.test_start,
+                "test_end": fold.test_end,
+                "n_train": len(events),
+                "known_outcomes": int(events.notna().to_numpy().sum()),
+                "last_label_end": ends.max().max(),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def base_rates(events: pd.DataFrame) -> list[float]:
@@ -144,7 +144,9 @@ def forecast_pool(make: Callable[[], Pool], X: pd.DataFrame, outcomes: Outcomes,
 
     The experts' record begins with the first quarter that has enough training rows, which may be years before `folds`.
     """
-    all_folds = [*record_folds(folds, outcomes), *folds]
+    start, last = outcomes.events.index[0], folds[0].test_start - pd.Timedelta(days=1)
+    earlier = quarters(start, last) if start <= last else []
+    all_folds = [*(fold for fold in earlier if has_training_rows(fold, outcomes)), *folds]
     rows = [training_rows(outcomes, fold.test_start) for fold in all_folds]
     pools = [make().fit(X.loc[events.index], events.to_numpy()) for events in rows]
     tests = [X.loc[fold.test_start : fold.test_end] for fold in all_folds]
@@ -160,13 +162,6 @@ def forecast_pool(make: Callable[[], Pool], X: pd.DataFrame, outcomes: Outcomes,
     ]
     first = len(all_folds) - len(folds)
     return WalkForward(mixed.loc[folds[0].test_start :], models[first:], [base_rates(events) for events in rows[first:]])
-
-
-def record_folds(folds: Sequence[Fold], outcomes: Outcomes) -> list[Fold]:
-    """Quarters before `folds` that have enough training rows."""
-    last = folds[0].test_start - pd.Timedelta(days=1)
-    before = quarters(outcomes.events.index[0], last) if outcomes.events.index[0] <= last else []
-    return [fold for fold in before if has_training_rows(fold, outcomes)]
 
 
 def with_record(pool: Pool, days: pd.DatetimeIndex, weights: Floats, fold: Fold) -> Pool:

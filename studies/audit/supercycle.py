@@ -101,7 +101,11 @@ def supercycle(facts: Facts) -> Supercycle:
     listed_rallies = [
         listed_rally(rally, weights, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)
     ]
-    months = monthly_figures(weights, facts.prices)
+    ends = month_ends(facts.prices.index)
+    returns = log(latest_values(facts.prices, ends)).diff().to_numpy()
+    bought = weights.reindex(index=ends, columns=facts.prices.columns).notna().to_numpy()
+    # The first month with a return and a ranking before it is the third month end.
+    months = [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
     missing = "" if len(facts.index.level) else "the store holds no coin prices"
     return Supercycle(HOW, missing, listed_rallies, months, measures(listed_rallies, months))
 
@@ -122,14 +126,6 @@ def listed_rally(rally: Rally, weights: pd.DataFrame, prices: pd.DataFrame) -> L
         coins=quoted,
         rising_coins=float((after > before).sum() / quoted) if quoted else None,
     )
-
-
-def monthly_figures(weights: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
-    """Measures of every completed month, from the second month after the first ranking."""
-    ends = month_ends(prices.index)
-    returns = log(latest_values(prices, ends)).diff().to_numpy()
-    bought = weights.reindex(index=ends, columns=prices.columns).notna().to_numpy()
-    return [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
 
 
 def month(end: pd.Timestamp, returns: Floats, bought: Bools) -> Month:
