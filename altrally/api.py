@@ -138,6 +138,7 @@ def verify(
     A look is a try: what is judged is counted. `full_nulls` refits models that take minutes on rotations too, `panel` leaves each
     cycle and each block out. Raises MissingData, UnknownName, BadInput or Refused.
     """
+    from training.verify import VerifyOptions
     from training.verify import verify as judged
 
     with opened(home) as store:
@@ -147,9 +148,7 @@ def verify(
             start=day(start, "start"),
             end=day(end, "end"),
             progress=progress,
-            history=counted(home, settings, store.market or ""),
-            cache_folder=home.cache if full_nulls else None,
-            robust=panel,
+            options=VerifyOptions(counted(home, settings, store.market or ""), home.cache if full_nulls else None, panel),
         )
 
 

@@ -18,6 +18,7 @@ from training.dataset import Outcomes
 from training.null_tests import (
     CompleteRows,
     FoldMask,
+    NullTask,
     complete_rows,
     fold_mask,
     shift_null,
@@ -84,7 +85,7 @@ def test_null(benchmark: Callable[..., Any], market: tuple[pd.DataFrame, Outcome
     span = (FIRST, market[0].index[-1])
     few = circularly_shifted(complete.events, list(range(49, 49 + FEW)))
     jobs: dict[str, tuple[Callable[[], Any], int]] = {
-        "ours": (partial(shift_null, Hazard, *market, folds, span), 1 + len(complete.outcome_shifts())),
+        "ours": (partial(shift_null, NullTask(Hazard, *market, folds, span)), 1 + len(complete.outcome_shifts())),
         "scikit-learn": (lambda: [with_scikit_learn(complete, mask, one) for one in few], FEW),
         "permutation_test_score": (partial(permuted, complete, mask), 1 + FEW),
     }

@@ -19,7 +19,7 @@ from models.base import BatchedModel
 from models.catalog import CLAIM, MODELS
 from models.pool import Pool
 from training.dataset import Dataset
-from training.null_tests import ForecastCache, ShiftedSkill, Span, claim_null, shift_null
+from training.null_tests import ForecastCache, NullTask, ShiftedSkill, Span, claim_null, shift_null
 from training.settings import TrainSettings, configuration
 from training.tracking import code_version
 from training.walk_forward import Fold
@@ -73,7 +73,7 @@ def null_results(
     largest_first = sorted((name for name in batched if name not in experts), key=lambda name: -len(MODELS[name].columns))
     with ThreadPoolExecutor(THREADS) as pool:
         jobs = {
-            pool.submit(null_test, *rotation_job(name, walk), most=walk.settings.rotations): (name, null_test)
+            pool.submit(null_test, null_task(name, walk), most=walk.settings.rotations): (name, null_test)
             for name in largest_first
             for null_test in (shift_null, claim_null)
         }
@@ -101,10 +101,11 @@ def experts_inside(names: Sequence[str], settings: TrainSettings) -> list[str]:
     return [name for name, model in models.items() if model.get_params() == experts[name].get_params()]
 
 
-def rotation_job(name: str, walk: Walk) -> tuple[Any, ...]:
-    """The first arguments of a null test of a model: its constructor, inputs, outcomes, folds and the days judged."""
+def null_task(name: str, walk: Walk) -> NullTask:
+    """The null task of a catalogue model in a walk-forward."""
     spec, data = MODELS[name], walk.data
-    return partial(spec.for_target, walk.settings.target), data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span
+    make = partial(spec.for_target, walk.settings.target)
+    return NullTask(make, data.X[list(spec.columns)], data.outcomes, walk.folds, walk.span)
 
 
 def cached_null_results(name: str, walk: Walk, cache_folder: Path) -> NullResults:
@@ -112,10 +113,10 @@ def cached_null_results(name: str, walk: Walk, cache_folder: Path) -> NullResult
     # Stored forecasts are valid only for the same configuration, data, code version and days.
     span = f"{walk.span[0]:%Y%m%d}-{walk.span[1]:%Y%m%d}"
     key = f"{name}-{configuration_of(name, walk.settings)}-{data_hash(name, walk.data)}-{code_version()}-{span}"
-    job, folder = rotation_job(name, walk), cache_folder / key
+    task, folder = null_task(name, walk), cache_folder / key
     return NullResults(
-        shift_null(*job, most=SPACED, cache=ForecastFiles(folder / "outcomes")),
-        claim_null(*job, most=SPACED, cache=ForecastFiles(folder / "claim")),
+        shift_null(task, most=SPACED, cache=ForecastFiles(folder / "outcomes")),
+        claim_null(task, most=SPACED, cache=ForecastFiles(folder / "claim")),
     )
 
 

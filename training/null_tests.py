@@ -95,6 +95,33 @@ class FoldMask:
 
 
 @dataclass(frozen=True)
+class NullTask:
+    """A walk-forward to repeat after shifts: the model's constructor, inputs X (n, p), outcomes, folds, first and last day
+    judged."""
+
+    make: Make
+    X: pd.DataFrame
+    outcomes: Outcomes
+    folds: Sequence[Fold]
+    span: Span
+
+
+@dataclass(frozen=True)
+class ShiftedRows:
+    """Complete rows after each of S shifts (weeks): inputs (S, n, p) and events (S, n, K); the unshifted one of them lacks the
+    S."""
+
+    shifts: Sequence[int]
+    inputs: Floats
+    events: Floats
+
+    def at(self, position: int) -> tuple[Floats, Floats]:
+        """Inputs (n, p) and events (n, K) after one of the shifts."""
+        inputs, events = (values if values.ndim == 2 else values[position] for values in (self.inputs, self.events))
+        return inputs, events
+
+
+@dataclass(frozen=True)
 class ShiftedSkill:
     """Brier skill, AUC and Brier score (S, K) of a model after every shift; the first shift is 0, the true dates.
 
@@ -186,20 +213,13 @@ def walk_one_shift(make: Make, inputs: Floats, events: Floats, mask: FoldMask) -
     return np.concatenate(parts)
 
 
-def walk_each_shift(
-    make: Make, inputs: Floats, events: Floats, mask: FoldMask, shifts: Sequence[int], cache: ForecastCache
-) -> Floats:
+def walk_each_shift(make: Make, shifted: ShiftedRows, mask: FoldMask, cache: ForecastCache) -> Floats:
     """Forecasts (S, m, K) of a model that can't be refitted in batches: shift by shift, in parallel, except those in the
     `cache`."""
-    todo = [(s, shift) for s, shift in enumerate(shifts) if shift not in cache]
-    done = run_in_parallel(walk_one_shift, [(make, shift_at(inputs, s), shift_at(events, s), mask) for s, _ in todo])
+    todo = [(position, shift) for position, shift in enumerate(shifted.shifts) if shift not in cache]
+    done = run_in_parallel(walk_one_shift, [(make, *shifted.at(position), mask) for position, _ in todo])
     cache.update(zip((shift for _, shift in todo), done, strict=True))
-    return np.stack([cache[shift] for shift in shifts])
-
-
-def shift_at(values: Floats, position: int) -> Floats:
-    """The array at one position of (S, n, …); an array (n, …) that all shifts share is returned as it is."""
-    return values if values.ndim == 2 else values[position]
+    return np.stack([cache[shift] for shift in shifted.shifts])
 
 
 def fold_mask(complete: CompleteRows, folds: Sequence[Fold], span: Span) -> FoldMask:
@@ -226,74 +246,51 @@ def fold_rows(complete: CompleteRows, folds: Sequence[Fold], span: Span) -> list
     return rows
 
 
-def shift_null(
-    make: Make,
-    X: pd.DataFrame,
-    outcomes: Outcomes,
-    folds: Sequence[Fold],
-    span: Span,
-    *,
-    most: int | None = None,
-    cache: ForecastCache | None = None,
-) -> ShiftedSkill | None:
-    """Skill against climatology and AUC after outcomes are shifted against the inputs X (n, p), for every admissible shift.
+def shift_null(task: NullTask, *, most: int | None = None, cache: ForecastCache | None = None) -> ShiftedSkill | None:
+    """Skill against climatology and AUC after outcomes are shifted against the inputs (n, p), for every admissible shift.
 
     Dates and purge stay with the rows; model and climatology are refitted on the shifted outcomes. None where no shift is possible.
     A small p says that inputs and outcomes depend on each other; volatility alone can cause that. `most` limits the number of
     shifts; `cache` holds the forecasts, by shift, of a model that can't be refitted in batches.
     """
-    complete = complete_rows(X, outcomes)
-    shifts, mask = complete.outcome_shifts(most), fold_mask(complete, folds, span)
+    complete = complete_rows(task.X, task.outcomes)
+    shifts, mask = complete.outcome_shifts(most), fold_mask(complete, task.folds, task.span)
     if not shifts or not mask.judged.any():
         return None
     events = circularly_shifted(complete.events, [0, *shifts])
-    forecasts = walk_any_shift(make, complete.inputs, events, mask, complete, [0, *shifts], cache)
+    forecasts = walk_any_shift(task.make, ShiftedRows([0, *shifts], complete.inputs, events), mask, complete, cache)
     climatology = walk_shifts(Climatology(ordered=False), complete.inputs, events, mask)
     return shifted_skill([0, *shifts], forecasts, dict.fromkeys(forecasts, climatology), events[:, mask.judged], complete)
 
 
-def claim_null(
-    make: Make,
-    X: pd.DataFrame,
-    outcomes: Outcomes,
-    folds: Sequence[Fold],
-    span: Span,
-    *,
-    most: int | None = None,
-    cache: ForecastCache | None = None,
-) -> ShiftedSkill | None:
+def claim_null(task: NullTask, *, most: int | None = None, cache: ForecastCache | None = None) -> ShiftedSkill | None:
     """Skill against the same model on crypto's state alone, after the claim's inputs are shifted together, for every shift.
 
     It tests what small caps, volume and liquidity add to crypto's own state. None for a model that reads only one of the two.
     """
-    complete, own = complete_rows(X, outcomes), ~X.columns.isin(CLAIM)
-    shifts, mask = complete.claim_shifts(most), fold_mask(complete, folds, span)
+    complete, own = complete_rows(task.X, task.outcomes), ~task.X.columns.isin(CLAIM)
+    shifts, mask = complete.claim_shifts(most), fold_mask(complete, task.folds, task.span)
     if not shifts or not mask.judged.any() or own.all() or not own.any():
         return None
     inputs = np.where(own, complete.inputs, circularly_shifted(complete.inputs, [0, *shifts]))
-    forecasts = walk_any_shift(make, inputs, complete.events, mask, complete, [0, *shifts], cache)
-    alone = walk_any_shift(make, complete.inputs[None][..., own], complete.events, mask, complete, [0], None)
+    forecasts = walk_any_shift(task.make, ShiftedRows([0, *shifts], inputs, complete.events), mask, complete, cache)
+    own_rows = ShiftedRows([0], complete.inputs[None][..., own], complete.events)
+    alone = walk_any_shift(task.make, own_rows, mask, complete, None)
     return shifted_skill([0, *shifts], forecasts, alone, complete.events[mask.judged][None], complete)
 
 
 def walk_any_shift(
-    make: Make,
-    inputs: Floats,
-    events: Floats,
-    mask: FoldMask,
-    complete: CompleteRows,
-    shifts: Sequence[int],
-    cache: ForecastCache | None,
+    make: Make, shifted: ShiftedRows, mask: FoldMask, complete: CompleteRows, cache: ForecastCache | None
 ) -> dict[str, Floats]:
     """Forecasts (S, m, K) after every shift, in batches where the model allows it: the model's under "", a pool's experts' by
     name."""
     model = make()
     if isinstance(model, Pool):
-        mixed, experts = walk_pool_shifts(model, inputs, events, mask, complete)
+        mixed, experts = walk_pool_shifts(model, shifted.inputs, shifted.events, mask, complete)
         return {"": mixed, **dict(zip(EXPERTS, experts, strict=True))}
     if isinstance(model, BatchedModel):
-        return {"": walk_shifts(model, inputs, events, mask)}
-    return {"": walk_each_shift(make, inputs, events, mask, shifts, {} if cache is None else cache)}
+        return {"": walk_shifts(model, shifted.inputs, shifted.events, mask)}
+    return {"": walk_each_shift(make, shifted, mask, {} if cache is None else cache)}
 
 
 def shifted_skill(

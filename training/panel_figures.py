@@ -18,7 +18,7 @@ from evaluation.decision_value import Murphy, ValueCurve, murphy, value_curve
 from evaluation.reliability import ReliabilityCurve, reliability_curve
 from evaluation.sample import EvaluationSample
 from training.figures import EVENT, FAINT, INK, MUTED, REFERENCE, canvas, finish
-from training.null_tests import null_distribution
+from training.null_tests import NullDistribution, null_distribution
 from training.robustness import LEFT_OUT, TENTHS, Ablated, Sharpness, YearRow, by_year, sharpness
 
 T = TypeVar("T")
@@ -193,20 +193,19 @@ def ablation_finding(rows: Sequence[Ablated]) -> str:
     return f"Within {days} days told from zero: {', '.join(f'{row.block} {row.incremental.value:+.3f}' for row in significant)}"
 
 
-def draw_null(observed: float, null_values: Floats, p: float, independent: int, statistic: str, about: str, path: Path) -> None:
-    """Draw a statistic on the true dates in the histogram of its values after shifts (S,), about `independent` of them
-    independent."""
+def draw_null(null: NullDistribution, null_values: Floats, statistic: str, about: str, path: Path) -> None:
+    """Draw a statistic on the true dates in the histogram of its values after shifts (S,)."""
     finite = null_values[np.isfinite(null_values)]
     with canvas(1, 1, (7.5, 3.6), space=0.1) as (figure, axes):
         axis = axes[0, 0]
         axis.hist(finite, BARS, color=EVENT, label="rotations")
         for edge in np.quantile(finite, [0.05, 0.95]):
             axis.axvline(edge, color=MUTED, linewidth=1, linestyle=DASHES)
-        axis.axvline(observed, color=INK, linewidth=2, label=f"true dates: {observed:+.3f}")
+        axis.axvline(null.observed, color=INK, linewidth=2, label=f"true dates: {null.observed:+.3f}")
         axis.set(title="the same with rows rotated against each other", xlabel=statistic, ylabel="rotations")
         axis.legend(loc="upper left", fontsize=8)
-        note = f"Dashes: 5 and 95 % of {len(null_values)} rotations, about {independent} of them independent."
-        finish(figure, null_finding(observed, null_values, p), f"{about}. {note}", path)
+        note = f"Dashes: 5 and 95 % of {len(null_values)} rotations, about {null.independent} of them independent."
+        finish(figure, null_finding(null.observed, null_values, null.p), f"{about}. {note}", path)
 
 
 def null_finding(observed: float, null_values: Floats, p: float) -> str:
@@ -299,4 +298,4 @@ def draw_nulls(rotations: pd.DataFrame, independent: int, about: str, folder: Pa
         skill = rows["skill"].to_numpy()
         null, title = null_distribution(skill, independent), f"{about}, within {days} days"
         path = folder / f"null_{name}.png"
-        draw_null(null.observed, skill[1:], null.p, independent, STATISTICS[str(name)], title, path)
+        draw_null(null, skill[1:], STATISTICS[str(name)], title, path)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,26 @@ from sources.quality import last_known
 from sources.store import Store
 from training.dataset import Dataset, prepare
 from training.null_results import NullResults, Walk, null_results, with_null_results
+from training.null_tests import Span
 from training.robustness import ablation, leave_one_cycle_out, panel_of
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
 
-NO_HISTORY = TrialHistory()
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Options of a verification.
+
+    `history` holds earlier trials. With a `cache_folder` the models that can't be refitted in batches get null results too, each
+    shift stored there. `robust` adds results without each market cycle, and without each block of the default model.
+    """
+
+    history: TrialHistory = field(default_factory=TrialHistory)
+    cache_folder: Path | None = None
+    robust: bool = False
+
+
+DEFAULTS = VerifyOptions()
 
 
 @dataclass(frozen=True)
@@ -78,15 +93,11 @@ def verify(
     start: pd.Timestamp | None = None,
     end: pd.Timestamp | None = None,
     progress: Progress,
-    history: TrialHistory = NO_HISTORY,
-    cache_folder: Path | None = None,
-    robust: bool = False,
+    options: VerifyOptions = DEFAULTS,
 ) -> Verification:
     """Walk forward over the store and verify the forecasts of the days `start` to `end`.
 
-    Outcomes may be known later than `end`. With a `cache_folder` the models that can't be refitted in batches get null results too,
-    each shift stored there; `robust` adds each market cycle left out, and each block of the default model left out.
-    Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
+    Outcomes may be known later than `end`. Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
     """
     names = model_names(settings)
     known = last_known(store)
@@ -95,29 +106,25 @@ def verify(
         raise BadInput(f"The first day to forecast ({first:%Y-%m-%d}) is after the last ({last:%Y-%m-%d}).")
     progress("building features", 0, 0)
     data = prepare(store, settings, known)
-    return verify_on(data, settings, names, first, last, progress, history=history, cache_folder=cache_folder, robust=robust)
+    return verify_on(data, settings, names, (first, last), progress, options)
 
 
 def verify_on(
     data: Dataset,
     settings: TrainSettings,
     names: Sequence[str],
-    first: pd.Timestamp,
-    last: pd.Timestamp,
+    span: Span,
     progress: Progress,
-    *,
-    history: TrialHistory = NO_HISTORY,
-    cache_folder: Path | None = None,
-    robust: bool = False,
+    options: VerifyOptions = DEFAULTS,
 ) -> Verification:
-    """Walk forward over prepared rows and verify the forecasts of the days `first` to `last`."""
-    folds = usable(quarters(first, last), data.outcomes)
+    """Walk forward over prepared rows and verify the forecasts of a span, its first and last day."""
+    folds = usable(quarters(*span), data.outcomes)
     walks = walk_all(data, settings, names, folds, progress)
-    spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
-    walk_tested = Walk(data, settings, folds, (first, last))
-    nulls = null_results(list(walks), walk_tested, progress, cache_folder=cache_folder)
-    rows = add_null_tests(spans, data, settings, names, nulls, history)
-    if robust:
+    spans = {name: walk.probabilities.loc[span[0] : span[1]] for name, walk in walks.items()}
+    walk_tested = Walk(data, settings, folds, span)
+    nulls = null_results(list(walks), walk_tested, progress, cache_folder=options.cache_folder)
+    rows = add_null_tests(spans, data, settings, names, nulls, options.history)
+    if options.robust:
         rows = with_robustness(rows, walk_tested, names, progress)
     return Verification(data.market, rows, table(spans, data, names), describe(folds, data.outcomes))
 

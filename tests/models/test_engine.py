@@ -22,7 +22,7 @@ from models.catalog import COMPOSITES
 from models.parallel import engine, run_in_parallel, version_differences, versions
 from studies.search_space import Sweep
 from studies.sweep import PART, arena_on, tallies_of
-from training.null_tests import ForecastCache, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
+from training.null_tests import ForecastCache, NullTask, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
 from training.settings import TrainSettings
 from training.walk_forward import forecast, quarters, usable
 
@@ -44,7 +44,7 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def rotations(cache: ForecastCache) -> ShiftedSkill:
     """Trees refitted on a few rotations."""
-    found = shift_null(MAKE, X, DATA.outcomes, FOLDS, (SETTINGS.first_test, DATA.until), most=SHIFTS, cache=cache)
+    found = shift_null(NullTask(MAKE, X, DATA.outcomes, FOLDS, (SETTINGS.first_test, DATA.until)), most=SHIFTS, cache=cache)
     assert found is not None
     return found
 

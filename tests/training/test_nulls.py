@@ -19,6 +19,8 @@ from models.rules import Climatology
 from training.dataset import Dataset, Outcomes
 from training.null_results import Walk, null_results
 from training.null_tests import (
+    NullTask,
+    ShiftedRows,
     ShiftedSkill,
     auc_of_shifts,
     claim_null,
@@ -51,7 +53,7 @@ def folds_of(data: Dataset) -> list[Fold]:
 
 def null(kind: Callable[..., ShiftedSkill | None], data: Dataset) -> ShiftedSkill:
     """A null of the hazard."""
-    found = kind(Hazard, inputs_of(data), data.outcomes, folds_of(data), SPAN)
+    found = kind(NullTask(Hazard, inputs_of(data), data.outcomes, folds_of(data), SPAN))
     assert found is not None
     return found
 
@@ -77,9 +79,8 @@ def test_a_rotation_is_the_walk_forward_refitted(name: str, shift: int) -> None:
     complete = complete_rows(X, outcomes)
     shifts = [0, 49, 120, 200]
     mask = fold_mask(complete, folds_of(DATA), SPAN)
-    found = walk_any_shift(make, complete.inputs, circularly_shifted(complete.events, shifts), mask, complete, shifts, None)[""][
-        shifts.index(shift)
-    ]
+    shifted = ShiftedRows(shifts, complete.inputs, circularly_shifted(complete.events, shifts))
+    found = walk_any_shift(make, shifted, mask, complete, None)[""][shifts.index(shift)]
     slow = refitted(X.loc[complete.days], np.roll(complete.events, shift, axis=0), outcomes, make)
     np.testing.assert_allclose(found, slow.loc[complete.days[mask.judged]], rtol=0, atol=tolerance(name))
 
@@ -97,7 +98,7 @@ def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
     mask = fold_mask(complete, folds_of(DATA), SPAN)
     own = ~X.columns.isin(CLAIM)
     inputs = np.where(own, complete.inputs, circularly_shifted(complete.inputs, [0, shift]))
-    found = walk_any_shift(make, inputs, complete.events, mask, complete, [0, shift], None)[""][1]
+    found = walk_any_shift(make, ShiftedRows([0, shift], inputs, complete.events), mask, complete, None)[""][1]
     np.testing.assert_allclose(found, slow.loc[complete.days[mask.judged]], rtol=0, atol=tolerance(name))
 
 
@@ -124,7 +125,9 @@ def test_rotation_by_rotation_is_the_same_as_all_at_once() -> None:
     mask, shifts = fold_mask(complete, folds_of(DATA), SPAN), [0, 60, 130]
     events, kept = circularly_shifted(complete.events, shifts), {}
     at_once = walk_shifts(Hazard(), complete.inputs, events, mask)
-    np.testing.assert_allclose(walk_each_shift(Hazard, complete.inputs, events, mask, shifts, kept), at_once, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        walk_each_shift(Hazard, ShiftedRows(shifts, complete.inputs, events), mask, kept), at_once, rtol=0, atol=1e-9
+    )
     assert sorted(kept) == shifts
 
 
@@ -160,8 +163,8 @@ def test_a_signal_of_cryptos_own_is_none_of_the_claims() -> None:
 
 def test_a_model_that_reads_only_one_of_the_two_has_no_claim() -> None:
     folds = folds_of(DATA)
-    assert claim_null(Hazard, inputs_of(DATA)[["crypto_state"]], DATA.outcomes, folds, SPAN) is None
-    assert claim_null(Hazard, inputs_of(DATA)[["breadth", "ladder"]], DATA.outcomes, folds, SPAN) is None
+    assert claim_null(NullTask(Hazard, inputs_of(DATA)[["crypto_state"]], DATA.outcomes, folds, SPAN)) is None
+    assert claim_null(NullTask(Hazard, inputs_of(DATA)[["breadth", "ladder"]], DATA.outcomes, folds, SPAN)) is None
 
 
 def test_fewer_rotations_are_spread_evenly() -> None:
@@ -185,7 +188,7 @@ def test_rotations_keep_away_from_the_row_itself() -> None:
 def test_too_few_rows_to_rotate_give_none() -> None:
     few = small_market(TrainSettings(start=pd.Timestamp("2022-11-01")), seed=1, until="2023-12-31")
     folds = [Fold(pd.Timestamp("2023-09-01"), pd.Timestamp("2023-12-31"))]
-    assert shift_null(Hazard, inputs_of(few), few.outcomes, folds, (SETTINGS.first_test, few.until)) is None
+    assert shift_null(NullTask(Hazard, inputs_of(few), few.outcomes, folds, (SETTINGS.first_test, few.until))) is None
 
 
 def test_what_cannot_be_had_counts_as_good() -> None:

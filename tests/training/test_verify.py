@@ -24,6 +24,7 @@ from training.null_results import SPACED, Walk, null_results
 from training.settings import TrainSettings
 from training.verify import (
     Verification,
+    VerifyOptions,
     model_names,
     non_overlapping,
     skill,
@@ -41,7 +42,7 @@ def verified(
     names: list[str], *, settings: TrainSettings = SETTINGS, first: str = "2021-01-01", last: str = "2024-12-31", signal: float = 0
 ) -> Verification:
     data = small_market(settings, signal=signal)
-    return verify_on(data, settings, names, pd.Timestamp(first), pd.Timestamp(last), silent)
+    return verify_on(data, settings, names, (pd.Timestamp(first), pd.Timestamp(last)), silent)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_every_quick_model_has_its_nulls_and_the_best_of_all(judged: Verificatio
 def test_what_was_tried_and_is_not_judged_here_is_counted() -> None:
     data = small_market(SETTINGS)
     tried = TrialHistory(250, frozenset({"another"}))
-    found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, history=tried)
+    found = verify_on(data, SETTINGS, ["hazard"], (pd.Timestamp("2023-01-01"), data.until), silent, VerifyOptions(tried))
     assert all(row["unjudged"] == 1 and row["trials"] == 250 for row in found.rows)
 
 
@@ -169,7 +170,8 @@ def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path:
 
 def test_cycles_and_blocks_are_left_out_on_request() -> None:
     data = small_market(SETTINGS)
-    rows = verify_on(data, SETTINGS, ["pool"], pd.Timestamp("2023-01-01"), data.until, silent, robust=True).rows
+    span = (pd.Timestamp("2023-01-01"), data.until)
+    rows = verify_on(data, SETTINGS, ["pool"], span, silent, VerifyOptions(robust=True)).rows
     assert {one["block"] for one in rows[0]["ablation"]} >= {"breadth", "crypto_state"}
     assert {one["cycle"] for one in rows[0]["leave_one_cycle_out"]} == {"2017–18", "2020–21", "2023–24"}
     json.dumps(rows, allow_nan=False)
