@@ -16,7 +16,7 @@ from features.registry import FEATURES, Feature
 from models.parallel import shielded_from_interrupts
 from sources.reader import Reader
 from sources.series import SERIES, Series
-from studies.perturbation import ABSURD, KINDS, Moved, days_known, differing_columns, inputs_within, spoil, thin_panels
+from studies.perturbation import ABSURD, KINDS, Difference, days_known, differing_columns, inputs_within, spoil, thin_panels
 from training.settings import FIRST_TEST, START
 from training.walk_forward import quarters
 
@@ -78,12 +78,12 @@ class Tally:
     differing: int = 0
     unsteady: bool = False
     known: bool = False
-    first: Moved | None = None
+    first: Difference | None = None
     cut: pd.Timestamp | None = None
     kind: str = ""
     why: str = ""
 
-    def add(self, move: Moved | None, run: Run) -> None:
+    def add(self, move: Difference | None, run: Run) -> None:
         """Count one run, and store the earliest day that differs."""
         self.runs += 1
         if move is None:

@@ -20,7 +20,7 @@ NAMES = 300
 
 
 @dataclass(frozen=True)
-class Moved:
+class Difference:
     """The first day up to a cut whose value differs, and the difference (None where one of the values is missing)."""
 
     day: pd.Timestamp
@@ -54,7 +54,7 @@ def randomly_scaled(cells: Floats, later: Bools, rng: np.random.Generator) -> Fl
     return changed
 
 
-def differing_columns(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Moved]:
+def differing_columns(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Difference]:
     """Columns whose values up to `cut` differ between `truth` and `again` (days × names), bit for bit; NaN equals NaN."""
     days, names = truth.loc[:cut].index, list(truth)
     before = truth.loc[:cut].to_numpy(dtype=np.float64)
@@ -65,7 +65,7 @@ def differing_columns(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestam
     for column in np.flatnonzero(differs.any(axis=0)):
         row = int(differs[:, column].argmax())
         gap = float(gaps[row, column])
-        moves[str(names[column])] = Moved(pd.Timestamp(days[row]), gap if np.isfinite(gap) else None)
+        moves[str(names[column])] = Difference(pd.Timestamp(days[row]), gap if np.isfinite(gap) else None)
     return moves
 
 

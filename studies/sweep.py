@@ -74,7 +74,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Arena:
+class SweepData:
     """Data of a sweep: the folds of the search in two parts (`early`, `late`), the folds of the test, and the judged horizon's
     number `k`."""
 
@@ -143,17 +143,17 @@ def sweep(store: Store, search_space: Sweep, *, place: TrackingPlace, folder: Pa
     """
     require_reachable(place.uri)
     progress("building features", 0, 0)
-    arena = arena_of(store, search_space, last_known(store))
-    data, candidates = arena.first.data, search_space.candidates()
+    sweep_data = read_sweep_data(store, search_space, last_known(store))
+    data, candidates = sweep_data.first.data, search_space.candidates()
     with tracking(place) as tracker:
         trials, own_family = (
             count_sweep_trials(tracker, search_space, candidates, data.market),
             family(data.market, search_space.targets[0]),
         )
         sweeps = count_sweeps(tracker, own_family, search_space.name, search_space.first_test, data.until)
-        tallies = search(arena, search_space, candidates, open_study(folder, search_space, data.snapshot), progress)
+        tallies = search(sweep_data, search_space, candidates, open_study(folder, search_space, data.snapshot), progress)
         progress("judging the winner", 0, 0)
-        result = search_result(arena, search_space, candidates, tallies, sweeps) | {"trials": trials}
+        result = search_result(sweep_data, search_space, candidates, tallies, sweeps) | {"trials": trials}
         tags = {"swept": own_family, "market": data.market, "snapshot": data.snapshot}
         run_id = log_sweep(tracker, search_space.targets[0], result, tags, trial_table(candidates, tallies))
     return result | {"run_id": run_id}
@@ -179,7 +179,7 @@ def trial_table(candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> pd
     return pd.DataFrame(rows).assign(columns=lambda table: table["columns"].map(" ".join))
 
 
-def arena_of(store: Store, search_space: Sweep, until: pd.Timestamp) -> Arena:
+def read_sweep_data(store: Store, search_space: Sweep, until: pd.Timestamp) -> SweepData:
     """Data of a sweep, read from the store as known at the end of `until`."""
     target = search_space.targets[0]
     settings = TrainSettings(target, first_test=search_space.first_test)
@@ -189,10 +189,10 @@ def arena_of(store: Store, search_space: Sweep, until: pd.Timestamp) -> Arena:
         each_target: replace(data, outcomes=index_outcomes(store, level, pd.DatetimeIndex(data.X.index), each_target, until))
         for each_target in search_space.targets
     }
-    return arena_on(datasets, search_space)
+    return prepare_sweep_data(datasets, search_space)
 
 
-def arena_on(datasets: Mapping[Target, Dataset], search_space: Sweep) -> Arena:
+def prepare_sweep_data(datasets: Mapping[Target, Dataset], search_space: Sweep) -> SweepData:
     """Data of a sweep, from the prepared rows and outcomes of every target."""
     target = search_space.targets[0]
     columns, k, data = list(search_space.columns), target.horizons.index(judged_horizon(target.horizons)), datasets[target]
@@ -215,7 +215,7 @@ def arena_on(datasets: Mapping[Target, Dataset], search_space: Sweep) -> Arena:
             for folds in (early, late)
         )
         questions[each_target] = Question(datasets[each_target], rows_by_target[each_target], events, first, first + rest)
-    return Arena(questions, columns, early, late, test, k)
+    return SweepData(questions, columns, early, late, test, k)
 
 
 def search_folds(data: Dataset, complete_rows: CompleteRows, first_test: pd.Timestamp, k: int) -> tuple[FoldMask, FoldMask]:
@@ -258,7 +258,7 @@ def open_study(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Stud
 
 
 def search(
-    arena: Arena, search_space: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress
+    sweep_data: SweepData, search_space: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress
 ) -> list[Tally]:
     """Tally of every candidate; those in the study are read, the others are computed and added to it."""
     tallies = {
@@ -268,22 +268,22 @@ def search(
     for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):
         todo = [number for number in numbers if number not in tallies]
         bar = np.median([tallies[first].half for first in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
-        for number, tally in zip(todo, tallies_of(arena, [candidates[number] for number in todo], bar), strict=True):
+        for number, tally in zip(todo, tallies_of(sweep_data, [candidates[number] for number in todo], bar), strict=True):
             study.add_trial(optuna_trial(search_space, number, candidates[number], tally))
             tallies[number] = tally
             progress("searching", len(tallies), len(candidates))
     return [tallies[number] for number in range(len(candidates))]
 
 
-def tallies_of(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> Iterator[Tally]:
+def tallies_of(sweep_data: SweepData, candidates: Sequence[Candidate], bar: Floats | None) -> Iterator[Tally]:
     """Tallies of the candidates in order, computed in jobs on all cores or a cluster."""
-    parts = [(arena, candidates[first : first + PART], bar) for first in range(0, len(candidates), PART)]
+    parts = [(sweep_data, candidates[first : first + PART], bar) for first in range(0, len(candidates), PART)]
     return chain.from_iterable(run_in_parallel(tally_part, parts))
 
 
-def tally_part(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
+def tally_part(sweep_data: SweepData, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
     """Tallies of the candidates of one job."""
-    return [arena.search_tally(candidate, bar) for candidate in candidates]
+    return [sweep_data.search_tally(candidate, bar) for candidate in candidates]
 
 
 def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
@@ -308,7 +308,7 @@ def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: 
 
 
 def search_result(
-    arena: Arena, search_space: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally], sweeps: int = 1
+    sweep_data: SweepData, search_space: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally], sweeps: int = 1
 ) -> dict[str, Any]:
     """Result of a sweep: the winner judged once on the test, against the winners of the same search on shifted outcomes.
 
@@ -316,23 +316,23 @@ def search_result(
     """
     table = np.array([tally.whole for tally in tallies])
     winners = np.nanargmax(table, axis=0)
-    test_skills = np.array([arena.test_skill(candidates[winner], shift) for shift, winner in enumerate(winners)])
-    null = null_distribution(test_skills, len(arena.first.complete.days) // arena.first.complete.longest_weeks)
+    test_skills = np.array([sweep_data.test_skill(candidates[winner], shift) for shift, winner in enumerate(winners)])
+    null = null_distribution(test_skills, len(sweep_data.first.complete.days) // sweep_data.first.complete.longest_weeks)
     winner = candidates[winners[0]]
-    row = winner_verification(arena.questions[winner.target].data, search_space, winner)
+    row = winner_verification(sweep_data.questions[winner.target].data, search_space, winner)
     best_of_n_p = None if row["spa_p"] is None else min(1.0, sweeps * max(row["spa_p"], null.p))
     significant = best_of_n_p is not None and best_of_n_p < LEVEL
     shown = significant and all((row[f"skill_{name}"]["low"] or 0.0) > 0 for name in BASELINES)
     return {
         "target": winner.target.name,
         "label": winner.target.label,
-        "market": arena.first.data.market,
-        "snapshot": arena.first.data.snapshot,
+        "market": sweep_data.first.data.market,
+        "snapshot": sweep_data.first.data.snapshot,
         "tried": len(tallies),
         "sweeps": sweeps,
         "of": search_space.size,
         "cut_short": sum(tally.cut_short for tally in tallies),
-        "searched_weeks": int(arena.early.judged.sum() + arena.late.judged.sum()),
+        "searched_weeks": int(sweep_data.early.judged.sum() + sweep_data.late.judged.sum()),
         "first_test": f"{search_space.first_test:%Y-%m-%d}",
         "winner": winner.summary,
         "search_skill": float(table[winners[0], 0]),

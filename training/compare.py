@@ -73,9 +73,9 @@ def compare(place: TrackingPlace, runs: Sequence[str], target: Target = ALTCOINS
             )
         candidates = []
         for run in chosen:
-            registered = version_of(tracker, str(run["run_id"]))
-            version = registered.version if registered else None
-            candidates.append(Candidate(run, forecasts_of(tracker, str(run["run_id"])), version))
+            version = version_of(tracker, str(run["run_id"]))
+            forecasts = forecasts_of(tracker, str(run["run_id"]))
+            candidates.append(Candidate(run, forecasts, version.version if version else None))
         table = common_days({candidate.run_id: candidate.forecasts for candidate in candidates})
         if table.empty:
             raise MissingData("No day that all of these runs forecast has a known outcome yet: there is nothing to compare.")

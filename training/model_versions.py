@@ -27,7 +27,7 @@ ABOUT = (
 
 
 @dataclass(frozen=True)
-class Registered:
+class ModelVersion:
     """A version of a registered model, and the run that made it. Each target has one registered model, called `name`."""
 
     version: str
@@ -90,7 +90,7 @@ def require_registered_model(tracker: Tracker, target: Target) -> None:
 
 def register_all(
     tracker: Tracker, models: Mapping[str, ModelRecord], saved: Mapping[str, SavedModel], lead: str
-) -> dict[str, Registered]:
+) -> dict[str, ModelVersion]:
     """Register every saved model; return the versions by model. The leading one is last, so that MLflow shows it as the latest."""
     require_registered_model(tracker, models[lead].card.target)
     order = sorted(models, key=lambda name: (name == lead, not MODELS[name].baseline))
@@ -98,7 +98,7 @@ def register_all(
     return {name: versions[name] for name in models}
 
 
-def register(tracker: Tracker, record: ModelRecord, saved: SavedModel) -> Registered:
+def register(tracker: Tracker, record: ModelRecord, saved: SavedModel) -> ModelVersion:
     """Register a saved model as a version of its target's registered model, with the SHA-256 of its file as a tag."""
     card = record.card
     about = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
@@ -111,52 +111,52 @@ def register(tracker: Tracker, record: ModelRecord, saved: SavedModel) -> Regist
         description=f"{card.model}, trained on what was known by {card.trained_as_of}.\n\n{record.description}",
         model_id=saved.model_id,
     )
-    return Registered(str(version.version), saved.run_id, tags, version.name)
+    return ModelVersion(str(version.version), saved.run_id, tags, version.name)
 
 
-def champion(tracker: Tracker, target: Target) -> Registered | None:
+def champion(tracker: Tracker, target: Target) -> ModelVersion | None:
     """The champion of a target; None if there is none."""
     return champion_named(tracker, target.registered_model)
 
 
-def champion_named(tracker: Tracker, name: str) -> Registered | None:
+def champion_named(tracker: Tracker, name: str) -> ModelVersion | None:
     """The champion of a registered model; None if there is none, or if its run was deleted permanently."""
-    current = aliased(tracker, name)
+    current = aliased_champion(tracker, name)
     return current if current is None or unless_deleted(tracker.client.get_run, current.run_id) else None
 
 
-def aliased(tracker: Tracker, name: str) -> Registered | None:
+def aliased_champion(tracker: Tracker, name: str) -> ModelVersion | None:
     """The champion of a registered model, even if its run was deleted; None if there is none."""
     try:
-        return registered(champion_version(tracker.client, name))
+        return model_version(champion_version(tracker.client, name))
     except NoChampion:
         return None
 
 
-def registered(version: Any) -> Registered:
+def model_version(version: Any) -> ModelVersion:
     """A version, from MLflow's own object."""
-    return Registered(str(version.version), version.run_id, dict(version.tags), version.name)
+    return ModelVersion(str(version.version), version.run_id, dict(version.tags), version.name)
 
 
-def version_of(tracker: Tracker, run_id: str) -> Registered | None:
+def version_of(tracker: Tracker, run_id: str) -> ModelVersion | None:
     """The version that a run registered; None if there is none."""
     versions = tracker.client.search_model_versions(f"run_id = '{run_id}'")
-    return registered(versions[0]) if versions else None
+    return model_version(versions[0]) if versions else None
 
 
-def set_alias(tracker: Tracker, alias: str, version: Registered) -> None:
+def set_alias(tracker: Tracker, alias: str, version: ModelVersion) -> None:
     """Move an alias to a version, and show that in MLflow's pages: as tags of versions and runs, and in the model's description."""
     before = {name: str(number) for name, number in tracker.client.get_registered_model(version.name).aliases.items()}
     tracker.client.set_registered_model_alias(version.name, alias, version.version)
     former = before.get(alias)
     if former is not None and former not in [version.version, *(before[name] for name in before if name != alias)]:
-        mark(tracker, registered(tracker.client.get_model_version(version.name, former)), f"former {alias}")
+        mark(tracker, model_version(tracker.client.get_model_version(version.name, former)), f"former {alias}")
     mark(tracker, version, alias)
     if alias == CHAMPION:
         describe_champion(tracker, version)
 
 
-def mark(tracker: Tracker, version: Registered, standing: str) -> None:
+def mark(tracker: Tracker, version: ModelVersion, standing: str) -> None:
     """Set the tag `standing` of a version and of its run, unless the run was deleted."""
     tag_version(tracker, version, {"standing": standing})
     run = unless_deleted(tracker.client.get_run, version.run_id)
@@ -164,7 +164,7 @@ def mark(tracker: Tracker, version: Registered, standing: str) -> None:
         tracker.client.set_tag(version.run_id, "standing", standing)
 
 
-def describe_champion(tracker: Tracker, version: Registered) -> None:
+def describe_champion(tracker: Tracker, version: ModelVersion) -> None:
     """Name the champion in the first line of the registered model's description."""
     model, day = (version.tags.get(name, "unknown") for name in ("model", "trained_as_of"))
     headline = f"**Champion: version {version.version}, {model}**, trained on what was known by {day}."
@@ -173,7 +173,7 @@ def describe_champion(tracker: Tracker, version: Registered) -> None:
     tracker.client.update_registered_model(version.name, f"{headline}\n\n{rest}")
 
 
-def tag_version(tracker: Tracker, version: Registered, tags: Mapping[str, str]) -> None:
+def tag_version(tracker: Tracker, version: ModelVersion, tags: Mapping[str, str]) -> None:
     """Set tags of a version."""
     for name, value in tags.items():
         tracker.client.set_model_version_tag(version.name, version.version, name, value)

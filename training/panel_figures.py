@@ -19,7 +19,7 @@ from evaluation.reliability import ReliabilityCurve, reliability_curve
 from evaluation.sample import EvaluationSample
 from training.figures import EVENT, FAINT, INK, MUTED, REFERENCE, canvas, finish
 from training.null_tests import NullDistribution, null_distribution
-from training.robustness import LEFT_OUT, TENTHS, Ablated, Sharpness, YearRow, by_year, sharpness
+from training.robustness import LEFT_OUT, TENTHS, BlockContribution, Sharpness, YearRow, by_year, sharpness
 
 T = TypeVar("T")
 
@@ -170,7 +170,7 @@ def year_finding(by_horizon: Mapping[int, Sequence[YearRow]]) -> str:
     return f"Within {days} days {years}; beyond chance better in {beyond}, worse in {worse}"
 
 
-def draw_ablation(rows: Sequence[Ablated], about: str, path: Path) -> None:
+def draw_ablation(rows: Sequence[BlockContribution], about: str, path: Path) -> None:
     """Draw the skill that each block of inputs adds, a column per horizon."""
     horizons = sorted({row.horizon for row in rows})
     with canvas(1, len(horizons), figure_size(len(horizons), 3.8), space=0.1) as (figure, axes):
@@ -184,7 +184,7 @@ def draw_ablation(rows: Sequence[Ablated], about: str, path: Path) -> None:
         finish(figure, ablation_finding(rows), f"{about}. {note}", path)
 
 
-def ablation_finding(rows: Sequence[Ablated]) -> str:
+def ablation_finding(rows: Sequence[BlockContribution]) -> str:
     """Title: the blocks whose contribution differs from zero at the horizon shown."""
     days, shown = horizon_shown({row.horizon: [row for row in rows if row.horizon == row.horizon] for row in rows})
     significant = [row for row in shown if row.incremental.low > 0 or row.incremental.high < 0]

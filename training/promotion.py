@@ -16,8 +16,8 @@ from models.catalog import MODELS
 from models.champion import find_run, list_runs
 from models.metric_names import metric_name
 from training.model_versions import (
-    Registered,
-    aliased,
+    ModelVersion,
+    aliased_champion,
     champion,
     champion_named,
     forecasts_of,
@@ -43,7 +43,7 @@ NULLS = {
 
 
 def update_aliases(
-    tracker: Tracker, default: str, versions: Mapping[str, Registered], records: Mapping[str, ModelRecord]
+    tracker: Tracker, default: str, versions: Mapping[str, ModelVersion], records: Mapping[str, ModelRecord]
 ) -> list[str]:
     """Update champion and challenger after a training; return the decisions, a sentence each.
 
@@ -53,14 +53,14 @@ def update_aliases(
     target = next(iter(records.values())).card.target
     current = champion(tracker, target)
     if current is None:
-        return first_champion(tracker, default, versions, records, aliased(tracker, target.registered_model))
+        return first_champion(tracker, default, versions, records, aliased_champion(tracker, target.registered_model))
     what = (current.tags.get("market"), current.tags.get("label"))
     if any((record.card.market, record.card.label) != what for record in records.values()):
         return [f"{version_label('Champion', current)} forecasts {described(current.tags)}; nothing here was compared with it."]
     return refresh(tracker, current, versions, records) + new_default(current, default, versions)
 
 
-def new_default(current: Registered, default: str, versions: Mapping[str, Registered]) -> list[str]:
+def new_default(current: ModelVersion, default: str, versions: Mapping[str, ModelVersion]) -> list[str]:
     """A sentence that the default model has changed, if the champion comes from a version without grades; else an empty list."""
     if "grade" in current.tags or default not in versions:
         return []
@@ -77,9 +77,9 @@ def new_default(current: Registered, default: str, versions: Mapping[str, Regist
 def first_champion(
     tracker: Tracker,
     default: str,
-    versions: Mapping[str, Registered],
+    versions: Mapping[str, ModelVersion],
     records: Mapping[str, ModelRecord],
-    former: Registered | None,
+    former: ModelVersion | None,
 ) -> list[str]:
     """Make the `default` model champion where there is none, or where the run of the `former` champion was deleted; the
     decisions."""
@@ -92,12 +92,12 @@ def first_champion(
     return [decision, *challenge(tracker, versions[default], versions, records)]
 
 
-def version_label(name: str, version: Registered) -> str:
+def version_label(name: str, version: ModelVersion) -> str:
     """Text that names a model: with its version, and with its target unless that is the default one."""
     return f"{name} v{version.version}{target_suffix(version)}"
 
 
-def target_suffix(version: Registered) -> str:
+def target_suffix(version: ModelVersion) -> str:
     """Text that names the target of a version, as in " of NAME"; empty for the default target."""
     return name_suffix(version.tags.get("label", "")) or (
         f" of {version.name}" if version.name != ALTCOINS.registered_model else ""
@@ -115,7 +115,7 @@ def described(tags: Mapping[str, str]) -> str:
 
 
 def refresh(
-    tracker: Tracker, current: Registered, versions: Mapping[str, Registered], records: Mapping[str, ModelRecord]
+    tracker: Tracker, current: ModelVersion, versions: Mapping[str, ModelVersion], records: Mapping[str, ModelRecord]
 ) -> list[str]:
     """Refresh the champion if its configuration was trained and nothing forbids it, name the challenger; return the decisions."""
     name = next((name for name, record in records.items() if record.card.configuration == current.tags.get("configuration")), None)
@@ -133,7 +133,7 @@ def refresh(
     return [moved, *challenge(tracker, versions[name], versions, records)]
 
 
-def refresh_refusals(tracker: Tracker, current: Registered, record: ModelRecord) -> list[str]:
+def refresh_refusals(tracker: Tracker, current: ModelVersion, record: ModelRecord) -> list[str]:
     """Reasons why a new training of the champion's configuration may not replace it; empty if it may (STATISTICS 2)."""
     reasons = []
     if record.card.trained_as_of < current.tags.get("trained_as_of", ""):
@@ -160,7 +160,7 @@ def disagreement(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
 
 
 def challenge(
-    tracker: Tracker, current: Registered, versions: Mapping[str, Registered], records: Mapping[str, ModelRecord]
+    tracker: Tracker, current: ModelVersion, versions: Mapping[str, ModelVersion], records: Mapping[str, ModelRecord]
 ) -> list[str]:
     """Make the best other model of this training challenger, baselines excluded; return the decision, if any."""
     champions = current.tags.get("configuration")
@@ -249,14 +249,14 @@ def promote(
     )
 
 
-def leads_live(current: Registered | None, candidate: Registered, live_lead: LiveLead) -> bool:
+def leads_live(current: ModelVersion | None, candidate: ModelVersion, live_lead: LiveLead) -> bool:
     """Whether live forecasts of the same days show a better Brier score of the candidate than of the champion."""
     if current is None or candidate.tags.get("label") != current.tags.get("label"):
         return False
     return live_lead(candidate.tags.get("configuration", ""), current.tags.get("configuration", "")) >= ENOUGH
 
 
-def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: Registered) -> list[str]:
+def promotion_refusals(tracker: Tracker, current: ModelVersion | None, candidate: ModelVersion) -> list[str]:
     """Reasons why another configuration may not become champion; empty if it may (STATISTICS 2, 8)."""
     forecasts = forecasts_of(tracker, candidate.run_id)
     judged = judged_horizon(forecasts["horizon"].unique())

@@ -26,7 +26,7 @@ LEFT_OUT: Mapping[str, tuple[str, ...]] = {**{block: (block,) for block in COMPO
 
 
 @dataclass(frozen=True)
-class Ablated:
+class BlockContribution:
     """Contribution of a `block` at a horizon (days): `incremental` is the skill against climatology with it less the skill without
     it."""
 
@@ -45,7 +45,7 @@ class Ablated:
 
 def ablation(
     data: Dataset, settings: TrainSettings, folds: Sequence[Fold], span: tuple[pd.Timestamp, pd.Timestamp]
-) -> list[Ablated]:
+) -> list[BlockContribution]:
     """Contribution of each block of the default model, a row per horizon and block, judged on the days of `span`."""
     forecasts = {name: walk.loc[span[0] : span[1]] for name, walk in walks(data, settings, folds).items()}
     model, rows = default_model(settings.outcome), []
@@ -56,7 +56,7 @@ def ablation(
             # With climatology's loss less the gain as the loss, 1 − Σ / Σ is the difference of the two skills.
             gain = skill_interval(climatology - (without - whole), climatology, sample.horizon, seed=settings.seed)
             brier, brier_without = float(whole.mean()), float(without.mean())
-            rows.append(Ablated(model, sample.horizon, block, len(whole), brier, brier_without, incremental=gain))
+            rows.append(BlockContribution(model, sample.horizon, block, len(whole), brier, brier_without, incremental=gain))
     return rows
 
 
@@ -97,7 +97,7 @@ CYCLES = (
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class CycleScores:
     """Scores of a model at one horizon in a cycle that it wasn't trained on; it was trained on `n_train` rows outside.
 
     `gain` is 1 − Brier score / Brier score of the base rate outside the cycle, with a 95 % interval.
@@ -118,12 +118,12 @@ class LeftOut:
         return plain(asdict(self))
 
 
-def leave_one_cycle_out(data: Dataset, settings: TrainSettings, names: Sequence[str]) -> list[LeftOut]:
+def leave_one_cycle_out(data: Dataset, settings: TrainSettings, names: Sequence[str]) -> list[CycleScores]:
     """A row per model, horizon and cycle; none for a cycle without rows or with less than a year of training rows outside it."""
     return [row for cycle in CYCLES for row in judge_cycle(data, settings, names, cycle)]
 
 
-def judge_cycle(data: Dataset, settings: TrainSettings, names: Sequence[str], cycle: Cycle) -> list[LeftOut]:
+def judge_cycle(data: Dataset, settings: TrainSettings, names: Sequence[str], cycle: Cycle) -> list[CycleScores]:
     """Scores of all models in one cycle that they weren't trained on."""
     events = outside(data.outcomes, cycle)
     if data.X.loc[cycle.first : cycle.last].empty or (events.notna().sum() < LEAST_TRAINING_ROWS).any():
@@ -132,7 +132,7 @@ def judge_cycle(data: Dataset, settings: TrainSettings, names: Sequence[str], cy
     forecasts = {name: forecast_cycle(data, settings, name, cycle, events) for name in all_names}
     horizons = evaluation_samples(forecasts, data.outcomes.events, settings.horizons).values()
     return [
-        LeftOut(
+        CycleScores(
             model=name,
             horizon=sample.horizon,
             cycle=cycle.name,

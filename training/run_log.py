@@ -35,7 +35,7 @@ from models.metric_names import metric_name
 from models.parallel import shielded_from_interrupts
 from models.saving import digest, save_models
 from training.leaderboard import FOREST_FILE, LEADERBOARD_FILE, Leaderboard, draw_forest, leaderboard_html, role_of
-from training.model_versions import Registered, SavedModel, champion, register_all, save_model
+from training.model_versions import ModelVersion, SavedModel, champion, register_all, save_model
 from training.records import ModelRecord, TrainingRecord
 from training.tracking import LOG, Tracker, database_lock, describe_experiment, for_target
 
@@ -46,7 +46,7 @@ SEED = 7
 
 def log_training(
     tracker: Tracker, training: TrainingRecord, models: Mapping[str, ModelRecord], progress: Progress
-) -> tuple[str, dict[str, Registered]]:
+) -> tuple[str, dict[str, ModelVersion]]:
     """Log a parent run, and a child run and a registered version per model; return the parent's id and the versions by model.
 
     After a failure the parent is FAILED; versions registered before it stay without an alias.
@@ -106,7 +106,7 @@ def show_training(
     tracker: Tracker,
     run_id: str,
     training: TrainingRecord,
-    versions: Mapping[str, Registered],
+    versions: Mapping[str, ModelVersion],
     target: Target,
     decisions: Sequence[str],
 ) -> None:
@@ -133,7 +133,7 @@ def show_training(
         LOG.warning("The page that compares the models of %s couldn't be kept: %s", training.name, error)
 
 
-def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord], versions: Mapping[str, Registered]) -> None:
+def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord], versions: Mapping[str, ModelVersion]) -> None:
     """Log the final fits of all models in one small file, so that each can forecast beside the champion every day."""
     entries = [
         {

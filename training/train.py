@@ -21,7 +21,7 @@ from sources.series import COIN_PRICE
 from sources.store import Store
 from training.dataset import Dataset, prepare
 from training.model_versions import (
-    Registered,
+    ModelVersion,
     champion,
 )
 from training.null_results import Walk, configuration_of, null_results
@@ -145,7 +145,7 @@ def log_pending_trainings(place: TrackingPlace, progress: Progress) -> list[str]
         return log_outbox(tracker, progress)
 
 
-def log_pending(tracker: Tracker, pending: PendingTraining, progress: Progress) -> tuple[str, dict[str, Registered], list[str]]:
+def log_pending(tracker: Tracker, pending: PendingTraining, progress: Progress) -> tuple[str, dict[str, ModelVersion], list[str]]:
     """Log a training and update the aliases; return the id of its run, its versions by model, and the decisions."""
     run_id, versions = log_training(tracker, pending.training, pending.models, progress)
     with database_lock(tracker.place):

@@ -21,7 +21,7 @@ from models.boosted import Boosted
 from models.catalog import COMPOSITES
 from models.parallel import engine, run_in_parallel, version_differences, versions
 from studies.search_space import Sweep
-from studies.sweep import PART, arena_on, tallies_of
+from studies.sweep import PART, prepare_sweep_data, tallies_of
 from training.null_tests import ForecastCache, NullTask, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
 from training.settings import TrainSettings
 from training.walk_forward import forecast, quarters, usable
@@ -103,7 +103,7 @@ def test_a_sweep_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
     asked = Sweep(
         (ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=PART + 2, first_test=pd.Timestamp("2018-01-01"), seed=3
     )
-    made, candidates = arena_on({ALTCOINS: DATA}, asked), asked.candidates()
+    made, candidates = prepare_sweep_data({ALTCOINS: DATA}, asked), asked.candidates()
     bar = np.median([made.search_tally(candidate, None).half for candidate in candidates[:3]], axis=0)
     with parallel_config("sequential"):
         mine = list(tallies_of(made, candidates, bar))

@@ -14,7 +14,7 @@ from core.target import ALTCOINS
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.catalog import COMPOSITES
 from studies.search_space import Candidate, Sweep
-from studies.sweep import Arena, arena_on, open_study, search, search_result
+from studies.sweep import SweepData, open_study, prepare_sweep_data, search, search_result
 from studies.sweep_file import read_sweep
 from training.dataset import Dataset
 from training.null_results import configuration_of, data_hash
@@ -27,8 +27,8 @@ ASKED = Sweep((ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=6
 SETTINGS = TrainSettings(first_test=FIRST_TEST)
 
 
-def arena(data: Dataset, asked: Sweep = ASKED) -> Arena:
-    return arena_on({ALTCOINS: data}, asked)
+def arena(data: Dataset, asked: Sweep = ASKED) -> SweepData:
+    return prepare_sweep_data({ALTCOINS: data}, asked)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from studies import study_figures
 from studies.backtest import following
 from training import panel_figures as figures
 from training.null_tests import null_distribution
-from training.robustness import LEFT_OUT, Ablated, by_year, sharpness
+from training.robustness import LEFT_OUT, BlockContribution, by_year, sharpness
 
 ABOUT = "hazard · simulated market"
 NAMES = ("hazard", "volatility", "climatology", "random_walk", "momentum")
@@ -32,9 +32,9 @@ def made(horizon: int, n: int = 150) -> EvaluationSample:
 FOUND = {days: made(days) for days in (30, 60, 90)}
 
 
-def blocks(low: float) -> list[Ablated]:
+def blocks(low: float) -> list[BlockContribution]:
     interval = Interval(0.02, low, 0.05)
-    return [Ablated("hazard", days, block, 150, 0.2, 0.21, interval) for days in (30, 60, 90) for block in LEFT_OUT]
+    return [BlockContribution("hazard", days, block, 150, 0.2, 0.21, interval) for days in (30, 60, 90) for block in LEFT_OUT]
 
 
 def drawn(file: Path) -> bool:
