@@ -139,6 +139,7 @@ def verify(
     Every configuration judged counts as a trial. `full_nulls` refits slow models on circular shifts too, `panel` leaves out each
     cycle and each block. Raises MissingData, UnknownName, BadInput or Refused.
     """
+    from training.verify import VerifyOptions
     from training.verify import verify as verify_store
 
     with open_store(home) as store:
@@ -148,9 +149,7 @@ def verify(
             start=parse_day(start, "start"),
             end=parse_day(end, "end"),
             progress=progress,
-            tried=counted_trials(home, settings, store.market or ""),
-            kept=home.cache if full_nulls else None,
-            robust=panel,
+            options=VerifyOptions(counted_trials(home, settings, store.market or ""), home.cache if full_nulls else None, panel),
         )
 
 

@@ -29,7 +29,7 @@ from models.champion import (
 )
 from sources.store import Store
 from training import trials
-from training.outbox import damaged_pending, forget
+from training.outbox import damaged_pending, remove_pending
 from training.tracking import MIGRATED, database_lock, tracking
 
 OLD_SCHEMA = "another version of MLflow left it"
@@ -242,7 +242,7 @@ def check_trial_record(home: Home) -> Iterator[Finding]:
 def check_pending_trainings(home: Home) -> Iterator[Finding]:
     """Remove trainings that wait to be logged and can't be read."""
     for folder, why in damaged_pending(home.folder):
-        forget(folder)
+        remove_pending(folder)
         yield Finding(str(folder), why, "removed", command(home.folder, "train"))
 
 

@@ -36,7 +36,7 @@ from sources.store import Store
 from sources.webhook import post, require_address
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace
-from training.train import make_good, train
+from training.train import log_pending_trainings, train
 from training.training_job import MOST_MISSING
 
 Result = TypeVar("Result")
@@ -261,7 +261,7 @@ def train_when_due(at: RoundContext) -> list[str]:
 
     A training whose results couldn't be logged before is logged first, and counts as the last one.
     """
-    decisions = make_good(at.place, at.progress)
+    decisions = log_pending_trainings(at.place, at.progress)
     last = max(card_of(at.home, at.target).trained_as_of, read_state(at.home, at.target).trained_as_of)
     return decisions + (train_again(at) if is_due(pd.Timestamp(last), at.as_of, at.watch.retrain_days) else [])
 

@@ -41,23 +41,23 @@ def market() -> tuple[pd.DataFrame, Outcomes]:
 def parts() -> Iterator[tuple[str, Callable[..., Any], tuple[Any, ...]]]:
     """A name, what is computed, and what it is computed from."""
     inputs, outcomes = market()
-    ring, last = complete_rows(inputs, outcomes), inputs.index[-1]
-    place = fold_mask(ring, usable(quarters(FIRST, last), outcomes), (FIRST, last))
-    shifts = ring.outcome_shifts(ROTATIONS)
-    yield "trees, one rotation", walk_one_shift, (Boosted, ring.inputs, np.roll(ring.events, shifts[0], axis=0), place)
+    complete, last = complete_rows(inputs, outcomes), inputs.index[-1]
+    mask = fold_mask(complete, usable(quarters(FIRST, last), outcomes), (FIRST, last))
+    shifts = complete.outcome_shifts(ROTATIONS)
+    yield "trees, one rotation", walk_one_shift, (Boosted, complete.inputs, np.roll(complete.events, shifts[0], axis=0), mask)
     yield (
         f"hazard, all {len(shifts)} rotations at once",
         hazard_on,
-        (ring.inputs, ring.events, place, [0, *shifts]),
+        (complete.inputs, complete.events, mask, [0, *shifts]),
     )
-    yield "hazard, one rotation", walk_one_shift, (Hazard, ring.inputs, ring.events, place)
+    yield "hazard, one rotation", walk_one_shift, (Hazard, complete.inputs, complete.events, mask)
     for years in (6, 11):
         yield f"a simulated market of {years} years", line_of, ("0", Scenario(7, 0, years, 1.0, 8))
 
 
-def hazard_on(inputs: np.ndarray, events: np.ndarray, place: Any, shifts: list[int]) -> np.ndarray:
+def hazard_on(inputs: np.ndarray, events: np.ndarray, mask: Any, shifts: list[int]) -> np.ndarray:
     """Forecasts of every rotation."""
-    return walk_shifts(Hazard(), inputs, circularly_shifted(events, shifts), place)
+    return walk_shifts(Hazard(), inputs, circularly_shifted(events, shifts), mask)
 
 
 def cost(work: Callable[..., Any], words: tuple[Any, ...]) -> tuple[float, float, float]:

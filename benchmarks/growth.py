@@ -21,7 +21,7 @@ from models.hazard import Hazard
 from sources.quality import last_known
 from sources.store import Store
 from training.dataset import Outcomes
-from training.null_tests import shift_null
+from training.null_tests import NullTask, shift_null
 from training.walk_forward import quarters, usable
 
 YEARS, SHARES, SHIFTS, INPUTS, NULL_YEARS = (2, 4, 8), (0.25, 0.5, 1.0), (50, 150, 450), (6, 12, 24), (11, 22)
@@ -53,7 +53,7 @@ def null(years: int, inputs: int, shifts: int | None) -> None:
     """Every refit of one null, quarterly from the fourth year on."""
     X, outcomes = weeks(years, inputs)
     first, last = X.index[156], X.index[-1]
-    shift_null(Hazard, X, outcomes, usable(quarters(first, last), outcomes), (first, last), most=shifts)
+    shift_null(NullTask(Hazard, X, outcomes, usable(quarters(first, last), outcomes), (first, last)), most=shifts)
 
 
 def features(home: Path, rounds: int) -> None:

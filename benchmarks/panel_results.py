@@ -24,7 +24,7 @@ from studies.backtest import Following, following
 from training import panel_figures as figures
 from training.dataset import bitcoin, prepare
 from training.panel_figures import draw_panel, draw_reliability
-from training.robustness import Ablated, LeftOut, ablation, leave_one_cycle_out, panel_of
+from training.robustness import BlockContribution, CycleScores, ablation, leave_one_cycle_out, panel_of
 from training.settings import TrainSettings
 from training.verify import model_names, walk_all
 from training.walk_forward import quarters, usable
@@ -74,7 +74,11 @@ def timed(label: str, job: Callable[[], Any]) -> Any:
 
 
 def tell(
-    panel: Mapping[tuple[str, int], Any], cycles: list[LeftOut], blocks: list[Ablated], followed: Following, model: str
+    panel: Mapping[tuple[str, int], Any],
+    cycles: list[CycleScores],
+    blocks: list[BlockContribution],
+    followed: Following,
+    model: str,
 ) -> None:
     """Every table."""
     rows = [(name, days, fields) for (name, days), fields in panel.items()]

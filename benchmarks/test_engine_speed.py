@@ -16,7 +16,7 @@ from models.hazard import Hazard
 from models.parallel import engine, run_in_parallel
 from studies.power import Study, line_of
 from training.dataset import Outcomes
-from training.null_tests import shift_null
+from training.null_tests import NullTask, shift_null
 from training.walk_forward import forecast, quarters, usable
 
 HOWS = ("one process", "every core", "two workers")
@@ -47,7 +47,7 @@ def timed(benchmark: Any, how: How, job: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("how", HOWS)
 def test_trees(benchmark: Any, engines: dict[str, How], market: tuple[pd.DataFrame, Outcomes], how: str) -> None:  # noqa: F811
     folds, span = folds_of(market)
-    found = timed(benchmark, engines[how], lambda: shift_null(Boosted, *market, folds, span, most=8))
+    found = timed(benchmark, engines[how], lambda: shift_null(NullTask(Boosted, *market, folds, span), most=8))
     assert len(found.shifts) == 9
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from core.arrays import Floats
 from core.json import plain
 from evaluation.bootstrap import (
     BAND_DRAWS,
     COVERAGE,
     ROW_DAYS,
     WIDENING,
-    Floats,
     block_length,
     block_starts,
     horizon_weeks,

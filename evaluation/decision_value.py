@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from core.arrays import Floats
 from core.json import plain
 from evaluation.bootstrap import BAND_DRAWS, Band, band, resampling_blocks
 from evaluation.sample import CLIMATOLOGY, EvaluationSample
-from evaluation.scores import Floats
 
 THRESHOLDS: Floats = np.arange(1, 100) / 100
 

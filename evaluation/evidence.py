@@ -10,9 +10,8 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from core.arrays import Floats
 
 LEVEL = 0.05
 """Below this the drift score counts."""

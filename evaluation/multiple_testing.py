@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.arrays import Floats
 from core.plotting import import_matplotlib
-from evaluation.bootstrap import Floats, block_length
+from evaluation.bootstrap import block_length
 
 RESAMPLES = 1000
 PRIOR_TRIALS = 184

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from evaluation.scores import Floats
+from core.arrays import Floats
 
 
 def circularly_shifted(values: np.ndarray, shifts: Iterable[int]) -> np.ndarray:

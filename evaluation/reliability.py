@@ -7,9 +7,9 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 from scipy.stats import norm
 
-from evaluation.bootstrap import Ints, horizon_weeks
+from core.arrays import Floats, Ints
+from evaluation.bootstrap import horizon_weeks
 from evaluation.sample import EvaluationSample
-from evaluation.scores import Floats
 
 BAND = 0.90
 BIN_WIDTH = 0.1

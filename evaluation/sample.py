@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evaluation.scores import Floats, brier_losses
+from core.arrays import Floats
+from evaluation.scores import brier_losses
 
 BASELINES = VOLATILITY, CLIMATOLOGY, RANDOM_WALK, MOMENTUM = "volatility", "climatology", "random_walk", "momentum"
 """What every skill is measured against, volatility first; always forecast, whichever models are asked for."""

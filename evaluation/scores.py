@@ -1,10 +1,9 @@
 """Scores of probability forecasts: bare maths on arrays. probability, outcome: (n,), outcomes 0 or 1 without gaps."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-Floats = NDArray[np.float64]
+from core.arrays import Floats
 
 LEAST_PROBABILITY = 1e-6
 """The log score reads a probability nearer to 0 or 1 than this as this far away: a certain miss costs 13.8, not infinity."""

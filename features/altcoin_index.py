@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import bottleneck as bn
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools, Floats
 from features.registry import Derived
-from features.transforms import Floats, log_return
+from features.transforms import log_return
 from sources.reader import CARRY, Reader, latest_values
 from sources.series import COIN_DOLLAR_VOLUME, COIN_MARKET_CAP, COIN_PRICE, QQQ
 
@@ -134,7 +134,7 @@ def index_history(price: pd.DataFrame, weights: pd.DataFrame) -> tuple[pd.Series
     )
 
 
-def basket_growth(quotes: Floats, weights: Floats, *, bought: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def basket_growth(quotes: Floats, weights: Floats, *, bought: int) -> tuple[Floats, Bools]:
     """Growth of a basket since row `bought` of its `quotes` (days × coins), and whether half of its coins quote, by row."""
     price = bn.push(quotes, axis=0)[bought:]
     fresh = np.isfinite(bn.push(quotes, n=CARRY, axis=0)[bought:]).sum(axis=1) >= len(weights) / 2

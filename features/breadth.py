@@ -4,8 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Floats
 from features.registry import feature
-from features.transforms import EQUAL, Floats, at_least, count, count_in_chunks, is_above, moving_max, moving_mean, moving_min
+from features.transforms import EQUAL, at_least, count, count_in_chunks, is_above, moving_max, moving_mean, moving_min
 from sources.series import FUND_PRICE, STOCK_PRICE
 
 WEEKS_10, WEEKS_40 = 50, 200  # sessions

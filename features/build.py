@@ -13,13 +13,14 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.errors import BadInput, MissingData, RevisedWithoutVintages
 from core.target import ALTCOINS, Target
 from features import breadth, breakout, crypto_state, ladder, liquidity, volume  # noqa: F401  (importing declares their features)
 from features.composites import WINDOW, composites
 from features.registry import FEATURES, Derived, Feature, Input
 from features.targets import features_of
-from features.transforms import REACH_BACK, DayNumbers, Floats, day_numbers, forward_fill
+from features.transforms import REACH_BACK, DayNumbers, day_numbers, forward_fill
 from sources.reader import Reader
 from sources.series import Panel, Series
 

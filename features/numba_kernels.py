@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from features.transforms import Floats
+from core.arrays import Bools, Floats
 
 Counts = npt.NDArray[np.int32]
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
@@ -66,7 +66,7 @@ def running_mean(values: Floats, rows: int, least: int, mean: Floats) -> None:
 
 
 @part
-def mark_known(values: Floats, rows: int, least: int, known: npt.NDArray[np.bool_]) -> None:
+def mark_known(values: Floats, rows: int, least: int, known: Bools) -> None:
     """Mark days with a value, and `least` values in the last `rows`."""
     count = 0
     for day in range(values.size):

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
-DayNumbers = npt.NDArray[np.int64]
+from core.arrays import Floats, Ints
+
+DayNumbers = Ints
 Data = TypeVar("Data", pd.Series, pd.DataFrame)
 
 LEAST_NAMES = 5

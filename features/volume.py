@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Floats
 from features.registry import feature
 from features.transforms import (
     LARGE,
-    Floats,
     align_to,
     at_least,
     compiled_counts,

@@ -7,15 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
+from core.arrays import Bools, Floats
 from core.errors import Refused
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 OVERLAP = 60 / 7
 """Weekly rows that share one 60-day outcome and so count as about one."""

@@ -4,7 +4,8 @@ import numpy as np
 from scipy.special import expit, logit
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from models.base import Floats, HorizonModel, base_rates
+from core.arrays import Floats
+from models.base import HorizonModel, base_rates
 from models.parallel import one_thread, run_in_parallel
 
 FEATURE, THRESHOLD, LEFT, RIGHT, VALUE = range(5)

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from models.base import Floats, checked_outcomes
+from core.arrays import Floats
+from models.base import checked_outcomes
 from models.hazard import at_risk, person_periods
 from models.passage import Passage
 from models.pool import EXPERTS, Pool

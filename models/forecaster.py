@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from core.arrays import Floats
 from core.errors import BadInput, Refused
-from models.base import Floats, HorizonModel
+from models.base import HorizonModel
 
 
 @dataclass(frozen=True)

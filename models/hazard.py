@@ -3,7 +3,8 @@
 import numpy as np
 from scipy.special import expit
 
-from models.base import OVERLAP, BatchedModel, Bools, Floats, linear_predictor
+from core.arrays import Bools, Floats
+from models.base import OVERLAP, BatchedModel, linear_predictor
 from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 

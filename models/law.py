@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-Floats = NDArray[np.float64]
+from core.arrays import Floats
 
 DAILY_CLOSES = 0.5826
 """−ζ(1/2)/√(2π): a barrier watched once a day acts as one that stands this many daily standard deviations further away."""

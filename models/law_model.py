@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from core.arrays import Bools, Floats
 from core.errors import BadInput
-from models.base import BatchedModel, Bools, Floats, running_maximum
+from models.base import BatchedModel, running_maximum
 from models.law import RISES, Question, carried_base_rates, limits
 
 

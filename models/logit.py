@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from models.base import OVERLAP, BatchedModel, Floats, linear_predictor
+from core.arrays import Floats
+from models.base import OVERLAP, BatchedModel, linear_predictor
 from models.ridge_newton import INTERCEPT_PENALTY, ridge_logit
 
 HARDLY = 1e-12

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.base import OVERLAP, Floats, linear_predictor
+from core.arrays import Floats
+from models.base import OVERLAP, linear_predictor
 from models.law import SIGMA_UNCERTAINTY, Question, probability
 from models.law_model import require_horizons
 from models.parallel import one_thread

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from models.base import OVERLAP, Floats, running_maximum
+from core.arrays import Floats, Ints
+from models.base import OVERLAP, running_maximum
 from models.law import SIGMA_UNCERTAINTY
 from models.law_model import LawModel
 from models.passage import YEAR_DAYS, Passage
@@ -148,7 +149,7 @@ class Pool(LawModel):
     def _random_walk(self) -> RandomWalk:
         return RandomWalk(self.threshold, self.horizons, self.terminal)
 
-    def _set_record(self, days: NDArray[np.int64], weights: Floats) -> None:
+    def _set_record(self, days: Ints, weights: Floats) -> None:
         self.weight_days_, self.weight_table_ = days, weights
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.base import Floats
+from core.arrays import Floats
 from models.law import probability
 from models.law_model import LawModel
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats
 from models.parallel import one_thread
-
-Floats = NDArray[np.float64]
 
 INTERCEPT_PENALTY = 1e-3
 """Keeps the intercept of a sample without a single event finite (P near 0.00002); it moves an ordinary one by about 0.00001."""

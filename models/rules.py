@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from models.base import BatchedModel, Bools, Floats, Refits, base_rates, base_rates_of_each, weighted_sums
+from core.arrays import Bools, Floats
+from models.base import BatchedModel, Refits, base_rates, base_rates_of_each, weighted_sums
 
 
 class Climatology(BatchedModel):

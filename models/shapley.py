@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from models.base import Floats
+from core.arrays import Bools, Floats
 
 CERTAIN = 1e-12
 
@@ -30,19 +30,19 @@ def shapley(
     return np.array([gain(log_odds, moved, without[~moved[:, g]], g) for g in range(len(groups))])
 
 
-def gain(log_odds: Floats, moved: NDArray[np.bool_], without: NDArray[np.intp], group: int) -> float:
+def gain(log_odds: Floats, moved: Bools, without: NDArray[np.intp], group: int) -> float:
     """Weighted mean of what one group adds to each coalition it isn't in."""
     size, g = moved[without].sum(axis=1), moved.shape[1]
     orders = np.array([factorial(s) * factorial(g - s - 1) / factorial(g) for s in range(g)])
     return float(orders[size] @ (log_odds[without + (1 << group)] - log_odds[without]))
 
 
-def coalitions(groups: int) -> NDArray[np.bool_]:
+def coalitions(groups: int) -> Bools:
     """Every subset of the groups (2^g, g); row r holds group j where bit j of r is set."""
     return (np.arange(1 << groups)[:, None] >> np.arange(groups)) & 1 == 1
 
 
-def memberships(groups: Sequence[Sequence[int]], columns: int) -> NDArray[np.bool_]:
+def memberships(groups: Sequence[Sequence[int]], columns: int) -> Bools:
     """Which columns belong to each group (g, p); ValueError unless each column is in exactly one."""
     if sorted(column for group in groups for column in group) != list(range(columns)):
         raise ValueError(f"Each of {columns} columns must be in exactly one group, but the groups are {list(groups)}.")

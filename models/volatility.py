@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.base import Floats
+from core.arrays import Floats
 from models.law import SIGMA_UNCERTAINTY, averaged, probability, slope_by_log_sigma
 from models.law_model import LawModel
 

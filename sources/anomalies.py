@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools, Floats
 from sources.database import VINTAGES
 from sources.store import Store
 
@@ -17,7 +17,7 @@ UNITS = np.log([100.0, 1_000.0, 1_000_000.0])
 NEAR_A_UNIT = 0.1
 NO_VALUES = pd.Series(index=pd.DatetimeIndex([]), dtype="float64")
 
-Far = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.bool_]]
+Far = Callable[[Floats], Bools]
 
 
 def is_beyond(times: float) -> Far:
@@ -25,9 +25,9 @@ def is_beyond(times: float) -> Far:
     return lambda logs: np.abs(logs) > np.log(times)
 
 
-def another_unit(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def another_unit(logs: Floats) -> Bools:
     """Whether log ratios are within a tenth of 100, a thousand or a million times, up or down."""
-    near: npt.NDArray[np.bool_] = np.abs(np.abs(logs)[..., None] - UNITS).min(axis=-1) < NEAR_A_UNIT
+    near: Bools = np.abs(np.abs(logs)[..., None] - UNITS).min(axis=-1) < NEAR_A_UNIT
     return near
 
 
@@ -64,7 +64,7 @@ def _anchor(logs: pd.Series, far: Far) -> float:
     return float(agreeing[-1]) if agreeing.size else float(np.median(last)) if last.size else 0.0
 
 
-def _walk(logs: npt.NDArray[np.float64], believed: float, far: Far, need: int) -> npt.NDArray[np.bool_]:
+def _walk(logs: Floats, believed: float, far: Far, need: int) -> Bools:
     """Flags of values far from the last one believed, until `need` in a row agree with each other."""
     flags = np.zeros(logs.size, dtype=bool)
     if not far(np.diff(logs, prepend=believed)).any():

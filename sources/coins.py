@@ -13,9 +13,9 @@ from hashlib import sha256
 
 import httpx
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools
 from core.errors import FetchFailed, SourceUnreachable
 from core.progress import Progress
 from sources import coin_metrics, stablecoins
@@ -383,7 +383,7 @@ def estimated_bars(client: httpx.Client, site: Site, wanted: list[Coverage], sto
 
 def odd_days(
     frame: pd.DataFrame, stored: pd.DataFrame, since: dict[str, pd.Timestamp], far: Far = FAR, *, confirmed: bool = True
-) -> tuple[npt.NDArray[np.bool_], list[Skipped]]:
+) -> tuple[Bools, list[Skipped]]:
     """Flags of the rows of `frame` that can't be believed beside the closes `stored` (days × symbols), and a line each coin."""
     flags, lines = np.zeros(len(frame), dtype=bool), list[Skipped]()
     places = frame.assign(place=np.arange(len(frame))).sort_values("observed").groupby("symbol")

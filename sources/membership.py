@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools
 from sources.batches import Skipped
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ BIAS = (
 )
 
 
-def impossible_stays(stays: pd.DataFrame) -> tuple[npt.NDArray[np.bool_], Callable[[npt.NDArray[np.intp]], str]]:
+def impossible_stays(stays: pd.DataFrame) -> tuple[Bools, Callable[[npt.NDArray[np.intp]], str]]:
     """Rows of `stays` (ticker, from, to) that end before they begin or overlap the one before; and words for some of them."""
     ordered = stays.sort_values(["ticker", "from"], kind="stable")
     backwards = ordered["to"] < ordered["from"]

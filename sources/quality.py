@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools
 from core.errors import BadInput, GateClosed, MissingData
 from sources.batches import Skipped
 from sources.database import by_declaration
@@ -166,7 +166,7 @@ def coverage_by_month(store: Store, as_of: pd.Timestamp, start: pd.Timestamp | N
     return [_month(end, pd.Series(size, sizes.columns), there) for end, size, there in rows if np.isfinite(size).any()]
 
 
-def _month(end: pd.Timestamp, sizes: pd.Series, priced: npt.NDArray[np.bool_]) -> MonthCoverage:
+def _month(end: pd.Timestamp, sizes: pd.Series, priced: Bools) -> MonthCoverage:
     largest = sizes.dropna().nlargest(LARGEST)
     there = pd.Series(priced, sizes.index)[largest.index]
     return MonthCoverage(end, float(largest[there].sum() / largest.sum()), [str(coin) for coin in largest.index[~there]])

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools, Floats, Ints
 from core.errors import BadInput
 from sources.schemas import SHEETS, checked
 from sources.series import COIN_PRICE
@@ -35,10 +35,6 @@ IN_REACH = 75  # half as many again as the index holds: no smaller coin is in it
 LISTED = 10
 FEW = 100  # coins that are read by name and not with all others
 LONG_AGO = 400  # days before which no stored quote is set beside a new one
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

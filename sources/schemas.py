@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from core.arrays import Bools
 from core.errors import BadInput, UnknownName
 from sources.batches import BAR_FIELDS, Batch
 from sources.membership import impossible_stays
@@ -29,7 +30,6 @@ A_ZONE = r":\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)$"
 A_NAME = f"a name of at most {LONGEST_NAME} printable characters"
 BAD_CELLS = "bad cell in the series"
 
-Bools = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
 
 

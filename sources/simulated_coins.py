@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from sources.simulated_liquidity import Flags, Floats, Liquidity, Plan, Stream, fat_tailed, long_frame, persistent, volatility
+from core.arrays import Bools, Floats, Ints
+from sources.simulated_liquidity import Liquidity, Plan, Stream, fat_tailed, long_frame, persistent, volatility
 from sources.simulated_macro import day_range
 
 PUSH_A_DAY = 0.0035  # log drift of altcoins a day for one standard deviation of liquidity, at strength 1
@@ -32,7 +32,7 @@ class Coins:
     price: Floats
     market_cap: Floats
     dollar_volume: Floats
-    alive: Flags
+    alive: Bools
     unrest: Floats
 
 
@@ -40,9 +40,9 @@ class Coins:
 class Lives:
     """First and last day number of each coin, and whether its price collapses before the end; each shape (coins,)."""
 
-    born: npt.NDArray[np.int64]
-    gone: npt.NDArray[np.int64]
-    collapses: Flags
+    born: Ints
+    gone: Ints
+    collapses: Bools
 
 
 def draw_coins(plan: Plan, liquidity: Liquidity, coins: int) -> Coins:

@@ -21,8 +21,8 @@ from pandas.tseries.holiday import (
     nearest_workday,
 )
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
+from core.arrays import Bools, Floats
+
 Matrices = Mapping[str, npt.NDArray[Any]]
 
 YEARS_BEFORE_COINS = 8
@@ -149,7 +149,7 @@ def volatility(rng: np.random.Generator, n: int, *, persistence: float, spread: 
     return np.exp(spread * persistent(rng, n, persistence) - spread**2)
 
 
-def long_frame(dates: pd.DatetimeIndex, key: str, names: list[str], fields: Matrices, keep: Flags) -> pd.DataFrame:
+def long_frame(dates: pd.DatetimeIndex, key: str, names: list[str], fields: Matrices, keep: Bools) -> pd.DataFrame:
     """Matrices (dates, names) as one row a date and name, where `keep`; ordered by name, then date."""
     name, date = np.nonzero(keep.T)
     columns = {field: values[date, name] for field, values in fields.items()}

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from sources.series import SERIES, SMALL_CAP_FUNDS
-from sources.simulated_liquidity import Floats, Liquidity, Plan, Stream, fat_tailed, long_frame, persistent, volatility
+from sources.simulated_liquidity import Liquidity, Plan, Stream, fat_tailed, long_frame, persistent, volatility
 
 SPREAD_LAG, SPY_LAG, SECTOR_LAG, SMALL_CAP_LAG = 1, 2, 3, 4
 SHARE_DELISTED = 0.2

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Bools, Floats, Ints
 from core.errors import MissingData
 from core.json import plain
-from evaluation.bootstrap import ROW_DAYS, Interval, Ints, band, resampling_blocks
+from evaluation.bootstrap import ROW_DAYS, Interval, band, resampling_blocks
 from evaluation.comparison import YEAR_DAYS
 from evaluation.permutation import circularly_shifted, shift_p
-from evaluation.scores import Floats
 
 DEALING_DELAY = pd.Timedelta(days=1)
 """A decision at the end of one day is traded at the close of the next."""
@@ -21,9 +20,9 @@ DEALING_DELAY = pd.Timedelta(days=1)
 
 @dataclass(frozen=True)
 class Tape:
-    """Closes from the first dealing day on: `days` (D + 1,), log returns (D,) of the index and of BTC, the week (D,) each falls in.
+    """Closes from the first dealing day on: `days` (D + 1,), log returns (D,) of the index and of BTC, and the week (D,) of each.
 
-    `dealt` (n,): where each week's dealing day stands among the days. `carried`: days without a close; the one before stands.
+    `dealt` (n,): positions of the dealing days. `carried`: number of days without a close, on which the previous close counts.
     """
 
     days: pd.DatetimeIndex
@@ -54,9 +53,10 @@ def tape_of(decided: pd.DatetimeIndex, index_level: pd.Series, bitcoin: pd.Serie
 
 @dataclass(frozen=True)
 class Path:
-    """Shares held in altcoins (S, n) a week, log wealth (S, D + 1) from 0, what was dealt (S, n) in times all one had.
+    """Result of S rules: share in altcoins (S, n) by week, log wealth (S, D + 1) from 0, and amount dealt (S, n) as a share of
+    wealth.
 
-    `cost` is the share of it that went.
+    `cost` is the cost of dealing as a share of the amount.
     """
 
     altcoins: Floats
@@ -69,21 +69,17 @@ class Path:
         return np.asarray(np.expm1(self.log_wealth[:, -1] * YEAR_DAYS / (self.log_wealth.shape[1] - 1)))
 
     def maximum_drawdown(self) -> Floats:
-        """Worst fall from a high (S,); the initial wealth counts as a high."""
-        return np.asarray(-np.expm1(log_drawdown(self.log_wealth).min(axis=1)))
+        """Worst fall from a previous high (S,), as a share; the initial wealth counts as a high."""
+        highs = np.maximum.accumulate(np.maximum(self.log_wealth, 0), axis=1)
+        return np.asarray(-np.expm1((self.log_wealth - highs).min(axis=1)))
 
     def total_cost(self) -> Floats:
         """Share of wealth (S,) lost to trading costs in all."""
         return np.asarray(-np.expm1(self.dealt.sum(axis=1) * np.log1p(-self.cost)))
 
 
-def log_drawdown(log_wealth: Floats) -> Floats:
-    """Log wealth (S, D + 1) minus its highest so far; the initial wealth counts as a high."""
-    return np.asarray(log_wealth - np.maximum.accumulate(np.maximum(log_wealth, 0), axis=1))
-
-
 def path_of(tape: Tape, altcoins: Floats, bitcoin: Floats, cost: float) -> Path:
-    """Holding shares (S, n) of altcoins and of BTC week by week, the rest in cash that earns nothing; all begin with cash.
+    """Path of a portfolio with shares (S, n) of altcoins and BTC by week; the rest, and the start, is cash without interest.
 
     cost: share of what is bought or sold, each way.
     """
@@ -95,11 +91,9 @@ def path_of(tape: Tape, altcoins: Floats, bitcoin: Floats, cost: float) -> Path:
 
 
 def traded_shares(shares: Floats) -> Floats:
-    """Shares bought or sold (S, n) each week to hold `shares`, beginning with none."""
+    """Shares bought or sold (S, n) each week to hold `shares`, starting from 0."""
     return np.asarray(np.abs(np.diff(shares, axis=1, prepend=0.0)))
 
-
-Bools = NDArray[np.bool_]
 
 COST = 0.005
 LEAST_SHIFT = 13
@@ -117,8 +111,9 @@ class Record:
     """Result of a holding; shares are 0–1.
 
     `wealth` is what 1 became, `growth` compound a year, `maximum_drawdown` the worst fall from a high by daily closes, `volatility`
-    of daily log returns a year, `exposure` the share of days in altcoins, `turnover` what was bought and sold a year in times all
-    one had, `costs` the share of wealth that dealing took in all.
+    of daily log returns a year, `exposure` the share of days in altcoins, `turnover` the amount bought and sold a year as a
+    multiple
+    of wealth, `costs` the share of wealth lost to dealing costs.
     """
 
     name: str
@@ -134,7 +129,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Lead:
-    """Log growth a year of a rule less that of what it is set against, with a 95 % interval."""
+    """Log growth a year of a rule less that of `against`, with a 95 % interval."""
 
     rule: str
     against: str
@@ -143,10 +138,11 @@ class Lead:
 
 @dataclass(frozen=True)
 class Timing:
-    """A rule's growth a year beside that of the same weeks in and out at other times: each rotation by 13 weeks or more.
+    """Growth a year of a rule, compared with its decisions shifted in a circle by 13 weeks or more.
 
-    `p` = (1 + rotations that grew as much) / (1 + rotations), of which about `independent` are; their mean and 5 to 95 % range.
-    `drawdown_p` is the same for a worst fall as small.
+    `p` = (1 + shifts with at least this growth) / (1 + shifts), about `independent` of them independent; `mean`, `low` and `high`
+    are
+    the mean and 5 to 95 % range over shifts. `drawdown_p` is the p-value of the worst fall.
     """
 
     rule: str
@@ -162,10 +158,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class Following:
-    """Both variants of the rule against holding throughout and against chance.
+    """Backtest of both variants of the rule, compared with buy-and-hold and with shifted decisions.
 
-    `curves`: wealth at the close of each dealing day × names. `inside`: whether the rule held altcoins, by Sunday decided.
-    `carried`: days without a close. `trials`: configurations tried on these years, this model among them.
+    `curves`: wealth on dealing days × names. `inside`: whether the rule holds altcoins, by Sunday of the decision. `carried`: days
+    without a close. `trials`: configurations tried on these years, this model included.
     """
 
     market: str
@@ -197,7 +193,7 @@ class Following:
 
     @property
     def worth(self) -> str:
-        """Whether the first variant's lead over holding altcoins can be told from chance."""
+        """Sentences on the lead of the first variant over altcoins, and its p-value among shifted decisions."""
         lead, timing = self.leads[0], self.timings[0]
         return (
             f"The lead of {lead.rule!r} over {lead.against} is {interval_text(lead.log_growth)} in log growth a year; "
@@ -214,7 +210,7 @@ class Following:
 
 
 def interval_text(interval: Interval) -> str:
-    """A value with its limits, and whether zero lies within them."""
+    """Text with a value, its limits, and whether zero lies within them."""
     if np.isnan(interval.low):
         return f"{interval.value:+.2f} (too few weeks for an interval)"
     apart = "zero lies outside" if interval.low > 0 or interval.high < 0 else "zero lies inside"
@@ -234,14 +230,17 @@ def following(
     seed: int,
     cost: float = COST,
 ) -> Following:
-    """The rule on out-of-sample forecasts and base rates known then (by Sunday), dealt at closes (by observed day).
+    """Backtest of the rule on out-of-sample forecasts and base rates (by Sunday), dealt at closes (by observed day).
 
     cost: share of what is bought or sold, each way. Raises MissingData where no forecast is followed by closes.
     """
     inside = probability > base_rate.reindex(probability.index)
     tape = tape_of(pd.DatetimeIndex(inside.index), index_level, bitcoin)
     inside = inside.iloc[: len(tape.dealt)]
-    paths = {name: path_of(tape, *shares, cost) for name, shares in shares_of(inside.to_numpy()).items()}
+    always, never = np.ones((1, len(inside))), np.zeros((1, len(inside)))
+    shares = {rule: variant(rule, inside.to_numpy()[None]) for rule in (RULE, RULE_BITCOIN)}
+    shares |= {INDEX: (always, never), BITCOIN: (never, always)}
+    paths = {name: path_of(tape, altcoins, bitcoins, cost) for name, (altcoins, bitcoins) in shares.items()}
     return Following(
         market=market,
         model=model,
@@ -259,20 +258,14 @@ def following(
     )
 
 
-def shares_of(inside: Bools) -> Mapping[str, tuple[Floats, Floats]]:
-    """Shares (1, n) held in altcoins and in BTC each week, by name."""
-    always, never = np.ones((1, len(inside))), np.zeros((1, len(inside)))
-    return {rule: variant(rule, inside[None]) for rule in (RULE, RULE_BITCOIN)} | {INDEX: (always, never), BITCOIN: (never, always)}
-
-
 def variant(rule: str, inside: Bools) -> tuple[Floats, Floats]:
-    """Shares in altcoins and in BTC of one variant of the rule, shaped as the decisions."""
+    """Shares in altcoins and in BTC of one variant of the rule, in the shape of the decisions."""
     altcoins = inside.astype(np.float64)
     return altcoins, (1 - altcoins if rule == RULE_BITCOIN else np.zeros_like(altcoins))
 
 
 def record(name: str, path: Path, tape: Tape) -> Record:
-    """Record of the single holding of a path."""
+    """Summary of a path with a single portfolio."""
     altcoins, log_wealth = path.altcoins[0], path.log_wealth[0]
     return Record(
         name=name,
@@ -288,7 +281,7 @@ def record(name: str, path: Path, tape: Tape) -> Record:
 
 
 def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: int, seed: int) -> Lead:
-    """A rule against holding throughout; weeks are resampled in blocks at least as long as the horizon."""
+    """Lead of a rule over buy-and-hold, with an interval from weeks resampled in blocks at least as long as the horizon."""
     ahead = paths[rule].log_wealth[0, tape.dealt] - paths[other].log_wealth[0, tape.dealt]
     weekly = np.diff(ahead)[:, None] * YEAR_DAYS / ROW_DAYS
     rows = max(len(weekly), 1)
@@ -297,18 +290,18 @@ def lead(rule: str, other: str, paths: Mapping[str, Path], tape: Tape, horizon: 
 
 
 def timing(rule: str, inside: Bools, tape: Tape, cost: float) -> Timing:
-    """A variant of the rule against its own decisions (n,) rotated; NaN where there are too few weeks to rotate."""
+    """Growth of a variant compared with its own decisions (n,) shifted in a circle; NaN where there are too few weeks."""
     shifts = range(LEAST_SHIFT, len(inside) - LEAST_SHIFT + 1)
     rotated = circularly_shifted(inside, (0, *shifts))
     path = path_of(tape, *variant(rule, rotated), cost)
     growth, fall = path.growth(), path.maximum_drawdown()
-    chance = growth[1:] if len(shifts) else np.full(1, np.nan)
-    low, high = np.quantile(chance, LEVELS)
+    shifted = growth[1:] if len(shifts) else np.full(1, np.nan)
+    low, high = np.quantile(shifted, LEVELS)
     return Timing(
         rule=rule,
         growth=float(growth[0]),
         p=shift_p(growth),
-        mean=float(chance.mean()),
+        mean=float(shifted.mean()),
         low=float(low),
         high=float(high),
         drawdown_p=shift_p(-fall),

@@ -1,4 +1,4 @@
-"""Search for look-ahead in features: data that became known after a cut are changed; earlier values must stay the same."""
+"""Check features for look-ahead: data that became known after a cut are perturbed; earlier values must stay the same."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,19 +6,17 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from core.errors import BadInput, MissingData
 from core.progress import Progress
-from features.build import COMPOSITE_LOOKBACK, MARGIN, FeatureTable, Frames, compute, load, load_own, matrix
+from features.build import COMPOSITE_LOOKBACK, FeatureTable, Frames, compute, load, load_own, matrix
 from features.composites import composites
 from features.registry import FEATURES, Feature
-from features.transforms import Floats
 from models.parallel import shielded_from_interrupts
-from sources.layout import LAGS
 from sources.reader import Reader
-from sources.series import SERIES, Panel, Series
+from sources.series import SERIES, Series
+from studies.perturbation import ABSURD, KINDS, Difference, days_known, differing_columns, inputs_within, spoil, thin_panels
 from training.settings import FIRST_TEST, START
 from training.walk_forward import quarters
 
@@ -26,80 +24,12 @@ if TYPE_CHECKING:
     from models.champion import Champion
 
 
-REMOVED, ABSURD = KINDS = ("removed", "absurd")
-"""What became known after a cut is taken away, or each number of it is multiplied by a random factor of its own, typically e^±3."""
-
-Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Moved:
-    """The first day on or before a cut whose value differs, and by how much (None where it is missing on one side)."""
-
-    day: pd.Timestamp
-    by: float | None
-
-
-def spoil(frames: Frames, cut: pd.Timestamp, kind: str, seed: int) -> Frames:
-    """`frames` in which all data that became known after the end of `cut` are removed or changed, by a seeded generator."""
-    rng = np.random.default_rng(seed)
-    return {source: _spoil(source, frame, became_known_later(source, frame, cut), kind, rng) for source, frame in frames.items()}
-
-
-def became_known_later(source: Series | Panel, frame: pd.DataFrame, cut: pd.Timestamp) -> Flags:
-    """Rows of an input that became known after `cut`."""
-    return np.asarray(days_known(source, frame) > cut)
-
-
-def days_known(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeIndex:
-    """Day on which each row became known. A panel's release lag is that of its universe, whatever the panel declares."""
-    return pd.DatetimeIndex(frame.index + LAGS[source.universe] if isinstance(source, Panel) else frame["known"])
-
-
-def days_observed(source: Series | Panel, frame: pd.DataFrame) -> pd.DatetimeIndex:
-    """The day each row describes."""
-    return pd.DatetimeIndex(frame.index if isinstance(source, Panel) else frame["observed"])
-
-
-def _spoil(source: Series | Panel, frame: pd.DataFrame, later: Flags, kind: str, rng: np.random.Generator) -> pd.DataFrame:
-    if kind == REMOVED:
-        return frame[~later]
-    if isinstance(source, Series):
-        return frame.assign(value=randomly_scaled(frame["value"].to_numpy(dtype=np.float64), later, rng))
-    return pd.DataFrame(randomly_scaled(frame.to_numpy(dtype=np.float64), later, rng), frame.index, frame.columns, copy=False)
-
-
-def randomly_scaled(cells: Floats, later: Flags, rng: np.random.Generator) -> Floats:
-    """A copy of `cells` whose rows marked `later` are each multiplied by a random factor."""
-    changed = cells.copy(order="K")
-    changed[later] *= np.exp(3.0 * rng.standard_normal(cells[later].shape))
-    return changed
-
-
-def differing_columns(truth: pd.DataFrame, again: pd.DataFrame, cut: pd.Timestamp) -> Mapping[str, Moved]:
-    """Columns of `truth` whose values up to `cut` aren't the same in `again`, bit for bit. Both: days × names, NaN equals NaN."""
-    days, names = truth.loc[:cut].index, list(truth)
-    before = truth.loc[:cut].to_numpy(dtype=np.float64)
-    after = again[names].loc[:cut].to_numpy(dtype=np.float64)
-    differs = (before.view(np.int64) != after.view(np.int64)) & ~(np.isnan(before) & np.isnan(after))
-    gaps = np.abs(before - after)
-    moves = {}
-    for column in np.flatnonzero(differs.any(axis=0)):
-        row = int(differs[:, column].argmax())
-        gap = float(gaps[row, column])
-        moves[str(names[column])] = Moved(pd.Timestamp(days[row]), gap if np.isfinite(gap) else None)
-    return moves
-
-
 CUTS = 200
 SEED = 7
-NAMES = 300
-"""Of a panel wider than this the catalogue reads every k-th name, the same in both runs; one's own features read all."""
-
 SCORE = "score"
 
 COMPARED, AHEAD = pd.Timedelta(days=60), pd.Timedelta(days=200)
-"""Days before a cut that are compared, and days after it that the uncut run sees: together, how far ahead a leak may reach."""
+"""Days before a cut that are compared, and days after it that the uncut run reads; a leak may reach ahead by their sum."""
 
 CUTS_A_WINDOW = 8
 UNCUT = "uncut"
@@ -109,9 +39,9 @@ PASSED = (CLEAN, NO_VALUE)
 
 @dataclass(frozen=True)
 class Window:
-    """Cuts near each other, checked on the same days; `order` mixes their runs, so that none always comes first.
+    """Neighbouring cuts, checked on the same days; the seed `order` shuffles their runs.
 
-    Those in `twice` are spoilt in both ways, the others in turn.
+    Cuts in `twice` get both kinds of perturbation, the others alternate.
     """
 
     days: pd.DatetimeIndex
@@ -121,7 +51,7 @@ class Window:
 
     @property
     def runs(self) -> list[tuple[pd.Timestamp, str]]:
-        """Each cut spoilt, and one run that isn't, in random order."""
+        """The runs (cut, kind) of the window, and one unperturbed run, in random order."""
         spoils = {cut: KINDS if cut in self.twice else (KINDS[number % 2],) for number, cut in enumerate(self.cuts)}
         planned = [(cut, kind) for cut, kinds in spoils.items() for kind in kinds] + [(self.days[-1], UNCUT)]
         return [planned[position] for position in np.random.default_rng(self.order).permutation(len(planned))]
@@ -129,7 +59,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Run:
-    """Result of one run: values on the days up to its cut, the model inputs of that day (of a cut), and features that failed."""
+    """Result of one run: feature values up to its cut, the model inputs on that day, and the errors of features that failed."""
 
     cut: pd.Timestamp
     kind: str
@@ -148,13 +78,13 @@ class Tally:
     differing: int = 0
     unsteady: bool = False
     known: bool = False
-    first: Moved | None = None
+    first: Difference | None = None
     cut: pd.Timestamp | None = None
     kind: str = ""
     why: str = ""
 
-    def add(self, move: Moved | None, run: Run) -> None:
-        """Count one run, and keep the earliest day that differs."""
+    def add(self, move: Difference | None, run: Run) -> None:
+        """Count one run, and store the earliest day that differs."""
         self.runs += 1
         if move is None:
             return
@@ -182,7 +112,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """Every finding in order of declaration, the score last, and what was done; `thinned` names panels read in part."""
+    """Findings in order of declaration, the score last; number of cuts, and in `thinned` the panels that were read in part."""
 
     market: str
     as_of: str
@@ -203,7 +133,8 @@ class LeakReport:
 
 @dataclass(frozen=True)
 class Check:
-    """What is asked: files or modules of one's own (none: the catalogue), how many random cuts, their seed, wide panels whole."""
+    """A request: own files or modules (none: the catalogue), number of random cuts, their seed, and whether wide panels are read
+    whole."""
 
     own: tuple[str, ...] = ()
     cuts: int = CUTS
@@ -235,44 +166,44 @@ def leakcheck(store: Reader, check: Check, until: pd.Timestamp, champion: "Champ
         {} if own_features else {SCORE: Tally(SCORE, SCORE)}
     )
     planned = windows(refits, random_cuts, until, check.seed)
-    fill_tallies(tallies, judged, read, planned, check, champion, progress)
+    last = max(window.days[-1] for window in planned)
+    long, _ = compute_features(judged, read, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
+    done = 0
+    for window, runs in examine_windows(planned, judged, read, long, check):
+        truth, failed = compute_features(judged, inputs_within(read, judged, window.days), window.days)
+        for run in runs:
+            compare(tallies, truth, run, {**failed, **run.failed})
+        if SCORE in tallies:
+            expected = inputs_of(judged, pd.concat([features_before(long, window), truth]), window.cuts)
+            compare_scores(tallies[SCORE], expected, runs, champion)
+        done += len(window.cuts)
+        progress("cutting", done, len(refits) + len(random_cuts))
     findings = [finding(counts) for counts in tallies.values()] + [refusal(FEATURES[name], why) for name, why in refused.items()]
     return LeakReport(store.market or "unknown", f"{until:%Y-%m-%d}", len(refits), len(random_cuts), thinned, findings)
 
 
 def refusals(store: Reader, own_features: Sequence[Feature]) -> dict[str, str]:
-    """Own features that rest on a revised series without its vintages, or declare it as if it weren't revised; and why."""
+    """Reasons, by name, why own features are refused: they read a revised series whose vintages the store doesn't have."""
     declared = {(series.universe, series.code, series.field): series for series in SERIES.values()}
     reasons = {}
     for feature in own_features:
         for source in feature.sources:
-            known = declared.get((source.universe, source.code, source.field)) if isinstance(source, Series) else None
-            revised = source.revised or (known is not None and known.revised)
+            listed = declared.get((source.universe, source.code, source.field)) if isinstance(source, Series) else None
+            revised = source.revised or (listed is not None and listed.revised)
             if isinstance(source, Series) and revised and not store.has_vintages(source):
                 hidden = "" if source.revised else ", though it is declared as if it weren't"
                 reasons[feature.name] = f"{source.code} is revised after its release{hidden}, and the store has no vintages of it"
     return reasons
 
 
-def thin_panels(frames: Frames) -> tuple[Frames, dict[str, str]]:
-    """Frames with every k-th name of wide panels, and how many names of how many each keeps."""
-    steps = {
-        source: -(-frame.shape[1] // NAMES)
-        for source, frame in frames.items()
-        if isinstance(source, Panel) and frame.shape[1] > NAMES
-    }
-    thinned = {source: frame.iloc[:, :: steps[source]] if source in steps else frame for source, frame in frames.items()}
-    return thinned, {source.name: f"{thinned[source].shape[1]} of {frames[source].shape[1]}" for source in steps}
-
-
 def cut_days(frames: Frames, until: pd.Timestamp, check: Check) -> tuple[list[pd.Timestamp], list[pd.Timestamp]]:
-    """The last day known at each refit of a training, and random days; none so early or late that nothing could differ."""
-    began = max(
+    """The last known day at each refit of a training, and random days; none too early or late to show a difference."""
+    first = max(
         START, min(days_known(source, frame).min() for source, frame in frames.items() if len(frame)) + pd.Timedelta(days=90)
     )
-    days = pd.date_range(began, until - pd.Timedelta(days=30), unit="us")
+    days = pd.date_range(first, until - pd.Timedelta(days=30), unit="us")
     if len(days) < max(check.cuts, 30):
-        raise MissingData(f"leakcheck needs more days than the {len(days)} there are from {began:%Y-%m-%d} to {until:%Y-%m-%d}.")
+        raise MissingData(f"leakcheck needs more days than the {len(days)} there are from {first:%Y-%m-%d} to {until:%Y-%m-%d}.")
     starts = [fold.test_start - pd.Timedelta(days=1) for fold in quarters(FIRST_TEST, until)] if until > FIRST_TEST else []
     refits = [day for day in starts if day in days]
     other_days = days.difference(pd.DatetimeIndex(refits))
@@ -281,7 +212,7 @@ def cut_days(frames: Frames, until: pd.Timestamp, check: Check) -> tuple[list[pd
 
 
 def windows(refits: Sequence[pd.Timestamp], random_cuts: Sequence[pd.Timestamp], last: pd.Timestamp, seed: int) -> list[Window]:
-    """Cuts in order of time, a few at a time; refit dates are spoilt in both ways."""
+    """All cuts in order of time, grouped into windows; the cuts of refits get both kinds of perturbation."""
     ordered = sorted([*refits, *random_cuts])
     groups = [ordered[first : first + CUTS_A_WINDOW] for first in range(0, len(ordered), CUTS_A_WINDOW)]
     spans = [(group[0] - COMPARED, min(group[-1] + AHEAD, last)) for group in groups]
@@ -291,35 +222,10 @@ def windows(refits: Sequence[pd.Timestamp], random_cuts: Sequence[pd.Timestamp],
     ]
 
 
-def fill_tallies(
-    tallies: Mapping[str, Tally],
-    judged: Sequence[Feature],
-    frames: Frames,
-    planned: Sequence[Window],
-    check: Check,
-    champion: "Champion | None",
-    progress: Progress,
-) -> None:
-    """Make every run and count what differs from the uncut one."""
-    last = max(window.days[-1] for window in planned)
-    long, _ = compute_features(judged, frames, pd.date_range(START - COMPOSITE_LOOKBACK, last, unit="us", name="day"))
-    done = 0
-    for window, runs in examine_windows(planned, judged, frames, long, check):
-        truth, failed = compute_features(judged, inputs_within(frames, judged, window), window.days)
-        for run in runs:
-            compare(tallies, truth, run, {**failed, **run.failed})
-        if SCORE in tallies:
-            compare_scores(
-                tallies[SCORE], inputs_of(judged, pd.concat([features_before(long, window), truth]), window.cuts), runs, champion
-            )
-        done += len(window.cuts)
-        progress("cutting", done, sum(len(planned_window.cuts) for planned_window in planned))
-
-
 def examine_windows(
     planned: Sequence[Window], judged: Sequence[Feature], frames: Frames, long: pd.DataFrame, check: Check
 ) -> Iterator[tuple[Window, list[Run]]]:
-    """The runs of each window, made by other processes, as they are finished."""
+    """The runs of each window, computed by other processes, in the order in which they finish."""
     from joblib import Parallel, delayed, parallel_config
 
     names = [feature.name for feature in judged]
@@ -327,7 +233,7 @@ def examine_windows(
     with parallel_config("loky", inner_max_num_threads=1):
         workers = Parallel(n_jobs=processes, batch_size=1, return_as="generator_unordered")
         parts = (
-            (window, inputs_within(frames, judged, window), None if check.own else features_before(long, window))
+            (window, inputs_within(frames, judged, window.days), None if check.own else features_before(long, window))
             for window in planned
         )
         with shielded_from_interrupts():
@@ -338,17 +244,17 @@ def examine_windows(
 def examine_window(
     window: Window, sources: Sequence[str], names: Sequence[str], frames: Frames, past: pd.DataFrame | None
 ) -> tuple[Window, list[Run]]:
-    """Every run of one window. past: the features as they were before it, where a score is asked for."""
+    """All runs of one window. past: the features before it, if the score is checked too."""
     for source in sources:
         load_own(source)
     judged = [FEATURES[name] for name in names]
-    return window, [one_run(window, cut, kind, judged, frames, past) for cut, kind in window.runs]
+    return window, [run_cut(window, cut, kind, judged, frames, past) for cut, kind in window.runs]
 
 
-def one_run(
+def run_cut(
     window: Window, cut: pd.Timestamp, kind: str, judged: Sequence[Feature], frames: Frames, past: pd.DataFrame | None
 ) -> Run:
-    """The features from data spoilt after `cut`, and what a model would read of them on that day."""
+    """One run: features from data perturbed after `cut`, and the model inputs of that day."""
     read = frames if kind == UNCUT else spoil(frames, cut, kind, seed=cut.dayofyear)
     days = window.days if kind in (ABSURD, UNCUT) else window.days[window.days <= cut]
     values, failed = compute_features(judged, read, days)
@@ -357,10 +263,10 @@ def one_run(
 
 
 def compute_features(judged: Sequence[Feature], frames: Frames, days: pd.DatetimeIndex) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Every feature on each of `days`, and the errors by name of those that raised, whose values are missing."""
+    """All features on each of `days`, and errors by name; a feature that raised has missing values."""
     try:
         return compute(judged, frames, days), {}
-    except Exception:  # whatever a stranger's formula may raise: find out whose it was
+    except Exception:  # a formula of the user may raise anything: find out which one did
         columns, failed = [], {}
         for feature in judged:
             try:
@@ -372,33 +278,13 @@ def compute_features(judged: Sequence[Feature], frames: Frames, days: pd.Datetim
         return pd.concat(columns, axis=1), failed
 
 
-def inputs_within(frames: Frames, judged: Sequence[Feature], window: Window) -> Frames:
-    """The part of each input that the days of a window can see, from as far back as some formula reaches."""
-    reach: dict[Series | Panel, list[int | None]] = {}
-    for feature in judged:
-        for source, days in feature.reach():
-            reach.setdefault(source, []).append(days)
-    return {source: span(source, frames[source], reach[source], window.days) for source in reach}
-
-
-def span(source: Series | Panel, frame: pd.DataFrame, reach: list[int | None], days: pd.DatetimeIndex) -> pd.DataFrame:
-    """Rows of one input observed from as far back as is read, and known by the last of `days`."""
-    readable = np.asarray(days_known(source, frame) <= days[-1])
-    longest = [number for number in reach if number is not None]
-    if len(longest) == len(reach):
-        readable &= np.asarray(
-            days_observed(source, frame) >= days[0] - pd.Timedelta(days=max(longest)) - source.stale_after - MARGIN
-        )
-    return frame[readable]
-
-
 def features_before(long: pd.DataFrame, window: Window) -> pd.DataFrame:
-    """The features on the days before a window that a composite in it rests on."""
+    """The features on the days before a window that its composites need."""
     return long.loc[window.days[0] - COMPOSITE_LOOKBACK : window.days[0] - pd.Timedelta(days=1)]
 
 
 def inputs_of(judged: Sequence[Feature], values: pd.DataFrame, days: Sequence[pd.Timestamp]) -> pd.DataFrame:
-    """What a model reads on some days, from a table of features that may go on after them."""
+    """Model inputs on some days, from a table of features that may continue after them."""
     table = FeatureTable(values.index[-1], values, composites(values, judged))
     return matrix(table, pd.DatetimeIndex(list(days))).X
 
@@ -415,7 +301,7 @@ def compare(tallies: Mapping[str, Tally], truth: pd.DataFrame, run: Run, failed:
 
 
 def compare_scores(tally: Tally, expected: pd.DataFrame, runs: Sequence[Run], champion: "Champion | None") -> None:
-    """Count what the champion would say on the days of the cuts; `expected` are the uncut inputs."""
+    """Count the champion's probabilities on the days of the cuts that differ; `expected` holds the uncut inputs."""
     tally.known = True
     for run in runs:
         if run.inputs is not None:
@@ -426,7 +312,7 @@ def compare_scores(tally: Tally, expected: pd.DataFrame, runs: Sequence[Run], ch
 
 
 def champion_probabilities(inputs: pd.DataFrame, champion: "Champion | None") -> pd.DataFrame:
-    """The champion's probabilities from the inputs of a day; the inputs themselves where there is no champion."""
+    """The champion's probabilities from the inputs of a day; without a champion the inputs themselves."""
     if champion is None:
         return inputs
     last = pd.Timestamp(champion.card.last_label_end)
@@ -435,7 +321,7 @@ def champion_probabilities(inputs: pd.DataFrame, champion: "Champion | None") ->
 
 
 def finding(tally: Tally) -> Finding:
-    """The finding on one tally."""
+    """The finding of one tally."""
     verdict = (
         FAILED if tally.why else UNSTEADY if tally.unsteady else LEAK if tally.differing else CLEAN if tally.known else NO_VALUE
     )
@@ -457,5 +343,5 @@ def finding(tally: Tally) -> Finding:
 
 
 def refusal(feature: Feature, why: str) -> Finding:
-    """The finding on a feature that is refused because its data know the future by declaration."""
+    """The finding of a refused feature."""
     return Finding(feature.name, feature.block, REFUSED, None, None, None, None, 0, 0, why)

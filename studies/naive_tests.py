@@ -1,4 +1,4 @@
-"""Tests that are usual and don't hold here, kept to show by how much: their p-values trust rows or lags that overlap breaks."""
+"""Common tests whose p-values are wrong for overlapping outcomes; the power study shows by how much."""
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from core.arrays import Floats
 from evaluation.bootstrap import horizon_weeks
-from evaluation.scores import Floats, auc
+from evaluation.scores import auc
 from models.coefficients import hazard_table
 
 

@@ -1,9 +1,9 @@
-"""Size and power: many simulated markets, each judged by the project's three grades and by naive tests."""
+"""Size and power of the evidence grades: many simulated markets are judged by the three grades and by naive tests."""
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -43,7 +43,7 @@ ITSELF, ANOTHER = 0, 1
 
 @dataclass(frozen=True)
 class Scenario:
-    """One market: its number, the years its coins trade, and how strongly liquidity moves them `lag_weeks` later."""
+    """One simulated market: its number, its years of coin data, and how strongly liquidity moves coins `lag_weeks` later."""
 
     seed: int
     market: int
@@ -62,8 +62,8 @@ class Scenario:
         first, test = (self.start + pd.DateOffset(years=years) for years in (YEARS_TO_FIRST_ROW, YEARS_TO_FIRST_TEST))
         return TrainSettings(start=first, first_test=test, models=(JUDGED_MODEL,))
 
-    def drawn(self, which: int) -> Memory:
-        """The market `ITSELF`, or `ANOTHER` of the same kind."""
+    def draw_market(self, which: int) -> Memory:
+        """The simulated data of this market (`ITSELF`), or of an independent one of the same kind (`ANOTHER`)."""
         seed = int(np.random.SeedSequence([self.seed, self.market, which]).generate_state(1)[0])
         span = {"start": f"{self.start:%Y-%m-%d}", "end": f"{END:%Y-%m-%d}"}
         frames = simulate(seed=seed, **span, strength=self.strength, lag_weeks=self.lag_weeks, stocks=STOCKS, coins=COINS)
@@ -72,7 +72,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Results on one market, 60 days ahead; `usual` holds the p-values of naive tests, which don't hold here.
+    """Results on one market, 60 days ahead; `usual` holds the p-values of naive tests, which aren't valid here.
 
     `skill` are Brier skills of the pool against each baseline. `drift` says whether the drift score rejects, `history` whether its
     grade would be "history supports it", `live` whether the evidence of `weeks` weeks ever reached 20; `e_value` is its last value.
@@ -90,20 +90,20 @@ class Judgement:
 
 
 def judge_market(scenario: Scenario) -> dict[str, Any]:
-    """The judgements of one market, by its inputs: `own`, and `independent` (None where liquidity moves coins)."""
+    """Judgements of one market, with its `own` inputs and with `independent` ones (None where liquidity moves coins)."""
     settings = scenario.settings
-    data = prepare(scenario.drawn(ITSELF), settings, END)
+    data = prepare(scenario.draw_market(ITSELF), settings, END)
     own_judgement = asdict(judgement_of(data, settings))
     if scenario.strength:
         return {"own": own_judgement, "independent": None}
     return {
         "own": own_judgement,
-        "independent": asdict(judgement_of(with_inputs_of(scenario.drawn(ANOTHER), data, settings), settings)),
+        "independent": asdict(judgement_of(with_inputs_of(scenario.draw_market(ANOTHER), data, settings), settings)),
     }
 
 
 def with_inputs_of(other: Memory, data: Dataset, settings: TrainSettings) -> Dataset:
-    """The rows of `data` with the composites of another market; what the baselines read stays."""
+    """The rows of `data` with the composites of another market; the inputs of the baselines stay."""
     inputs = matrix(build(other, END, start=settings.start - COMPOSITE_LOOKBACK), pd.DatetimeIndex(data.X.index))
     return replace(data, X=data.X.assign(**inputs.X[list(COMPOSITES)]), neutral=inputs.neutral)
 
@@ -116,7 +116,7 @@ def judgement_of(data: Dataset, settings: TrainSettings) -> Judgement:
     scores = {name: brier_score(sample.probabilities[name], sample.outcome) for name in (JUDGED_MODEL, *BASELINES)}
     ahead = all(scores[JUDGED_MODEL] < scores[name] for name in BASELINES)
     drift = drift_of(data)
-    assert drift is not None  # six years hold weeks to shift
+    assert drift is not None  # six years are enough weeks to shift
     path = evidence_path(walks[JUDGED_MODEL], data)
     naive_tests = {
         "auc": auc_p(sample.probabilities[JUDGED_MODEL], sample.outcome),
@@ -184,7 +184,7 @@ class Study:
 
     @property
     def configuration(self) -> str:
-        """16 hex digits of the settings that decide the result on a market of given number, length and strength, code excluded."""
+        """Hash (16 hex digits) of all settings that decide the result on a given market, code excluded."""
         spec = MODELS[JUDGED_MODEL]
         settings = TrainSettings()
         params = spec.for_target(settings.target).get_params()
@@ -203,10 +203,10 @@ class Study:
 
 
 def run_study(study: Study, file: Path, *, processes: int | None, progress: Progress) -> list[Line]:
-    """Judge every market of `study` that `file` doesn't hold yet, and return all lines it then holds.
+    """Judge every market of the study that isn't in the file yet; return all lines of the file.
 
-    `processes` at once, None for one a core, change no result. Raises Refused where the file is in use, or another study's,
-    BadInput where it is a folder.
+    processes: how many at once, None for one per core; the number doesn't change the result. Raises Refused where the file is in
+    use or belongs to another study, BadInput where it is a folder.
     """
     if file.is_dir():
         raise BadInput(f"--out {file} is a folder: name a file.")
@@ -218,33 +218,28 @@ def run_study(study: Study, file: Path, *, processes: int | None, progress: Prog
         pending = [scenario for scenario in scenarios if (scenario.years, scenario.strength, scenario.market) not in done]
         progress("markets", len(scenarios) - len(pending), len(scenarios))
         with file.open("ab", buffering=0) as out:
-            for line in judge_markets(study, pending, processes):
+            jobs = [(study.configuration, scenario) for scenario in pending]
+            for line in run_in_parallel(line_of, jobs, processes=processes, ordered=False):
                 append(out.fileno(), line)
                 lines.append(line)
                 progress("markets", len(scenarios) - len(pending) + len(lines) - len(done), len(scenarios))
     return sorted(lines, key=key)
 
 
-def judge_markets(study: Study, scenarios: Sequence[Scenario], processes: int | None) -> Iterator[Line]:
-    """One line per market, in the order in which they finish."""
-    named = study.configuration
-    yield from run_in_parallel(line_of, [(named, scenario) for scenario in scenarios], processes=processes, ordered=False)
-
-
-def line_of(named: str, scenario: Scenario) -> Line:
-    """The stored line of one market."""
-    about = {"configuration": named, "years": scenario.years, "strength": scenario.strength, "market": scenario.market}
+def line_of(configuration: str, scenario: Scenario) -> Line:
+    """The line to store for one market."""
+    about = {"configuration": configuration, "years": scenario.years, "strength": scenario.strength, "market": scenario.market}
     return about | judge_market(scenario)
 
 
 def key(line: Line) -> tuple[int, float, int]:
-    """Key that identifies a market within a study."""
+    """Years, strength and number: they identify a market within a study."""
     return line["years"], line["strength"], line["market"]
 
 
 @contextmanager
 def study_lock(file: Path) -> Iterator[None]:
-    """Lock that keeps other studies from writing to the file."""
+    """Lock the file against other studies. Raises Refused where one is writing to it."""
     try:
         with FileLock(f"{file}.lock", timeout=0):
             yield
@@ -253,31 +248,26 @@ def study_lock(file: Path) -> Iterator[None]:
 
 
 def finished_lines(file: Path, study: Study) -> list[Line]:
-    """Lines of the markets a file holds. A last line cut off by a kill is removed from the file."""
+    """Lines of the markets in a file. An incomplete last line, left by a kill, is removed from the file."""
     content = file.read_bytes() if file.exists() else b""
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
         os.truncate(file, len(whole))
-    lines = [line_in(file, number, text) for number, text in enumerate(whole.splitlines(), 1)]
+    lines = [parse_line(file, number, text) for number, text in enumerate(whole.splitlines(), 1)]
     for line in lines:
         if line["configuration"] != study.configuration:
             raise Refused(f"{file} holds study {line['configuration']}, not {study.configuration}: name another --out.")
     return lines
 
 
-def line_in(file: Path, number: int, text: bytes) -> Line:
-    """A line parsed from text."""
+def parse_line(file: Path, number: int, text: bytes) -> Line:
+    """A line of the file, parsed. Raises BadInput where it isn't a market of a study."""
     try:
         line: Line = json.loads(text)
-        return (
-            line if {"configuration", "years", "strength", "market", "own", "independent"} <= line.keys() else no_line(file, number)
-        )
+        if {"configuration", "years", "strength", "market", "own", "independent"} <= line.keys():
+            return line
     except (ValueError, AttributeError):
-        return no_line(file, number)
-
-
-def no_line(file: Path, number: int) -> Line:
-    """Error for a file that holds something else."""
+        pass
     raise BadInput(f"Line {number} of {file} isn't a market of a power study: move the file away, or name another --out.")
 
 

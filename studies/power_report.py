@@ -14,7 +14,7 @@ from studies.power import COINS, STOCKS, Line, Study
 
 POWER = 0.8
 
-Found = Mapping[str, Any]
+JudgementDict = Mapping[str, Any]
 
 
 def is_below(p: float | None) -> bool | None:
@@ -22,25 +22,25 @@ def is_below(p: float | None) -> bool | None:
     return None if p is None else p < LEVEL
 
 
-def any_slope(judgement: Found) -> bool | None:
+def any_slope(judgement: JudgementDict) -> bool | None:
     """Whether any slope of the claim's five blocks is significant by itself."""
     significant = [is_below(judgement["usual"][f"slope_{name}"]) for name in CLAIM]
     return None if None in significant else any(significant)
 
 
-OURS: dict[str, Callable[[Found], bool | None]] = {
-    "drift": lambda found: found["drift"],
-    "history": lambda found: found["history"],
-    "live": lambda found: found["live"],
+OURS: dict[str, Callable[[JudgementDict], bool | None]] = {
+    "drift": lambda judgement: judgement["drift"],
+    "history": lambda judgement: judgement["history"],
+    "live": lambda judgement: judgement["live"],
 }
-USUAL: dict[str, Callable[[Found], bool | None]] = {
-    "auc": lambda found: is_below(found["usual"]["auc"]),
-    "diebold_mariano": lambda found: is_below(found["usual"]["diebold_mariano"]),
+USUAL: dict[str, Callable[[JudgementDict], bool | None]] = {
+    "auc": lambda judgement: is_below(judgement["usual"]["auc"]),
+    "diebold_mariano": lambda judgement: is_below(judgement["usual"]["diebold_mariano"]),
     "any_slope": any_slope,
-    **{f"slope_{name}": lambda found, name=name: is_below(found["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
+    **{f"slope_{name}": lambda judgement, name=name: is_below(judgement["usual"][f"slope_{name}"]) for name in COMPOSITES},  # type: ignore[misc]
 }
 OWN, INDEPENDENT = "own", "independent"
-"""Whose composites the market was judged with. Without a cascade neither holds anything of the claim to find."""
+"""Inputs that the market was judged with. Without a cascade neither contains a signal of the claim."""
 
 
 def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def report(study: Study, lines: Sequence[Line]) -> dict[str, Any]:
     }
 
 
-def lines_by_cell(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Found]]:
+def lines_by_cell(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[JudgementDict]]:
     """Judgements by years, strength and inputs."""
-    groups: dict[tuple[int, float, str], list[Found]] = {}
+    groups: dict[tuple[int, float, str], list[JudgementDict]] = {}
     for inputs in (OWN, INDEPENDENT):
         for line in lines:
             if line[inputs] is not None:
@@ -74,8 +74,8 @@ def lines_by_cell(lines: Sequence[Line]) -> dict[tuple[int, float, str], list[Fo
     return dict(sorted(groups.items(), key=lambda item: (item[0][1], item[0][0], item[0][2] == OWN)))
 
 
-def cell(judgements: Sequence[Found], years: int, strength: float, inputs: str) -> dict[str, Any]:
-    """One row of the report."""
+def cell(judgements: Sequence[JudgementDict], years: int, strength: float, inputs: str) -> dict[str, Any]:
+    """A row of the report: the share of markets on which each test rejects, and the mean skills."""
     about = {"years": years, "strength": strength, "inputs": inputs, "markets": len(judgements)}
     means = {"skill": {name: mean_of([judgement["skill"][name] for judgement in judgements]) for name in BASELINES}}
     return about | means | {name: share([test(judgement) for judgement in judgements]) for name, test in (OURS | USUAL).items()}
@@ -91,7 +91,7 @@ def mean_of(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def share(rejected: Sequence[bool | None]) -> dict[str, Any] | None:
-    """Share of markets a test rejects on, with its exact interval; None where it was made on none."""
+    """Share of markets on which a test rejects, with its exact interval; None without a test."""
     decisions = [decision for decision in rejected if decision is not None]
     if not decisions:
         return None
@@ -100,17 +100,12 @@ def share(rejected: Sequence[bool | None]) -> dict[str, Any] | None:
 
 
 def sizes(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Whether each test keeps its size at each length: the interval of the share includes or lies below the level."""
+    """Whether each test keeps its size at each length: the lower limit of its share is at most the level."""
     quiet = [row for row in cells if row["strength"] == 0]
     return [
-        {"years": years} | {name: all(below_or_at(row[name]) for row in quiet if row["years"] == years) for name in OURS}
+        {"years": years} | {name: all(bool(row[name]["low"] <= LEVEL) for row in quiet if row["years"] == years) for name in OURS}
         for years in sorted({row["years"] for row in quiet})
     ]
-
-
-def below_or_at(part: Mapping[str, Any]) -> bool:
-    """Whether the lower limit of a share is at most the level."""
-    return bool(part["low"] <= LEVEL)
 
 
 def years_needed(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ SIMULATED = "Simulated market. "
 
 
 def write_figures(result: "Audit", folder: Path) -> list[Path]:
-    """Breakouts, grid and lead-lag as PNG files in `folder`, made if need be. Raises BadInput where that can't be written."""
+    """Write the figures of an audit as PNG files to a folder, created if needed. Raises BadInput where it can't be written."""
     pictures = {"breakouts.png": draw_breakouts, "grid.png": draw_grid, "lead_lag.png": draw_lead_lag}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -42,16 +42,18 @@ def origin(result: "Audit") -> str:
 
 
 def draw_breakouts(result: "Audit", path: Path) -> None:
-    """Record breakouts on the Russell 2000, on the altcoin index, and the 90 days that followed."""
+    """Draw the record breakouts of the Russell 2000, on its own chart and on the altcoin index with the 90 days after each."""
     events = [row for row in result.breakouts.events if (row.kind, row.quiet) == BREAKOUT_RULE]
     with canvas(2, 1, (9.5, 5.6), space=0.35) as (figure, axes):
         above, below = axes[:, 0]
         for axis in (above, below):
-            for named in (row for row in result.breakouts.article if row.over):
-                axis.axvspan(pd.Timestamp(named.first), pd.Timestamp(named.last), color=FAINT, linewidth=0)
+            for period in (row for row in result.breakouts.article if row.over):
+                axis.axvspan(pd.Timestamp(period.first), pd.Timestamp(period.last), color=FAINT, linewidth=0)
         timeline(above, result.history, "small_caps", events, "Russell 2000, log scale; grey: years the article names")
         timeline(below, result.history, "altcoins", events, "Altcoin index, log scale; yellow: the 90 days after")
-        shade(below, events)
+        for event in (row for row in events if row.hits[window_name(WITHIN)] is not None):
+            first = pd.Timestamp(event.day)
+            below.axvspan(first, first + pd.Timedelta(days=WITHIN[1]), color=EVENT, alpha=0.4, linewidth=0)
         handles = [above.plot([], [], color=COLOURS[kind], label=WORDS[kind])[0] for kind in COLOURS]
         below.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         note = f"Record close after {BREAKOUT_RULE[1]} sessions without one. {origin(result)}"
@@ -59,7 +61,7 @@ def draw_breakouts(result: "Audit", path: Path) -> None:
 
 
 def timeline(axis: Any, history: "History", market: str, events: list[Event], title: str) -> None:
-    """A market's weekly closes with the breakouts."""
+    """Draw a market's weekly closes with the breakouts."""
     values = np.array([np.nan if value is None else value for value in getattr(history, market)])
     axis.set(title=title)
     for event in events:
@@ -71,15 +73,8 @@ def timeline(axis: Any, history: "History", market: str, events: list[Event], ti
     axis.margins(x=0.01)
 
 
-def shade(axis: Any, events: list[Event]) -> None:
-    """The window of each breakout whose outcome is known."""
-    for event in (row for row in events if row.hits[window_name(WITHIN)] is not None):
-        day = pd.Timestamp(event.day)
-        axis.axvspan(day, day + pd.Timedelta(days=WITHIN[1]), color=EVENT, alpha=0.4, linewidth=0)
-
-
 def draw_grid(result: "Audit", path: Path) -> None:
-    """Hit rate less base rate by rule (rows), rise and window (columns), with hits of known outcomes."""
+    """Draw hit rate less base rate by rule (rows), rise and window (columns), with the hits among known outcomes."""
     rows = list(dict.fromkeys((cell.kind, cell.quiet) for cell in result.breakouts.grid))
     columns = list(dict.fromkeys((cell.rise, cell.first_day, cell.last_day) for cell in result.breakouts.grid))
     with canvas(1, 1, (11.5, 3.9), space=0) as (figure, axes):
@@ -87,7 +82,7 @@ def draw_grid(result: "Audit", path: Path) -> None:
         figure.subplots_adjust(left=0.15, bottom=0.24)
         for cell in result.breakouts.grid:
             position = columns.index((cell.rise, cell.first_day, cell.last_day)), rows.index((cell.kind, cell.quiet))
-            patch(axis, cell, *position)
+            draw_cell(axis, cell, *position)
         axis.set_yticks(range(len(rows)), [f"{kind}, {quiet} quiet" for kind, quiet in rows])
         axis.set_xticks(range(len(columns)), [f"≥{rise:.0%}\nday {first}–{last}" for rise, first, last in columns], fontsize=7)
         axis.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
@@ -96,7 +91,7 @@ def draw_grid(result: "Audit", path: Path) -> None:
         finish(figure, "Hit rate less base rate, by rule, rise and window", note + origin(result), path)
 
 
-def patch(axis: Any, cell: HitRate, x: int, y: int) -> None:
+def draw_cell(axis: Any, cell: HitRate, x: int, y: int) -> None:
     """Draw one cell of the heat map."""
     from matplotlib.patches import Rectangle
 
@@ -119,7 +114,7 @@ def colour(difference: float, n: int) -> Any:
 
 
 def draw_lead_lag(result: "Audit", path: Path) -> None:
-    """Cross-correlations of every claimed link, with bands from rotations."""
+    """Draw the cross-correlations of every claimed link, with bands from circular shifts."""
     with canvas(1, len(result.cascade.lead_lag), (12.5, 3.6), space=0) as (figure, axes):
         for axis, link in zip(axes[0], result.cascade.lead_lag, strict=True):
             lead_lag_panel(axis, link)
@@ -146,11 +141,19 @@ CURVES = {RULE: (INK, 1.6), RULE_BITCOIN: ("#6b8fc9", 1.2), INDEX: (REFERENCE, 1
 
 
 def draw_following(following: Following, path: Path) -> None:
-    """Wealth by week on a log scale and falls from the high; shaded weeks were in altcoins."""
+    """Draw wealth by week on a log scale, and falls from the high; the rule held altcoins in shaded weeks."""
     about = f"{following.model} · {following.market} market"
     with canvas(2, 1, (9.5, 5.6), space=0.14, height_ratios=[3, 1]) as (figure, axes):
         above, below = axes[:, 0]
-        wealth_panel(above, below, following)
+        days = following.curves.index
+        for name, (colour, width) in CURVES.items():
+            above.plot(days, following.curves[name], color=colour, linewidth=width, label=name)
+        for name in (INDEX, RULE):
+            below.plot(days, following.curves[name] / following.curves[name].cummax() - 1, color=CURVES[name][0], linewidth=1.2)
+        for axis in (above, below):
+            inside = {"where": following.inside.to_numpy(), "step": "post", "transform": axis.get_xaxis_transform()}
+            axis.fill_between(days, 0, 1, color=EVENT, alpha=0.3, linewidth=0, **inside)
+            axis.margins(x=0.01)
         left_margin(figure, 0.7)
         first = following.leads[0]
         above.set(title=f"lead over {first.against} in log growth a year: {interval_text(first.log_growth)}", yscale="log")
@@ -162,19 +165,6 @@ def draw_following(following: Following, path: Path) -> None:
             f"After {following.cost:.1%} a purchase or sale, before taxes; thin markets ignored. An illustration, never a result."
         )
         finish(figure, following_finding(following), f"{about}, {following.horizon} days. {note}", path)
-
-
-def wealth_panel(above: Any, below: Any, following: Following) -> None:
-    """Draw the wealth curves, and their distance below their highs."""
-    days, is_inside = following.curves.index, following.inside.to_numpy()
-    for name, (colour, width) in CURVES.items():
-        above.plot(days, following.curves[name], color=colour, linewidth=width, label=name)
-    for name in (INDEX, RULE):
-        below.plot(days, following.curves[name] / following.curves[name].cummax() - 1, color=CURVES[name][0], linewidth=1.2)
-    for axis in (above, below):
-        whole = {"step": "post", "transform": axis.get_xaxis_transform()}
-        axis.fill_between(days, 0, 1, where=is_inside, color=EVENT, alpha=0.3, linewidth=0, **whole)
-        axis.margins(x=0.01)
 
 
 def following_finding(following: Following) -> str:

@@ -1,7 +1,7 @@
-"""Search many configurations honestly: on days before the test, with the whole search repeated on every rotation of outcomes.
+"""Sweep: search many configurations on days before the test, and repeat the whole search on shifted outcomes.
 
-The configurations are drawn before any outcome is looked at, so that the same search can be made on rotated outcomes: how often
-chance finds as much is a p-value of everything that was done, the choice of the best included (decision 12).
+The configurations are drawn independently of outcomes, so the same search can run on shifted outcomes. The share of shifts whose
+winner scores as well is a p-value that includes the choice of the best configuration (decision 12).
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.errors import MissingData
 from core.json import plain
 from core.progress import Progress, silent
@@ -22,13 +23,12 @@ from evaluation.multiple_testing import spa_p_values
 from evaluation.permutation import circularly_shifted
 from evaluation.sample import BASELINES, LEVEL, evaluation_sample
 from features.targets import load_target_index
-from models.base import BatchedModel, Floats
-from models.catalog import MODELS
 from models.parallel import run_in_parallel
 from models.rules import Climatology
 from sources.quality import last_known
 from sources.reach import require_reachable
 from sources.store import Store
+from studies.search_space import Candidate, Sweep
 from training.dataset import Dataset, index_outcomes, prepare
 from training.null_tests import (
     CompleteRows,
@@ -40,7 +40,7 @@ from training.null_tests import (
     walk_shifts,
 )
 from training.run_log import log_sweep
-from training.settings import FIRST_TEST, SEARCHED, TrainSettings, configuration, family
+from training.settings import TrainSettings, family
 from training.tracking import Tracker, TrackingPlace, tracking
 from training.trial_count import count_sweeps, count_trials
 from training.verify import verification_fields, walk_all
@@ -50,107 +50,33 @@ if TYPE_CHECKING:
     import optuna
 
 ROTATIONS = 39
-"""As for any model whose tuning is repeated (STATISTICS 12): no p-value is below 1/40."""
+"""Number of shifts, as for every model whose tuning is repeated (STATISTICS 12): no p-value is below 1/40."""
 
 PART = 20
-"""Candidates in one part of the work, a second or two; an interruption loses the parts under way."""
+"""Candidates per job, one or two seconds of work; an interruption loses the running jobs."""
 
 FIRST_JUDGED_WHOLE = 50
-"""The first trials, which are never cut short; they set the bar for the others."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One configuration: a model, the columns it reads, its prior, and the target (the same at another threshold)."""
-
-    model: str
-    columns: tuple[str, ...]
-    prior_sd: float
-    target: Target
-
-    def make(self) -> BatchedModel:
-        """A new, unfitted estimator."""
-        return MODELS[self.model].for_target(self.target).set_params(prior_sd=self.prior_sd)
-
-    @property
-    def configuration(self) -> str:
-        """The hash that tells it from any other; that of the model of the catalogue where it is one."""
-        return configuration(self.model, self.make().get_params(), self.columns, TrainSettings(self.target))
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The candidate as plain values."""
-        return {
-            "model": self.model,
-            "columns": list(self.columns),
-            "prior_sd": self.prior_sd,
-            "move": self.target.threshold,
-            "configuration": self.configuration,
-        }
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What is searched: any non-empty choice of `columns`, with any of the models, priors and targets (thresholds of one question).
-
-    `trials` configurations are drawn; the search sees only outcomes known before `first_test`, the winner is judged after it.
-    """
-
-    targets: tuple[Target, ...]
-    columns: tuple[str, ...]
-    models: tuple[str, ...]
-    prior_sd: tuple[float, ...]
-    trials: int
-    first_test: pd.Timestamp
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """16 hex digits that identify the search space."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
-
-    @property
-    def size(self) -> int:
-        """How many configurations there are."""
-        return (2 ** len(self.columns) - 1) * len(self.models) * len(self.prior_sd) * len(self.targets)
-
-    def candidates(self) -> list[Candidate]:
-        """The configurations to try, all different, drawn evenly without a look at any outcome; all there are if they are few."""
-        rng = np.random.default_rng(self.seed)
-        numbers = rng.permutation(self.size) if self.size <= 10 * self.trials else distinct_draws(rng, self.size)
-        return [self.numbered(int(number)) for number, _ in zip(numbers, range(min(self.trials, self.size)), strict=False)]
-
-    def numbered(self, number: int) -> Candidate:
-        """The configuration of a number below `size`."""
-        rest, target = divmod(number, len(self.targets))
-        rest, prior = divmod(rest, len(self.prior_sd))
-        chosen, model = divmod(rest, len(self.models))
-        columns = tuple(name for position, name in enumerate(self.columns) if (chosen + 1) >> position & 1)
-        return Candidate(self.models[model], columns, self.prior_sd[prior], self.targets[target])
-
-    def label(self, target: Target) -> str:
-        """What a trial is counted as: the question itself where the search looks at days that `train` judges, else a search."""
-        searched = f"{target.label}{SEARCHED}{self.first_test:%Y-%m-%d}"
-        return target.label if self.first_test > FIRST_TEST else searched
+"""Number of first trials that are never cut short; their median sets the bar for the others."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One target's outcomes, all their rotations (S, n, K), the true dates first, and climatology's losses (S,) in the search.
+    """Outcomes of one target with all shifts (S, n, K), the true dates first, and climatology's losses (S,) in the search.
 
-    `early_climate` are those of its first half, `climate` of all of it.
+    `early_climatology` are the losses in its first half, `climatology` in all of it.
     """
 
     data: Dataset
-    ring: CompleteRows
+    complete: CompleteRows
     events: Floats
-    early_climate: Floats
-    climate: Floats
+    early_climatology: Floats
+    climatology: Floats
 
 
 @dataclass(frozen=True)
-class Arena:
-    """Where candidates are tried: the search in two parts (`early`, `late`), then the test; the horizon judged is number `k`."""
+class SweepData:
+    """Data of a sweep: the folds of the search in two parts (`early`, `late`), the folds of the test, and the judged horizon's
+    number `k`."""
 
     questions: Mapping[Target, Question]
     columns: list[str]
@@ -161,22 +87,22 @@ class Arena:
 
     @property
     def first(self) -> Question:
-        """Any of the questions: all have the same rows."""
+        """The first question; all questions have the same rows."""
         return next(iter(self.questions.values()))
 
     def search_tally(self, candidate: Candidate, bar: Floats | None) -> "Tally":
-        """Skill (S,) in the search; a rotation whose skill half-way is below the bar (S,) stops there.
+        """Skill (S,) in the search; a shift whose skill half-way is below the bar (S,) stops there.
 
-        Each rotation, the true dates among them, is cut short by its own numbers alone, so that chance gets the same search.
+        Each shift, the true dates included, is cut short by its own skill alone, so that all get the same search.
         """
         question = self.questions[candidate.target]
         first = self.losses(candidate, self.early, question.events)
-        half = 1 - first / question.early_climate
+        half = 1 - first / question.early_climatology
         on = np.ones(len(half), dtype=bool) if bar is None else half >= bar
         whole = np.full(len(half), np.nan)
         if on.any():
             total = first[on] + self.losses(candidate, self.late, question.events[on])
-            whole[on] = 1 - total / question.climate[on]
+            whole[on] = 1 - total / question.climatology[on]
         return Tally(half, whole)
 
     def losses(self, candidate: Candidate, folds: FoldMask, events: Floats) -> Floats:
@@ -184,21 +110,21 @@ class Arena:
         return summed_losses(walk_shifts(candidate.make(), self.inputs_of(candidate), events, folds), events, folds, self.k)
 
     def inputs_of(self, candidate: Candidate) -> Floats:
-        """Input columns of a candidate."""
-        return self.questions[candidate.target].ring.inputs[:, [self.columns.index(name) for name in candidate.columns]]
+        """Inputs (n, p) of a candidate."""
+        return self.questions[candidate.target].complete.inputs[:, [self.columns.index(name) for name in candidate.columns]]
 
-    def test_skill(self, candidate: Candidate, rotation: int) -> float:
-        """Skill against climatology after the search, of one rotation."""
+    def test_skill(self, candidate: Candidate, shift: int) -> float:
+        """Skill of a candidate against climatology in the test, after one shift."""
         question = self.questions[candidate.target]
-        events = question.events[[rotation]]
+        events = question.events[[shift]]
         forecasts = walk_shifts(candidate.make(), self.inputs_of(candidate), events, self.test)
-        climate = walk_shifts(Climatology(ordered=False), question.ring.inputs, events, self.test)
-        return float(skill_of_shifts(forecasts, climate, events[:, self.test.judged])[0, self.k])
+        climatology = walk_shifts(Climatology(ordered=False), question.complete.inputs, events, self.test)
+        return float(skill_of_shifts(forecasts, climatology, events[:, self.test.judged])[0, self.k])
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Skill (S,) half-way through the search and at its end, the true dates first; NaN where it was cut short."""
+    """Skill (S,) of a candidate half-way through the search and at its end, the true dates first; NaN where it was cut short."""
 
     half: Floats
     whole: Floats
@@ -210,31 +136,31 @@ class Tally:
 
 
 def sweep(store: Store, search_space: Sweep, *, place: TrackingPlace, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Count, search, judge the winner once, and say whether anything was found.
+    """Count the trials, search, judge the winner once, and return the result.
 
-    What was tried is kept in `folder` (an Optuna study in a journal), so that the same command goes on after a stop; one run in
-    MLflow holds the result. Raises MissingData where the rows don't reach.
+    Trials are stored in `folder` (an Optuna journal), so that the same command continues after a stop. One MLflow run holds the
+    result. Raises MissingData where there are too few rows.
     """
     require_reachable(place.uri)
     progress("building features", 0, 0)
-    arena = arena_of(store, search_space, last_known(store))
-    data, candidates = arena.first.data, search_space.candidates()
+    sweep_data = read_sweep_data(store, search_space, last_known(store))
+    data, candidates = sweep_data.first.data, search_space.candidates()
     with tracking(place) as tracker:
         trials, own_family = (
             count_sweep_trials(tracker, search_space, candidates, data.market),
             family(data.market, search_space.targets[0]),
         )
         sweeps = count_sweeps(tracker, own_family, search_space.name, search_space.first_test, data.until)
-        tallies = search(arena, search_space, candidates, open_study(folder, search_space, data.snapshot), progress)
+        tallies = search(sweep_data, search_space, candidates, open_study(folder, search_space, data.snapshot), progress)
         progress("judging the winner", 0, 0)
-        result = search_result(arena, search_space, candidates, tallies, sweeps) | {"trials": trials}
+        result = search_result(sweep_data, search_space, candidates, tallies, sweeps) | {"trials": trials}
         tags = {"swept": own_family, "market": data.market, "snapshot": data.snapshot}
         run_id = log_sweep(tracker, search_space.targets[0], result, tags, trial_table(candidates, tallies))
     return result | {"run_id": run_id}
 
 
 def count_sweep_trials(tracker: Tracker, search_space: Sweep, candidates: Sequence[Candidate], market: str) -> int:
-    """Number of trials after all candidates are counted, which is done before any is evaluated."""
+    """Count all candidates as trials, before any is evaluated; return the number of trials so far."""
     trials = 0
     for target in search_space.targets:
         configurations = [candidate.configuration for candidate in candidates if candidate.target == target]
@@ -245,7 +171,7 @@ def count_sweep_trials(tracker: Tracker, search_space: Sweep, candidates: Sequen
 
 
 def trial_table(candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> pd.DataFrame:
-    """One row a trial: what it was, its skill half-way through the search and at its end (NaN where it was cut short)."""
+    """Table with a row per trial: the configuration, its skill half-way through the search and at the end (NaN if cut short)."""
     rows = [
         candidate.summary | {"half": float(tally.half[0]), "skill": float(tally.whole[0])}
         for candidate, tally in zip(candidates, tallies, strict=True)
@@ -253,25 +179,25 @@ def trial_table(candidates: Sequence[Candidate], tallies: Sequence[Tally]) -> pd
     return pd.DataFrame(rows).assign(columns=lambda table: table["columns"].map(" ".join))
 
 
-def arena_of(store: Store, search_space: Sweep, until: pd.Timestamp) -> Arena:
-    """Rows, outcomes and their rotations, and the days that are searched and tested."""
+def read_sweep_data(store: Store, search_space: Sweep, until: pd.Timestamp) -> SweepData:
+    """Data of a sweep, read from the store as known at the end of `until`."""
     target = search_space.targets[0]
     settings = TrainSettings(target, first_test=search_space.first_test)
     data = prepare(store, settings, until)
     level = load_target_index(store, until, target).level.dropna()
     datasets = {
-        asked_target: replace(data, outcomes=index_outcomes(store, level, pd.DatetimeIndex(data.X.index), asked_target, until))
-        for asked_target in search_space.targets
+        each_target: replace(data, outcomes=index_outcomes(store, level, pd.DatetimeIndex(data.X.index), each_target, until))
+        for each_target in search_space.targets
     }
-    return arena_on(datasets, search_space)
+    return prepare_sweep_data(datasets, search_space)
 
 
-def arena_on(datasets: Mapping[Target, Dataset], search_space: Sweep) -> Arena:
-    """As `arena_of`, of rows already prepared, with the outcomes of every target."""
+def prepare_sweep_data(datasets: Mapping[Target, Dataset], search_space: Sweep) -> SweepData:
+    """Data of a sweep, from the prepared rows and outcomes of every target."""
     target = search_space.targets[0]
     columns, k, data = list(search_space.columns), target.horizons.index(judged_horizon(target.horizons)), datasets[target]
     rows_by_target = {
-        asked_target: complete_rows(target_data.X[columns], target_data.outcomes) for asked_target, target_data in datasets.items()
+        each_target: complete_rows(target_data.X[columns], target_data.outcomes) for each_target, target_data in datasets.items()
     }
     rows = rows_by_target[target]
     shifts = [0, *rows.outcome_shifts(ROTATIONS)]
@@ -282,22 +208,25 @@ def arena_on(datasets: Mapping[Target, Dataset], search_space: Sweep) -> Arena:
         rows, usable(quarters(search_space.first_test, data.until), data.outcomes), (search_space.first_test, data.until)
     )
     questions = {}
-    for asked_target in search_space.targets:
-        events = circularly_shifted(rows_by_target[asked_target].events, shifts)
-        first, rest = (climate_losses(rows, events, folds, k) for folds in (early, late))
-        questions[asked_target] = Question(datasets[asked_target], rows_by_target[asked_target], events, first, first + rest)
-    return Arena(questions, columns, early, late, test, k)
+    for each_target in search_space.targets:
+        events = circularly_shifted(rows_by_target[each_target].events, shifts)
+        first, rest = (
+            summed_losses(walk_shifts(Climatology(ordered=False), rows.inputs, events, folds), events, folds, k)
+            for folds in (early, late)
+        )
+        questions[each_target] = Question(datasets[each_target], rows_by_target[each_target], events, first, first + rest)
+    return SweepData(questions, columns, early, late, test, k)
 
 
 def search_folds(data: Dataset, complete_rows: CompleteRows, first_test: pd.Timestamp, k: int) -> tuple[FoldMask, FoldMask]:
-    """The inner walk-forward in two halves: quarters before the test, only rows whose outcome was known before it."""
-    over = complete_rows.days[complete_rows.known[:, k] < first_test.to_datetime64()]
-    if len(over) < 2:
+    """The folds of the search in two halves: quarters before the test, with rows whose outcome was known before it."""
+    known_days = complete_rows.days[complete_rows.known[:, k] < first_test.to_datetime64()]
+    if len(known_days) < 2:
         raise MissingData(
             f"No outcome was known before {first_test:%Y-%m-%d}: there is nothing to search in. Set a later first_test."
         )
-    folds = usable(quarters(over[0], over[-1]), data.outcomes)
-    rows = fold_mask(complete_rows, folds, (over[0], over[-1])).rows
+    folds = usable(quarters(known_days[0], known_days[-1]), data.outcomes)
+    rows = fold_mask(complete_rows, folds, (known_days[0], known_days[-1])).rows
     if len(rows) < 2:
         raise MissingData(f"Fewer than two quarters before {first_test:%Y-%m-%d} can be forecast. Set a later first_test.")
     half = (len(rows) + 1) // 2
@@ -305,28 +234,13 @@ def search_folds(data: Dataset, complete_rows: CompleteRows, first_test: pd.Time
 
 
 def folds_of(rows: list[tuple[Any, Any]]) -> FoldMask:
-    """The fold mask of a part of a walk-forward."""
+    """Fold masks of a part of a walk-forward."""
     return FoldMask(rows, np.any([test for _, test in rows], axis=0))
 
 
 def summed_losses(forecasts: Floats, events: Floats, folds: FoldMask, k: int) -> Floats:
-    """Summed Brier losses (S,) at horizon number k of forecasts (S, m, K) on the judged rows of events (S, n, K)."""
+    """Sums (S,) of the Brier losses at horizon number k, of forecasts (S, m, K) on the judged rows of events (S, n, K)."""
     return np.asarray(((forecasts[:, :, k] - events[:, folds.judged, k]) ** 2).sum(axis=1))
-
-
-def climate_losses(rows: CompleteRows, events: Floats, folds: FoldMask, k: int) -> Floats:
-    """Summed Brier losses (S,) of climatology, refitted on every rotation."""
-    return summed_losses(walk_shifts(Climatology(ordered=False), rows.inputs, events, folds), events, folds, k)
-
-
-def distinct_draws(rng: np.random.Generator, size: int) -> Iterator[int]:
-    """Different numbers below `size`, evenly drawn."""
-    seen: set[int] = set()
-    while True:
-        number = int(rng.integers(size))
-        if number not in seen:
-            seen.add(number)
-            yield number
 
 
 def open_study(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Study":
@@ -344,29 +258,32 @@ def open_study(folder: Path, search_space: Sweep, snapshot: str) -> "optuna.Stud
 
 
 def search(
-    arena: Arena, search_space: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress
+    sweep_data: SweepData, search_space: Sweep, candidates: Sequence[Candidate], study: "optuna.Study", progress: Progress
 ) -> list[Tally]:
-    """Tally of every candidate; those already in the study are read from it."""
-    tallies = {int(trial.user_attrs["number"]): read_tally(trial.user_attrs) for trial in study.get_trials(deepcopy=False)}
+    """Tally of every candidate; those in the study are read, the others are computed and added to it."""
+    tallies = {
+        int(trial.user_attrs["number"]): Tally(*(np.array(trial.user_attrs[part], dtype=np.float64) for part in ("half", "whole")))
+        for trial in study.get_trials(deepcopy=False)
+    }
     for numbers in (range(min(FIRST_JUDGED_WHOLE, len(candidates))), range(FIRST_JUDGED_WHOLE, len(candidates))):
         todo = [number for number in numbers if number not in tallies]
         bar = np.median([tallies[first].half for first in range(FIRST_JUDGED_WHOLE)], axis=0) if todo and numbers.start else None
-        for number, tally in zip(todo, tallies_of(arena, [candidates[number] for number in todo], bar), strict=True):
+        for number, tally in zip(todo, tallies_of(sweep_data, [candidates[number] for number in todo], bar), strict=True):
             study.add_trial(optuna_trial(search_space, number, candidates[number], tally))
             tallies[number] = tally
             progress("searching", len(tallies), len(candidates))
     return [tallies[number] for number in range(len(candidates))]
 
 
-def tallies_of(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> Iterator[Tally]:
-    """The tally of each, tried in parts on every core or by a cluster."""
-    parts = [(arena, candidates[first : first + PART], bar) for first in range(0, len(candidates), PART)]
+def tallies_of(sweep_data: SweepData, candidates: Sequence[Candidate], bar: Floats | None) -> Iterator[Tally]:
+    """Tallies of the candidates in order, computed in jobs on all cores or a cluster."""
+    parts = [(sweep_data, candidates[first : first + PART], bar) for first in range(0, len(candidates), PART)]
     return chain.from_iterable(run_in_parallel(tally_part, parts))
 
 
-def tally_part(arena: Arena, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
-    """Tallies of some candidates."""
-    return [arena.search_tally(candidate, bar) for candidate in candidates]
+def tally_part(sweep_data: SweepData, candidates: Sequence[Candidate], bar: Floats | None) -> list[Tally]:
+    """Tallies of the candidates of one job."""
+    return [sweep_data.search_tally(candidate, bar) for candidate in candidates]
 
 
 def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: Tally) -> "optuna.trial.FrozenTrial":
@@ -385,41 +302,37 @@ def optuna_trial(search_space: Sweep, number: int, candidate: Candidate, tally: 
         value=None if tally.cut_short else float(tally.whole[0]),
         intermediate_values={0: float(tally.half[0])},
         params={name: chosen for name, (chosen, _) in choices.items()},
-        distributions={name: CategoricalDistribution(among) for name, (_, among) in choices.items()},
+        distributions={name: CategoricalDistribution(values) for name, (_, values) in choices.items()},
         user_attrs={"number": number, "half": tally.half.tolist(), "whole": plain(tally.whole.tolist())},
     )
 
 
-def read_tally(attributes: Mapping[str, Any]) -> Tally:
-    """The tally in the attributes of an Optuna trial."""
-    return Tally(np.array(attributes["half"], dtype=np.float64), np.array(attributes["whole"], dtype=np.float64))
-
-
 def search_result(
-    arena: Arena, search_space: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally], sweeps: int = 1
+    sweep_data: SweepData, search_space: Sweep, candidates: Sequence[Candidate], tallies: Sequence[Tally], sweeps: int = 1
 ) -> dict[str, Any]:
-    """The winner judged once after the search, against the winners that the same search finds on rotated outcomes.
+    """Result of a sweep: the winner judged once on the test, against the winners of the same search on shifted outcomes.
 
-    Of several `sweeps` whose winners were judged on these days one looks good by luck: p is taken as often (Bonferroni).
+    `sweeps` is the number of sweeps judged on these days; p is multiplied by it (Bonferroni).
     """
     table = np.array([tally.whole for tally in tallies])
     winners = np.nanargmax(table, axis=0)
-    after = np.array([arena.test_skill(candidates[winner], rotation) for rotation, winner in enumerate(winners)])
-    null = null_distribution(after, len(arena.first.ring.days) // arena.first.ring.longest_weeks)
+    test_skills = np.array([sweep_data.test_skill(candidates[winner], shift) for shift, winner in enumerate(winners)])
+    null = null_distribution(test_skills, len(sweep_data.first.complete.days) // sweep_data.first.complete.longest_weeks)
     winner = candidates[winners[0]]
-    row = winner_verification(arena.questions[winner.target].data, search_space, winner)
-    best = None if row["spa_p"] is None else min(1.0, sweeps * max(row["spa_p"], null.p))
-    shown = best is not None and best < LEVEL and all((row[f"skill_{name}"]["low"] or 0.0) > 0 for name in BASELINES)
+    row = winner_verification(sweep_data.questions[winner.target].data, search_space, winner)
+    best_of_n_p = None if row["spa_p"] is None else min(1.0, sweeps * max(row["spa_p"], null.p))
+    significant = best_of_n_p is not None and best_of_n_p < LEVEL
+    shown = significant and all((row[f"skill_{name}"]["low"] or 0.0) > 0 for name in BASELINES)
     return {
         "target": winner.target.name,
         "label": winner.target.label,
-        "market": arena.first.data.market,
-        "snapshot": arena.first.data.snapshot,
+        "market": sweep_data.first.data.market,
+        "snapshot": sweep_data.first.data.snapshot,
         "tried": len(tallies),
         "sweeps": sweeps,
         "of": search_space.size,
         "cut_short": sum(tally.cut_short for tally in tallies),
-        "searched_weeks": int(arena.early.judged.sum() + arena.late.judged.sum()),
+        "searched_weeks": int(sweep_data.early.judged.sum() + sweep_data.late.judged.sum()),
         "first_test": f"{search_space.first_test:%Y-%m-%d}",
         "winner": winner.summary,
         "search_skill": float(table[winners[0], 0]),
@@ -427,13 +340,13 @@ def search_result(
         "test": row,
         "search_p": null.p,
         "search_null": asdict(null),
-        "best_of_n_p": best,
+        "best_of_n_p": best_of_n_p,
         "found": shown,
     }
 
 
 def winner_verification(data: Dataset, search_space: Sweep, winner: Candidate) -> dict[str, Any]:
-    """Scores of the winner after the search, against the three baselines, with the p-value of superior predictive ability."""
+    """Scores of the winner on the test against the baselines, with the p-value of superior predictive ability."""
     settings = TrainSettings(winner.target, first_test=search_space.first_test, seed=search_space.seed)
     folds = usable(quarters(search_space.first_test, data.until), data.outcomes)
     horizon = judged_horizon(winner.target.horizons)

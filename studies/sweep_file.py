@@ -1,4 +1,4 @@
-"""A sweep as a user writes it: one TOML file, checked key by key."""
+"""Reads the definition of a sweep from a TOML file, and checks each key."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from core.errors import BadInput
 from core.target import ALTCOINS, Key, Target, is_number, read_target, read_toml, require_keys
 from features.registry import BLOCKS, FEATURES
 from models.catalog import MODELS
-from studies.sweep import Sweep
+from studies.search_space import Sweep
 
 MOST_TRIALS = 100_000
 LONGEST_PATH = 200
@@ -47,7 +47,7 @@ KEYS: Mapping[str, Key] = {
     "seed": Key(lambda value: type(value) is int and value >= 0, "a whole number of at least 0"),
     "first_test": Key(lambda value: type(value) is date, "a day, as in 2018-01-01 without quotes"),
     "columns": Key(
-        lambda value: are_distinct(value, lambda one: isinstance(one, str) and one in (*COLUMNS, *FEATURES)),
+        lambda value: are_distinct(value, lambda name: isinstance(name, str) and name in (*COLUMNS, *FEATURES)),
         f"a list of blocks ({', '.join(COLUMNS)}) or features (`altrally features` lists them), each once",
     ),
     "models": Key(lambda value: are_distinct(value, is_tunable), f"a list of any of {', '.join(TUNABLE)}, each once"),
@@ -61,7 +61,7 @@ KEYS: Mapping[str, Key] = {
 
 @dataclass(frozen=True)
 class Defaults:
-    """Defaults of the keys a file may leave out."""
+    """Defaults of the optional keys."""
 
     trials: int = 1000
     seed: int = 7
@@ -84,7 +84,7 @@ def target_beside(path: Path, declared: Mapping[str, Any]) -> Target:
 
 
 def parse_sweep(values: Mapping[str, Any], target: Target, file: str) -> Sweep:
-    """The sweep of checked values."""
+    """The sweep from checked values. Raises BadInput where they don't fit together."""
     try:
         targets = tuple(target.with_outcome(move=float(move)) for move in values["moves"]) if "moves" in values else (target,)
     except BadInput as error:

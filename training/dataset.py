@@ -1,4 +1,4 @@
-"""Rows to learn from: inputs as they were known each Sunday, and outcomes of the altcoin index with the day each was known."""
+"""Rows for training: inputs as known each Sunday, and outcomes of the altcoin index with the day each was known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,15 +44,19 @@ def outcomes(
 
     first_passage: the highest close of days t+1 … t+h is at least (1 + threshold) times the close of day t.
     terminal: the close of day t+h is. relative: the index has risen more than `benchmark` (BTC) from day t to t+h.
-    A cell is NaN where label_end + release_lag is after `until` (whether or not the event has come already), or where a close it
-    needs is missing: for first_passage any of days t to t+h, so that being used never depends on what happened.
+    A cell is NaN where label_end + release_lag is after `until` (even if the event has already occurred), or where a close it
+    needs is missing: for first_passage any of days t to t+h, so that the selection of rows never depends on the outcome.
     index_level, benchmark: closes by observed day. Raises MissingData without the benchmark `relative` needs.
     """
-    level = by_day(relative_level(index_level, benchmark) if kind == "relative" else index_level)
+    if kind == "relative":
+        if benchmark is None or benchmark.dropna().empty:
+            raise MissingData("The outcome `relative` needs BTC prices, and the store has none.")
+        index_level = index_level / benchmark.reindex(index_level.index)
+    level = by_day(index_level)
     label_end = pd.DataFrame({days: rows + pd.Timedelta(days=days) for days in horizons}, index=rows)
     known = label_end + release_lag
-    came = pd.DataFrame({days: happened(level, days, kind, threshold).reindex(rows) for days in horizons}, index=rows)
-    return Outcomes(events=came.where(known <= until), label_end=label_end, known=known)
+    events = pd.DataFrame({days: events_on(level, days, kind, threshold).reindex(rows) for days in horizons}, index=rows)
+    return Outcomes(events=events.where(known <= until), label_end=label_end, known=known)
 
 
 def week_after(index_level: pd.Series, rows: pd.DatetimeIndex, *, release_lag: pd.Timedelta, until: pd.Timestamp) -> pd.Series:
@@ -62,31 +66,21 @@ def week_after(index_level: pd.Series, rows: pd.DatetimeIndex, *, release_lag: p
     return after.where(rows + pd.Timedelta(days=8) + release_lag <= until)
 
 
-def happened(level: pd.Series, days: int, kind: str, threshold: float) -> pd.Series:
-    """0, 1 or NaN for every day of a daily level, looking `days` ahead."""
+def events_on(level: pd.Series, days: int, kind: str, threshold: float) -> pd.Series:
+    """1 where the event occurs within `days`, 0 where it doesn't, NaN where unknown, for each day of a daily level."""
     if kind not in KINDS:
         raise ValueError(f"The outcome must be one of {sorted(KINDS)}, not {kind!r}.")
-    reached = highest_ahead(level, days) if kind == "first_passage" else level.shift(-days)
+    reached = level.shift(-days)
+    if kind == "first_passage":  # the highest close of the next days, without today's; NaN if any of them is missing
+        reached = level[::-1].rolling(days, min_periods=days).max()[::-1].shift(-1)
     rallied = reached > level if kind == "relative" else reached >= (1 + threshold) * level
     return rallied.astype(float).where(reached.notna() & level.notna())
 
 
-def highest_ahead(level: pd.Series, days: int) -> pd.Series:
-    """Highest close of the next `days` days, today's not among them; NaN if any of them is missing."""
-    return level[::-1].rolling(days, min_periods=days).max()[::-1].shift(-1)
-
-
 def by_day(level: pd.Series) -> pd.Series:
-    """One value a calendar day, NaN where there is none; a level of 0 or less is no level."""
+    """The level on every calendar day; NaN where it is missing, 0 or negative."""
     days = pd.date_range(level.index.min(), level.index.max(), freq="D")
     return level.where(level > 0).reindex(days)
-
-
-def relative_level(index_level: pd.Series, benchmark: pd.Series | None) -> pd.Series:
-    """The index counted in units of its benchmark."""
-    if benchmark is None or benchmark.dropna().empty:
-        raise MissingData("The outcome `relative` needs BTC prices, and the store has none.")
-    return index_level / benchmark.reindex(index_level.index)
 
 
 LEAST_INDEX = pd.Timedelta(days=3 * 365)
@@ -111,7 +105,7 @@ class Dataset:
 
 
 def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Dataset:
-    """Everything a training or a verification reads, as known at the end of `until`.
+    """Inputs and outcomes for a training or a verification, as known at the end of `until`.
 
     Raises MissingData where the level asked about is absent or too short.
     """
@@ -133,7 +127,7 @@ def prepare(store: Reader, settings: TrainSettings, until: pd.Timestamp) -> Data
 
 
 def require_index(level: pd.Series, target: Target, store: Reader, until: pd.Timestamp) -> None:
-    """Refuse an index too short to learn from."""
+    """Raise MissingData where the index is absent or shorter than 3 years."""
     subject = target.subject
     if level.empty:
         raise MissingData(
@@ -153,7 +147,7 @@ def coins_held(store: Reader, until: pd.Timestamp) -> str:
 
 
 def index_outcomes(store: Reader, level: pd.Series, rows: pd.DatetimeIndex, target: Target, until: pd.Timestamp) -> Outcomes:
-    """Outcomes of the target's level, known its release lag after they are over."""
+    """Outcomes of the target; each is known one release lag after its last day."""
     return outcomes(
         level,
         rows,

@@ -1,4 +1,4 @@
-"""The style of all pictures, and of forecasts over time."""
+"""The style of all figures, and the figure of forecasts over time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,29 +28,28 @@ STYLE: dict[str, Any] = {
 
 
 def draw_history(forecasts: pd.DataFrame, title: str, path: Path) -> None:
-    """Forecast and climatology over time, one panel a horizon; shaded days were followed by the event, hatched ones aren't over."""
+    """Draw forecast and climatology over time, a panel per horizon; days followed by the event and days not over yet are shaded."""
     horizons = sorted(forecasts["horizon"].unique())
     with canvas(len(horizons), 1, (9.5, 1.9 * len(horizons) + 0.9), space=0.3) as (figure, axes):
         for axis, days in zip(axes[:, 0], horizons, strict=True):
-            history_panel(axis, forecasts[forecasts["horizon"] == days].sort_values("as_of"), f"within {days} days")
+            panel = forecasts[forecasts["horizon"] == days].sort_values("as_of")
+            dates, outcome = panel["as_of"].to_numpy(), panel["outcome"].to_numpy()
+            event = {"where": outcome == 1, "color": EVENT, "alpha": 0.55, "label": "event followed"}
+            pending = {"where": np.isnan(outcome), "color": FAINT, "label": "not over yet"}
+            for shading in (event, pending):
+                axis.fill_between(dates, 0, 1, step="post", linewidth=0, **shading)
+            axis.plot(dates, panel["climatology"], color=REFERENCE, linewidth=1.1, linestyle=(0, (4, 3)), label="climatology")
+            axis.plot(dates, panel["probability"], color=INK, linewidth=1.3, label="forecast")
+            axis.set(title=f"within {days} days", ylim=(0, 1), yticks=[0, 0.25, 0.5, 0.75, 1], ylabel="probability")
+            axis.margins(x=0.01)
         axes[-1, 0].legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
         finish(figure, title, "", path)
 
 
-def history_panel(axis: Any, panel: pd.DataFrame, title: str) -> None:
-    """One horizon."""
-    days, outcome = panel["as_of"].to_numpy(), panel["outcome"].to_numpy()
-    axis.fill_between(days, 0, 1, where=outcome == 1, step="post", color=EVENT, alpha=0.55, linewidth=0, label="event followed")
-    axis.fill_between(days, 0, 1, where=np.isnan(outcome), step="post", color=FAINT, linewidth=0, label="not over yet")
-    axis.plot(days, panel["climatology"], color=REFERENCE, linewidth=1.1, linestyle=(0, (4, 3)), label="climatology")
-    axis.plot(days, panel["probability"], color=INK, linewidth=1.3, label="forecast")
-    axis.set(title=title, ylim=(0, 1), yticks=[0, 0.25, 0.5, 0.75, 1], ylabel="probability")
-    axis.margins(x=0.01)
-
-
 @contextmanager
 def canvas(rows: int, columns: int, size: tuple[float, float], *, space: float, **grid: Any) -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes (rows, columns) in one style, without a window. Margins are fixed: fitting them takes half a second."""
+    """A figure of a size in inches and its axes (rows, columns), in the common style. Fixed margins save half a second of
+    fitting."""
     import_matplotlib()
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -66,7 +65,7 @@ def canvas(rows: int, columns: int, size: tuple[float, float], *, space: float, 
 
 
 def finish(figure: Any, title: str, note: str, path: Path) -> None:
-    """Title, note, file."""
+    """Write title and note into the figure and save it to a file."""
     width, height = figure.get_size_inches()
     figure.text(0.12 / width, 1 - 0.28 / height, title, fontsize=12, fontweight="bold")
     figure.text(0.12 / width, 0.1 / height, note, fontsize=8, color=MUTED)

@@ -1,4 +1,4 @@
-"""The models of one training in one table and one picture, kept with its run in MLflow."""
+"""The models of one training in one table and one figure, stored with its run in MLflow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,9 +52,9 @@ ROW = Markup(
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """What the page of a training says: verification rows of all its models, and who they are.
+    """Content of the page of a training: verification rows of all its models, with `versions` and `roles` by model.
 
-    `versions` and `roles` (champion, challenger, baseline, candidate) are by model; `decisions` are what became of the champion.
+    A role is champion, challenger, baseline or candidate; `decisions` are sentences about the champion.
     """
 
     training: str
@@ -68,15 +68,15 @@ class Leaderboard:
 
 
 def role_of(model: str) -> str:
-    """What a model is before any decision: a baseline, or a candidate for champion."""
+    """Role of a model before any decision: baseline, or candidate for champion."""
     return "baseline" if MODELS[model].baseline else "candidate"
 
 
 def leaderboard_html(board: Leaderboard) -> str:
-    """One self-contained HTML page: a table a horizon, the judged one first, each with the best model first."""
+    """A self-contained HTML page: a table per horizon, the judged one first, models ordered from best to worst."""
     days = sorted({row["horizon"] for row in board.rows})
     judged = judged_horizon(days)
-    tables = [table(board, one) for one in sorted(days, key=lambda one: (one != judged, one))]
+    tables = [table(board, horizon) for horizon in sorted(days, key=lambda horizon: (horizon != judged, horizon))]
     simulated = Markup('<p class="warning">Simulated market. Nothing below is about the real one.</p>\n')
     return str(
         PAGE.format(
@@ -91,35 +91,32 @@ def leaderboard_html(board: Leaderboard) -> str:
 
 
 def table(board: Leaderboard, days: int) -> Markup:
-    """The models at one horizon, lowest Brier score first; a model without a judged forecast comes last."""
-    rows = [row_of(board, row, place) for place, row in enumerate(ranked(board.rows, days), 1)]
+    """HTML table of the models at one horizon, lowest Brier score first; models without a judged forecast come last."""
+    rows = [
+        ROW.format(
+            place=rank,
+            model=row["model"],
+            role=board.roles.get(row["model"], role_of(row["model"])),
+            version=f"v{board.versions[row['model']]}" if row["model"] in board.versions else "–",
+            brier="–" if row["brier"] is None else f"{row['brier']:.4f}",
+            volatility=interval(row["skill_volatility"]),
+            climatology=interval(row["skill_climatology"]),
+            best="–" if row["best_of_n_p"] is None else f"{row['best_of_n_p']:.3f}",
+            grade=escape(row["grade"]),
+        )
+        for rank, row in enumerate(ranked(board.rows, days), 1)
+    ]
     return TABLE.format(days=days, rows=Markup("\n").join(rows))
-
-
-def row_of(board: Leaderboard, row: Mapping[str, Any], place: int) -> Markup:
-    """One model at one horizon."""
-    model = row["model"]
-    return ROW.format(
-        place=place,
-        model=model,
-        role=board.roles.get(model, role_of(model)),
-        version=f"v{board.versions[model]}" if model in board.versions else "–",
-        brier="–" if row["brier"] is None else f"{row['brier']:.4f}",
-        volatility=interval(row["skill_volatility"]),
-        climatology=interval(row["skill_climatology"]),
-        best="–" if row["best_of_n_p"] is None else f"{row['best_of_n_p']:.3f}",
-        grade=escape(row["grade"]),
-    )
 
 
 def ranked(rows: Sequence[Mapping[str, Any]], days: int) -> list[Mapping[str, Any]]:
     """The rows of one horizon, lowest Brier score first."""
-    here = [row for row in rows if row["horizon"] == days]
-    return sorted(here, key=lambda row: (row["brier"] is None, row["brier"] or 0.0))
+    at_horizon = [row for row in rows if row["horizon"] == days]
+    return sorted(at_horizon, key=lambda row: (row["brier"] is None, row["brier"] or 0.0))
 
 
 def interval(skill: Mapping[str, float | None]) -> str:
-    """A skill with its 95 % interval, with a true minus sign; a dash where it can't be had."""
+    """A skill with its 95 % interval as text, with a true minus sign; a dash where it is missing."""
     value, low, high = (skill[key] for key in ("value", "low", "high"))
     if value is None:
         return "–"
@@ -129,13 +126,14 @@ def interval(skill: Mapping[str, float | None]) -> str:
 
 
 def signed(value: float) -> str:
-    """Three decimals with a sign; nothing is printed as minus zero."""
+    """A number with three decimals and a sign; zero has no sign."""
     text = f"{value:+.3f}"
     return "0.000" if float(text) == 0 else text.replace("-", "−")
 
 
 def draw_forest(rows: Sequence[Mapping[str, Any]], about: str, path: Path) -> None:
-    """A forest plot of skill at the horizon judged: a panel a baseline, a line a model with its 95 % interval, the best on top."""
+    """Draw a forest plot of skill at the horizon judged: a panel per baseline, a line per model with its 95 % interval, best on
+    top."""
     days = judged_horizon({row["horizon"] for row in rows})
     judged = [row for row in ranked(rows, days) if row["brier"] is not None]
     if not judged:
@@ -153,13 +151,13 @@ def draw_forest(rows: Sequence[Mapping[str, Any]], about: str, path: Path) -> No
 
 
 def forest_panel(axis: Any, rows: Sequence[Mapping[str, Any]], baseline: str) -> None:
-    """The models' skill against one baseline; baselines are drawn paler."""
+    """Draw the models' skill against one baseline; baselines are drawn paler."""
     axis.axvline(0, color=REFERENCE, linewidth=1)
-    for place, row in enumerate(rows):
+    for height, row in enumerate(rows):
         skill, color = row[f"skill_{baseline}"], MUTED if MODELS[row["model"]].baseline else INK
         if skill["value"] is None:
             continue
         if skill["low"] is not None and skill["high"] is not None:
-            axis.plot([skill["low"], skill["high"]], [place, place], color=color, linewidth=1.6, solid_capstyle="butt")
-        axis.plot([skill["value"]], [place], "o", color=color, markersize=5)
+            axis.plot([skill["low"], skill["high"]], [height, height], color=color, linewidth=1.6, solid_capstyle="butt")
+        axis.plot([skill["value"]], [height], "o", color=color, markersize=5)
     axis.margins(y=0.08)

@@ -1,4 +1,4 @@
-"""What MLflow's own pages show first: the description of an experiment, and its run table prepared for comparing."""
+"""The description and the prepared run tables that MLflow's own pages show for an experiment."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ models judged together. To search: `metrics."{days}d/brier" < 0.23 and tags.stan
 
 
 def experiment_tags(target: Target, last_training: str) -> dict[str, str]:
-    """The tags of a target's experiment: its description, its kind, and the two prepared views."""
+    """Tags of a target's experiment: its description, its kind, and the two prepared views."""
     days = judged_horizon(target.horizons)
     event = f"Forecasts of the {target.name} within {', '.join(map(str, target.horizons))} days"
     best_first, newest_first = canonical("metrics", metric_name(days, SORTED_BY)), "attributes.start_time"
@@ -56,21 +56,17 @@ def experiment_tags(target: Target, last_training: str) -> dict[str, str]:
     }
 
 
-def metric_columns(days: int) -> list[str]:
-    """The metrics that a prepared view shows, in order."""
-    skills = [f"skill_vs_{baseline}{ending}" for baseline in HEADLINE_BASELINES for ending in ("", "_low", "_high")]
-    return [metric_name(days, what) for what in ("brier", "best_of_n_p", *skills)]
-
-
 def skill_tag(days: int, baseline: str) -> str:
-    """The tag that holds a skill with its interval as one text, as `60d skill vs volatility`: three metrics in one column."""
+    """Name of the tag that holds a skill with its interval as text, as in `60d skill vs volatility`."""
     return f"{days}d skill vs {baseline}"
 
 
 def view(horizons: Sequence[int], *, search: str, order_by: str) -> str:
     """The state of MLflow's run table as its pages store it: columns, their order and widths, sorting, search, and charts."""
     days = judged_horizon(horizons)
-    metrics, tags = metric_columns(days), ["standing", *(skill_tag(days, baseline) for baseline in HEADLINE_BASELINES), "grade"]
+    skills = [f"skill_vs_{baseline}{ending}" for baseline in HEADLINE_BASELINES for ending in ("", "_low", "_high")]
+    metrics = [metric_name(days, what) for what in ("brier", "best_of_n_p", *skills)]
+    tags = ["standing", *(skill_tag(days, baseline) for baseline in HEADLINE_BASELINES), "grade"]
     texts, numbers = [canonical("tags", name) for name in tags], [canonical("metrics", name) for name in metrics]
     shown = [*texts, *numbers]
     widths = dict.fromkeys(texts, TAG_WIDTH) | dict.fromkeys(numbers, METRIC_WIDTH) | WIDTHS
@@ -119,7 +115,7 @@ def charts(horizons: Sequence[int]) -> dict[str, Any]:
 
 
 def canonical(kind: str, name: str) -> str:
-    """A column as MLflow's pages name it."""
+    """The name that MLflow's pages give to a column."""
     return f"{kind}.`{name}`"
 
 

@@ -1,4 +1,4 @@
-"""A model's card: what a forecast needs besides the model, with its skill in numbers and in one sentence."""
+"""The card of a model: all that a forecast needs besides the model, with its skill in numbers and in one sentence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,8 +24,8 @@ BASELINE_WORDS = {
 }
 
 
-def make_card(job: TrainingJob, model: TrainedModel, tried: int) -> Card:
-    """What a forecast of this model needs besides the model."""
+def make_card(job: TrainingJob, model: TrainedModel, total_trials: int) -> Card:
+    """The card of a trained model; `total_trials` counts all trials so far."""
     data, events = job.data, job.data.outcomes.events.dropna(how="all")
     ends = data.outcomes.label_end.loc[events.index].where(events.notna())
     return Card(
@@ -45,12 +45,12 @@ def make_card(job: TrainingJob, model: TrainedModel, tried: int) -> Card:
         means=means(data.X.loc[events.index, model.columns]),
         skill=skill_card(model),
         draws=job.settings.draws,
-        trials=tried,
+        trials=total_trials,
     )
 
 
 def fold_card(job: TrainingJob, model: TrainedModel, position: int) -> FoldCard:
-    """What a forecast of one walk-forward model needs."""
+    """The card of one fold's model: its days, base rates and input means."""
     fold = job.folds[position]
     rows = training_rows(job.data.outcomes, fold.test_start).index
     return FoldCard(
@@ -62,57 +62,48 @@ def fold_card(job: TrainingJob, model: TrainedModel, position: int) -> FoldCard:
 
 
 def means(inputs: pd.DataFrame) -> dict[str, Any]:
-    """Mean of each input; None where it was never known."""
+    """Mean of each input, by name; None for an input without values."""
     return {str(name): None if pd.isna(mean) else float(mean) for name, mean in inputs.mean().items()}
 
 
 def skill_card(model: TrainedModel) -> dict[str, Any]:
-    """Skill at the horizon judged as the card tells it, with the evidence that history gives."""
+    """Skill at the horizon judged, as plain values and a sentence, with the historical evidence."""
     row = headline_row(model)
     judged = model.forecasts[(model.forecasts["horizon"] == row["horizon"])].dropna(subset=["outcome"])["as_of"]
     start, end = (f"{day:%Y-%m-%d}" if len(judged) else None for day in (judged.min(), judged.max()))
-    against = row["skill_climatology"]
-    drift = row["drift"]
-    found = evidence(None if drift is None else drift["p"], row["ahead_of_all"], LiveEvidence())
+    climatology, drift = row["skill_climatology"], row["drift"]
+    history = evidence(None if drift is None else drift["p"], row["ahead_of_all"], LiveEvidence())
     return {
-        "brier_skill_score": against["value"],
-        "low": against["low"],
-        "high": against["high"],
+        "brier_skill_score": climatology["value"],
+        "low": climatology["low"],
+        "high": climatology["high"],
         "null_p": row["null_p"],
-        "shown": found.grade == Grade.SHOWN,
-        "sentence": skill_sentence(row, start, end, found.grade),
+        "shown": history.grade == Grade.SHOWN,
+        "sentence": skill_sentence(row, start, end, history.grade),
         "start": start,
         "end": end,
-        "evidence": found.to_dict(),
+        "evidence": history.to_dict(),
     }
 
 
 def skill_sentence(row: Mapping[str, Any], start: str | None, end: str | None, grade: str) -> str:
-    """Skill in one sentence, the same wherever it is printed: the grade, over which span, against whom."""
+    """Sentence with the grade, the months judged, and the skill against each baseline. All outputs print this one."""
     if row["n"] == 0 or start is None or end is None:
         return "Skill has not been shown: no forecast has been judged yet."
     against = ", ".join(f"{interval(row[f'skill_{name}'])} against {words}" for name, words in baseline_clause(row).items())
-    windows = f"about {row['n_effective']:.0f} independent windows{null_clause(row['null'])}"
+    windows, null = f"about {row['n_effective']:.0f} independent windows", row["null"]
+    if null is not None:
+        windows += f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
+    best, tries = row["best_of_n_p"], f"{row['trials']} tries counted"
+    # This p-value doesn't cover the earlier trials, so their number stands beside it.
+    best_of = f"no p as the best, {tries}" if best is None else f"p {best:.3f} as the best of those judged together, {tries}"
     return (
         f"{VERDICTS[grade]}: from {start[:7]} to {end[:7]} the {row['horizon']}-day Brier skill was {against} "
-        f"(95 % intervals, {windows}; {best_of_clause(row)})."
+        f"(95 % intervals, {windows}; {best_of})."
     )
 
 
 def baseline_clause(row: Mapping[str, Any]) -> dict[str, str]:
-    """The baselines by name, in words. Of an outcome without a law climatology stands for the volatilities, and is told once."""
+    """Words for the baselines, by name. Without a law of prices some baselines equal climatology, and only climatology is named."""
     same = [name for name in ("volatility", "random_walk") if row[f"skill_{name}"] == row["skill_climatology"]]
     return {name: words for name, words in BASELINE_WORDS.items() if name not in same}
-
-
-def best_of_clause(row: Mapping[str, Any]) -> str:
-    """The p-value as the best of what was judged together, and how much was tried; it doesn't pay for other tries."""
-    best, tries = row["best_of_n_p"], f"{row['trials']} tries counted"
-    return f"no p as the best, {tries}" if best is None else f"p {best:.3f} as the best of those judged together, {tries}"
-
-
-def null_clause(null: Mapping[str, Any] | None) -> str:
-    """How often rotated outcomes gave as much, and on how many independent rotations that rests."""
-    return (
-        "" if null is None else f"; null p {null['p']:.3f} of {null['shifts']} rotations, about {null['independent']} independent"
-    )

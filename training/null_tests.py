@@ -1,6 +1,6 @@
-"""What would this skill be by chance? Rows are rotated against each other and the model refitted through the whole walk-forward.
+"""Null distributions of skill: inputs and outcomes are shifted against each other in a circle and the model is refitted each time.
 
-Rotating keeps what neighbouring weeks share, which shuffling or a t-test would not. Rules: docs/methods.md.
+A circular shift keeps the correlation of neighbouring weeks; shuffling and a t-test ignore it. Rules: docs/methods.md.
 """
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from core.arrays import Bools, Floats
 from evaluation.bootstrap import horizon_weeks
 from evaluation.permutation import circularly_shifted
 from models.base import BatchedModel, HorizonModel, Refits
@@ -21,22 +22,23 @@ from models.rules import Climatology
 from training.dataset import Outcomes
 from training.walk_forward import LEAST_TRAINING_ROWS, Fold, quarters
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 Span = tuple[pd.Timestamp, pd.Timestamp]
 Make = Callable[[], HorizonModel]
-Kept = MutableMapping[int, Floats]
+ForecastCache = MutableMapping[int, Floats]
+"""Forecasts (m, K) of the judged rows, by shift in weeks."""
 
-LOOKBACK_WEEKS = 36  # 252 days, the longest a feature of the index reaches back: a closer rotation would hold the outcome itself
+LOOKBACK_WEEKS = (
+    36  # 252 days, the longest a feature of the index reaches back: after a smaller shift the inputs would contain the outcome
+)
 LEVELS = (0.05, 0.95)
 ALL_DAYS = (pd.Timestamp.min, pd.Timestamp.max)
 
 
 @dataclass(frozen=True)
 class NullDistribution:
-    """A statistic on the true dates (`observed`) and over `shifts` rotations: their mean and 5 to 95 % range.
+    """A statistic on the true dates (`observed`), and its mean and 5 to 95 % range over `shifts` circular shifts.
 
-    `p` = (1 + rotations at least as good) / (1 + rotations), of which about `independent` are.
+    `p` = (1 + shifts with at least this value) / (1 + shifts). About `independent` of the shifts are independent of each other.
     """
 
     observed: float
@@ -50,7 +52,8 @@ class NullDistribution:
 
 @dataclass(frozen=True)
 class CompleteRows:
-    """Rows whose every horizon is over, in weekly order: days (n,), inputs (n, p), events and the day each was known (n, K)."""
+    """Weekly rows with a known outcome at every horizon: days (n,), inputs (n, p), events (n, K) and the day each was known (n,
+    K)."""
 
     days: pd.DatetimeIndex
     inputs: Floats
@@ -59,29 +62,31 @@ class CompleteRows:
     longest_weeks: int
 
     def shifts(self, nearest: int, most: int | None = None) -> list[int]:
-        """Rotations by `nearest` weeks or more, up to where the longest outcome would meet itself from behind.
+        """Circular shifts in weeks: at least `nearest`, and so few that the longest outcome doesn't overlap itself at the other
+        end.
 
-        `most` keeps that many of them, evenly spread.
+        With `most`, only that many of them, evenly spread.
         """
         every = range(nearest, len(self.days) - self.longest_weeks + 1)
         if most is None or most >= len(every):
             return list(every)
-        return [every[place] for place in np.linspace(0, len(every) - 1, most).round().astype(int)]
+        return [every[position] for position in np.linspace(0, len(every) - 1, most).round().astype(int)]
 
     def outcome_shifts(self, most: int | None = None) -> list[int]:
-        """Rotations of outcomes against inputs that share no price with them."""
+        """Shifts of outcomes after which inputs and outcomes share no price."""
         return self.shifts(self.longest_weeks + LOOKBACK_WEEKS, most)
 
     def claim_shifts(self, most: int | None = None) -> list[int]:
-        """Rotations of the claim's inputs, which read nothing of the index."""
+        """Shifts of the claim's inputs; they don't read the index, so a smaller shift is enough."""
         return self.shifts(self.longest_weeks, most)
 
 
 @dataclass(frozen=True)
 class FoldMask:
-    """Where a walk-forward falls on a ring: of each fold the cells (n, K) known before it and the rows (n,) it forecasts.
+    """For each fold of a walk-forward two masks: the cells (n, K) known before it, and the rows (n,) it forecasts.
 
-    `judged` are the rows (n,) that some fold forecasts; `record` are the quarters before, from which a pool knows its experts.
+    `judged` marks the rows (n,) that any fold forecasts. `record` holds the same two masks for the earlier quarters, in which a
+    pool learns how good its experts are.
     """
 
     rows: list[tuple[Bools, Bools]]
@@ -90,11 +95,38 @@ class FoldMask:
 
 
 @dataclass(frozen=True)
-class ShiftedSkill:
-    """Statistics (S, K) on every rotation, the true dates (a shift of 0) first: Brier skill, AUC and Brier score.
+class NullTask:
+    """A walk-forward to repeat after shifts: the model's constructor, inputs X (n, p), outcomes, folds, first and last day
+    judged."""
 
-    Skill is against the reference that was refitted too: climatology, or for the claim's null the model on crypto's state alone.
-    `experts`: the same of each expert of a pool.
+    make: Make
+    X: pd.DataFrame
+    outcomes: Outcomes
+    folds: Sequence[Fold]
+    span: Span
+
+
+@dataclass(frozen=True)
+class ShiftedRows:
+    """Complete rows after each of S shifts (weeks): inputs (S, n, p) and events (S, n, K); the unshifted one of them lacks the
+    S."""
+
+    shifts: Sequence[int]
+    inputs: Floats
+    events: Floats
+
+    def at(self, position: int) -> tuple[Floats, Floats]:
+        """Inputs (n, p) and events (n, K) after one of the shifts."""
+        inputs, events = (values if values.ndim == 2 else values[position] for values in (self.inputs, self.events))
+        return inputs, events
+
+
+@dataclass(frozen=True)
+class ShiftedSkill:
+    """Brier skill, AUC and Brier score (S, K) of a model after every shift; the first shift is 0, the true dates.
+
+    Skill is measured against climatology, or in the claim's null against the same model on crypto's state alone; both are refitted
+    after every shift. `experts` holds the same for each expert of a pool.
     """
 
     shifts: tuple[int, ...]
@@ -111,15 +143,15 @@ class ShiftedSkill:
     def table(self, horizons: Sequence[int]) -> pd.DataFrame:
         """One row a shift and horizon: shift, horizon, skill, auc, brier."""
         columns = {"skill": self.skill, "auc": self.auc, "brier": self.brier}
-        places = {
+        labels = {
             "shift": np.repeat(self.shifts, len(horizons)),
             "horizon": np.tile([int(days) for days in horizons], len(self.shifts)),
         }
-        return pd.DataFrame(places | {name: values.ravel() for name, values in columns.items()})
+        return pd.DataFrame(labels | {name: values.ravel() for name, values in columns.items()})
 
 
 def complete_rows(X: pd.DataFrame, outcomes: Outcomes) -> CompleteRows:
-    """The rows that can be rotated."""
+    """The rows that can be shifted: those with a known outcome at every horizon."""
     rows = outcomes.events.index[outcomes.events.notna().all(axis=1)]
     inputs, events, known = X.loc[rows].to_numpy(dtype=np.float64), outcomes.events.loc[rows].to_numpy(), outcomes.known.loc[rows]
     return CompleteRows(
@@ -127,164 +159,151 @@ def complete_rows(X: pd.DataFrame, outcomes: Outcomes) -> CompleteRows:
     )
 
 
-def walk_shifts(model: BatchedModel, inputs: Floats, events: Floats, place: FoldMask) -> Floats:
-    """Forecasts (S, m, K) of all rotations at once on the judged rows: of outcomes (S, n, K), or of inputs (S, n, p)."""
-    return forecast_folds(model, model.forecast_each, inputs, events, place.rows)
+def walk_shifts(model: BatchedModel, inputs: Floats, events: Floats, mask: FoldMask) -> Floats:
+    """Forecasts (S, m, K) of the judged rows after every shift, all in one batch, from shifted outcomes (S, n, K) or inputs (S, n,
+    p)."""
+    return forecast_folds(model, model.forecast_each, inputs, events, mask.rows)
 
 
-def walk_pool_shifts(pool: Pool, inputs: Floats, events: Floats, place: FoldMask, ring: CompleteRows) -> tuple[Floats, Floats]:
-    """As `walk_shifts`, and the experts' forecasts (M, S, m, K): they have weights that in each rotation known outcomes earn."""
-    rows = [*place.record, *place.rows]
+def walk_pool_shifts(pool: Pool, inputs: Floats, events: Floats, mask: FoldMask, complete: CompleteRows) -> tuple[Floats, Floats]:
+    """Forecasts (S, m, K) of a pool as in `walk_shifts`, and those of its experts (M, S, m, K).
 
-    def answer(asked: Floats, refits: Refits) -> Floats:
-        return pool.experts_each(asked, refits.parameters, refits.base_rates)
+    After each shift the experts get the weights that they earned by the outcomes known so far.
+    """
+    rows = [*mask.record, *mask.rows]
 
-    experts = forecast_folds(pool, answer, inputs, events, rows)
+    def predict_experts(inputs: Floats, refits: Refits) -> Floats:
+        return pool.experts_each(inputs, refits.parameters, refits.base_rates)
+
+    experts = forecast_folds(pool, predict_experts, inputs, events, rows)
     tested = np.any([test for _, test in rows], axis=0)
-    weights = earned_weights(experts, events[..., tested, :], ring.known[tested], ring.days.to_numpy()[tested], pool.horizons)
-    judged = slice(-int(place.judged.sum()), None)
+    weights = earned_weights(
+        experts, events[..., tested, :], complete.known[tested], complete.days.to_numpy()[tested], pool.horizons
+    )
+    judged = slice(-int(mask.judged.sum()), None)
     return np.einsum("snm,msnk->snk", weights, experts)[:, judged], experts[:, :, judged]
 
 
 def forecast_folds(
     model: BatchedModel,
-    answer: Callable[[Floats, Refits], Floats],
+    predict: Callable[[Floats, Refits], Floats],
     inputs: Floats,
     events: Floats,
     rows: Sequence[tuple[Bools, Bools]],
 ) -> Floats:
-    """What `answer` makes (…, S, m, K) of the rows that each fold forecasts and of the fold's fits, one fit a rotation."""
-    parts, near = [], None
-    for taught, test in rows:
-        learning = taught.any(axis=1)
-        cells = events.compress(learning, axis=-2)
-        cells[..., ~taught[learning]] = np.nan
-        near = model.fit_each(inputs.compress(learning, axis=-2), cells, near=near)
-        parts.append(answer(inputs.compress(test, axis=-2), near))
+    """Forecasts (…, S, m, K) by `predict` of the rows of each fold, from a model fitted once a shift on what was known before
+    it."""
+    parts, refits = [], None
+    for known, test in rows:
+        known_rows = known.any(axis=1)
+        cells = events.compress(known_rows, axis=-2)
+        cells[..., ~known[known_rows]] = np.nan
+        refits = model.fit_each(inputs.compress(known_rows, axis=-2), cells, near=refits)
+        parts.append(predict(inputs.compress(test, axis=-2), refits))
     return np.concatenate(parts, axis=-2)
 
 
-def walk_one_shift(make: Make, inputs: Floats, events: Floats, place: FoldMask) -> Floats:
-    """Forecasts (m, K) of one rotation: inputs (n, p), outcomes (n, K)."""
+def walk_one_shift(make: Make, inputs: Floats, events: Floats, mask: FoldMask) -> Floats:
+    """Forecasts (m, K) of the judged rows after one shift, from inputs (n, p) and outcomes (n, K)."""
     parts = []
-    for taught, test in place.rows:
-        learning = taught.any(axis=1)
-        model = make().fit(inputs[learning], np.where(taught[learning], events[learning], np.nan))
+    for known, test in mask.rows:
+        known_rows = known.any(axis=1)
+        model = make().fit(inputs[known_rows], np.where(known[known_rows], events[known_rows], np.nan))
         parts.append(model.predict(inputs[test]))
     return np.concatenate(parts)
 
 
-def walk_each_shift(make: Make, inputs: Floats, events: Floats, place: FoldMask, shifts: Sequence[int], kept: Kept) -> Floats:
-    """As `walk` for a model that can't be refitted in batches: rotation by rotation, spread, but for those `kept`."""
-    todo = [(s, shift) for s, shift in enumerate(shifts) if shift not in kept]
-    done = run_in_parallel(walk_one_shift, [(make, shift_at(inputs, s), shift_at(events, s), place) for s, _ in todo])
-    for (_, shift), forecasts in zip(todo, done, strict=True):
-        kept[shift] = forecasts
-    return np.stack([kept[shift] for shift in shifts])
+def walk_each_shift(make: Make, shifted: ShiftedRows, mask: FoldMask, cache: ForecastCache) -> Floats:
+    """Forecasts (S, m, K) of a model that can't be refitted in batches: shift by shift, in parallel, except those in the
+    `cache`."""
+    todo = [(position, shift) for position, shift in enumerate(shifted.shifts) if shift not in cache]
+    done = run_in_parallel(walk_one_shift, [(make, *shifted.at(position), mask) for position, _ in todo])
+    cache.update(zip((shift for _, shift in todo), done, strict=True))
+    return np.stack([cache[shift] for shift in shifted.shifts])
 
 
-def shift_at(values: Floats, position: int) -> Floats:
-    """One set of (S, n, …); what all sets share (n, …) as it is."""
-    return values if values.ndim == 2 else values[position]
-
-
-def fold_mask(ring: CompleteRows, folds: Sequence[Fold], span: Span) -> FoldMask:
-    """Where the folds fall on the ring."""
-    rows = fold_rows(ring, folds, span)
-    judged = np.any([np.zeros(len(ring.days), dtype=bool), *(test for _, test in rows)], axis=0)
+def fold_mask(complete: CompleteRows, folds: Sequence[Fold], span: Span) -> FoldMask:
+    """The masks of the folds on the complete rows, for the days of `span`."""
+    rows = fold_rows(complete, folds, span)
+    judged = np.any([np.zeros(len(complete.days), dtype=bool), *(test for _, test in rows)], axis=0)
     first = folds[0].test_start if folds else span[0]
-    before = quarters(ring.days[0], first - pd.Timedelta(days=1)) if len(ring.days) and ring.days[0] < first else []
+    before = quarters(complete.days[0], first - pd.Timedelta(days=1)) if len(complete.days) and complete.days[0] < first else []
     record = [
-        (taught, test) for taught, test in fold_rows(ring, before, ALL_DAYS) if (taught.sum(axis=0) >= LEAST_TRAINING_ROWS).all()
+        (known, test) for known, test in fold_rows(complete, before, ALL_DAYS) if (known.sum(axis=0) >= LEAST_TRAINING_ROWS).all()
     ]
     return FoldMask(rows, judged, record)
 
 
-def fold_rows(ring: CompleteRows, folds: Sequence[Fold], span: Span) -> list[tuple[Bools, Bools]]:
-    """Cells (n, K) known before each fold and rows (n,) of `span` in it, where there is something to learn and to forecast."""
-    both = []
+def fold_rows(complete: CompleteRows, folds: Sequence[Fold], span: Span) -> list[tuple[Bools, Bools]]:
+    """For each fold the cells (n, K) known before it and its rows (n,) within `span`; folds without training or test rows are left
+    out."""
+    rows = []
     for fold in folds:
-        taught = ring.known < fold.test_start.to_datetime64()
-        test = np.asarray((ring.days >= max(fold.test_start, span[0])) & (ring.days <= min(fold.test_end, span[1])))
-        if test.any() and taught.all(axis=1).any():
-            both.append((taught, test))
-    return both
+        known = complete.known < fold.test_start.to_datetime64()
+        test = np.asarray((complete.days >= max(fold.test_start, span[0])) & (complete.days <= min(fold.test_end, span[1])))
+        if test.any() and known.all(axis=1).any():
+            rows.append((known, test))
+    return rows
 
 
-def shift_null(
-    make: Make,
-    X: pd.DataFrame,
-    outcomes: Outcomes,
-    folds: Sequence[Fold],
-    span: Span,
-    *,
-    most: int | None = None,
-    kept: Kept | None = None,
-) -> ShiftedSkill | None:
-    """Skill against climatology and AUC when outcomes are rotated against the inputs X (n, p), by every admissible shift.
+def shift_null(task: NullTask, *, most: int | None = None, cache: ForecastCache | None = None) -> ShiftedSkill | None:
+    """Skill against climatology and AUC after outcomes are shifted against the inputs (n, p), for every admissible shift.
 
-    Dates and purge stay with the rows; model and climatology learn the rotated outcomes. None where the rows allow no rotation.
-    Small p says that inputs and outcomes depend on each other, which volatility alone can bring about. `most` thins the shifts
-    evenly; `kept` holds forecasts by shift of a model that can't be refitted in batches.
+    Dates and purge stay with the rows; model and climatology are refitted on the shifted outcomes. None where no shift is possible.
+    A small p says that inputs and outcomes depend on each other; volatility alone can cause that. `most` limits the number of
+    shifts; `cache` holds the forecasts, by shift, of a model that can't be refitted in batches.
     """
-    ring = complete_rows(X, outcomes)
-    shifts, place = ring.outcome_shifts(most), fold_mask(ring, folds, span)
-    if not shifts or not place.judged.any():
+    complete = complete_rows(task.X, task.outcomes)
+    shifts, mask = complete.outcome_shifts(most), fold_mask(complete, task.folds, task.span)
+    if not shifts or not mask.judged.any():
         return None
-    events = circularly_shifted(ring.events, [0, *shifts])
-    forecasts = walk_any_shift(make, ring.inputs, events, place, ring, [0, *shifts], kept)
-    climate = walk_shifts(Climatology(ordered=False), ring.inputs, events, place)
-    return shifted_skill([0, *shifts], forecasts, dict.fromkeys(forecasts, climate), events[:, place.judged], ring)
+    events = circularly_shifted(complete.events, [0, *shifts])
+    forecasts = walk_any_shift(task.make, ShiftedRows([0, *shifts], complete.inputs, events), mask, complete, cache)
+    climatology = walk_shifts(Climatology(ordered=False), complete.inputs, events, mask)
+    return shifted_skill([0, *shifts], forecasts, dict.fromkeys(forecasts, climatology), events[:, mask.judged], complete)
 
 
-def claim_null(
-    make: Make,
-    X: pd.DataFrame,
-    outcomes: Outcomes,
-    folds: Sequence[Fold],
-    span: Span,
-    *,
-    most: int | None = None,
-    kept: Kept | None = None,
-) -> ShiftedSkill | None:
-    """Skill against the same model on crypto's state alone, when the claim's inputs are rotated together by every shift.
+def claim_null(task: NullTask, *, most: int | None = None, cache: ForecastCache | None = None) -> ShiftedSkill | None:
+    """Skill against the same model on crypto's state alone, after the claim's inputs are shifted together, for every shift.
 
-    It asks what small caps, volume and liquidity add to what crypto already shows. None where a model reads only one of the two.
+    It tests what small caps, volume and liquidity add to crypto's own state. None for a model that reads only one of the two.
     """
-    ring, own = complete_rows(X, outcomes), ~X.columns.isin(CLAIM)
-    shifts, place = ring.claim_shifts(most), fold_mask(ring, folds, span)
-    if not shifts or not place.judged.any() or own.all() or not own.any():
+    complete, own = complete_rows(task.X, task.outcomes), ~task.X.columns.isin(CLAIM)
+    shifts, mask = complete.claim_shifts(most), fold_mask(complete, task.folds, task.span)
+    if not shifts or not mask.judged.any() or own.all() or not own.any():
         return None
-    inputs = np.where(own, ring.inputs, circularly_shifted(ring.inputs, [0, *shifts]))
-    forecasts = walk_any_shift(make, inputs, ring.events, place, ring, [0, *shifts], kept)
-    alone = walk_any_shift(make, ring.inputs[None][..., own], ring.events, place, ring, [0], None)
-    return shifted_skill([0, *shifts], forecasts, alone, ring.events[place.judged][None], ring)
+    inputs = np.where(own, complete.inputs, circularly_shifted(complete.inputs, [0, *shifts]))
+    forecasts = walk_any_shift(task.make, ShiftedRows([0, *shifts], inputs, complete.events), mask, complete, cache)
+    own_rows = ShiftedRows([0], complete.inputs[None][..., own], complete.events)
+    alone = walk_any_shift(task.make, own_rows, mask, complete, None)
+    return shifted_skill([0, *shifts], forecasts, alone, complete.events[mask.judged][None], complete)
 
 
 def walk_any_shift(
-    make: Make, inputs: Floats, events: Floats, place: FoldMask, ring: CompleteRows, shifts: Sequence[int], kept: Kept | None
+    make: Make, shifted: ShiftedRows, mask: FoldMask, complete: CompleteRows, cache: ForecastCache | None
 ) -> dict[str, Floats]:
-    """Forecasts (S, m, K) of every rotation, by whichever way the model allows: under "", and of a pool's experts by name."""
+    """Forecasts (S, m, K) after every shift, in batches where the model allows it: the model's under "", a pool's experts' by
+    name."""
     model = make()
     if isinstance(model, Pool):
-        mixed, experts = walk_pool_shifts(model, inputs, events, place, ring)
+        mixed, experts = walk_pool_shifts(model, shifted.inputs, shifted.events, mask, complete)
         return {"": mixed, **dict(zip(EXPERTS, experts, strict=True))}
     if isinstance(model, BatchedModel):
-        return {"": walk_shifts(model, inputs, events, place)}
-    return {"": walk_each_shift(make, inputs, events, place, shifts, {} if kept is None else kept)}
+        return {"": walk_shifts(model, shifted.inputs, shifted.events, mask)}
+    return {"": walk_each_shift(make, shifted, mask, {} if cache is None else cache)}
 
 
 def shifted_skill(
-    shifts: Sequence[int], forecasts: Mapping[str, Floats], reference: Mapping[str, Floats], events: Floats, ring: CompleteRows
+    shifts: Sequence[int], forecasts: Mapping[str, Floats], reference: Mapping[str, Floats], events: Floats, complete: CompleteRows
 ) -> ShiftedSkill:
-    """Statistics of what `walk_any_shift` returns against a reference for each, on events (S, m, K)."""
+    """Skill, AUC and Brier score of the forecasts from `walk_any_shift`, each against its reference, on events (S, m, K)."""
     each = {
         name: ShiftedSkill(
             shifts=tuple(shifts),
             skill=skill_of_shifts(values, reference[name], events),
             auc=auc_of_shifts(values, np.broadcast_to(events, values.shape)),
             brier=np.asarray(((values - events) ** 2).mean(axis=1)),
-            independent=len(ring.days) // ring.longest_weeks,
+            independent=len(complete.days) // complete.longest_weeks,
         )
         for name, values in forecasts.items()
     }
@@ -297,7 +316,7 @@ def skill_of_shifts(forecasts: Floats, reference: Floats, events: Floats) -> Flo
 
 
 def auc_of_shifts(forecasts: Floats, events: Floats) -> Floats:
-    """Area under the ROC curve (S, K), NaN where all events are alike."""
+    """Area under the ROC curve (S, K); NaN where all events are equal."""
     positive = events.sum(axis=1)
     ranks = (rankdata(forecasts, axis=1) * events).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -305,16 +324,16 @@ def auc_of_shifts(forecasts: Floats, events: Floats) -> Floats:
 
 
 def null_distribution(statistic: Floats, independent: int) -> NullDistribution:
-    """Summary of a statistic (S,) whose first value is the true one; what can't be had counts as good."""
-    true, by_chance = float(statistic[0]), statistic[1:]
-    known = by_chance[~np.isnan(by_chance)]
-    low, high = np.quantile(known, LEVELS) if len(known) else (np.nan, np.nan)
+    """Summary of a statistic (S,) whose first value is that of the true dates; a missing value counts as at least as good."""
+    observed, null = float(statistic[0]), statistic[1:]
+    finite = null[~np.isnan(null)]
+    low, high = np.quantile(finite, LEVELS) if len(finite) else (np.nan, np.nan)
     return NullDistribution(
-        observed=true,
-        p=float((1 + (~(by_chance < true)).sum()) / len(statistic)),
-        mean=float(known.mean()) if len(known) else float("nan"),
+        observed=observed,
+        p=float((1 + (~(null < observed)).sum()) / len(statistic)),
+        mean=float(finite.mean()) if len(finite) else float("nan"),
         low=float(low),
         high=float(high),
-        shifts=len(by_chance),
+        shifts=len(null),
         independent=independent,
     )

@@ -1,11 +1,12 @@
-"""What a training learnt, kept on the disk until MLflow has it all: a database that is locked or full costs no training.
+"""The outbox: results of a training, stored in the home until MLflow has logged them all.
 
-Plain tables, JSON and skops, each file with its SHA-256; nothing here could run code when it is read.
+So no training is lost to a locked database or a full disk. Files are Parquet, JSON and skops, each with its SHA-256; reading them
+can't run code.
 """
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -29,12 +30,12 @@ WORK, SUMS = "work.json", "sums.json"
 PLAIN = ("params", "metrics", "tags", "independent", "every_picture", "description", "texts")
 FRAMES = ("inputs", "forecasts", "rotations")
 RESERVE = 32 * 2**20
-"""Bytes kept free while a training learns; of the largest one known here half is needed."""
+"""Bytes reserved during a training; the largest training seen so far needs half of them."""
 
 
 @dataclass(frozen=True)
 class PendingTraining:
-    """A training that has learnt and isn't logged yet; `default` is the model an empty home makes champion."""
+    """Results of a training that aren't logged yet; `default` is the model that becomes champion of an empty home."""
 
     training: TrainingRecord
     models: Mapping[str, ModelRecord]
@@ -42,22 +43,22 @@ class PendingTraining:
 
     @property
     def target(self) -> Target:
-        """The question that all its models answer."""
+        """The target that all its models forecast."""
         return next(iter(self.models.values())).card.target
 
 
 def outbox_folder(home: Path) -> Path:
-    """Where a home keeps what isn't logged yet."""
+    """The folder of a home that holds the trainings not logged yet."""
     return home / "spool"
 
 
 @contextmanager
 def reserved_disk(home: Path) -> Iterator[None]:
-    """Hold on to enough of the disk to keep what will be learnt. Raises StoreUnusable where there isn't as much."""
-    with TemporaryFile(dir=home) as room:
+    """Reserve the disk space that the results of a training need. Raises StoreUnusable where there is too little."""
+    with TemporaryFile(dir=home) as reserve:
         try:
-            room.write(bytes(RESERVE))
-            room.flush()
+            reserve.write(bytes(RESERVE))
+            reserve.flush()
         except OSError as error:
             raise StoreUnusable(
                 f"{home} has no {RESERVE >> 20} MB to keep what a training learns ({error.strerror}): make room, then train."
@@ -66,121 +67,118 @@ def reserved_disk(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def kept_until_logged(home: Path, work: PendingTraining) -> Iterator[None]:
-    """Keep `work` until what is done meanwhile has succeeded, and for the next run if it hasn't. Raises StoreUnusable."""
+def stored_until_logged(home: Path, pending: PendingTraining) -> Iterator[None]:
+    """Store a training until the body of the `with` succeeds; after a failure it stays for the next run. Raises StoreUnusable."""
     folder = outbox_folder(home) / uuid4().hex
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         try:
-            write(work, folder)
+            write_pending(pending, folder)
         except OSError as error:
-            rmtree(unfinished(folder), ignore_errors=True)
+            rmtree(unfinished_folder(folder), ignore_errors=True)
             raise StoreUnusable(f"What was learnt can't be kept in {folder.parent}: {error.strerror or error}.") from error
         yield
-        forget(folder)
+        remove_pending(folder)
 
 
 def pending_folders(home: Path) -> Iterator[Path]:
-    """What earlier runs learnt and didn't log, oldest first, each locked for as long as it is looked at."""
+    """Folders of the trainings that earlier runs didn't log, oldest first; each is locked while the caller uses it."""
     locks = {entry.with_suffix(".lock"): entry.stat().st_mtime for entry in outbox_folder(home).glob("*")}
-    for lock in sorted(locks, key=lambda one: locks[one]):
+    for lock in sorted(locks, key=lambda path: locks[path]):
         folder = lock.with_suffix("")
-        try:
-            with FileLock(lock, timeout=0):
-                rmtree(unfinished(folder), ignore_errors=True)
-                if folder.exists():
-                    yield folder
-                else:
-                    lock.unlink(missing_ok=True)
-        except Timeout:
-            continue
+        with suppress(Timeout), FileLock(lock, timeout=0):
+            rmtree(unfinished_folder(folder), ignore_errors=True)
+            if folder.exists():
+                yield folder
+            else:
+                lock.unlink(missing_ok=True)
 
 
 def damaged_pending(home: Path) -> Iterator[tuple[Path, str]]:
-    """What is kept and can't be read, with why."""
+    """Folders that can't be read, each with the reason."""
     for folder in pending_folders(home):
         try:
-            read(folder)
+            read_pending(folder)
         except StoreUnusable as error:
             yield folder, str(error)
 
 
-def forget(folder: Path) -> None:
-    """It is logged."""
+def remove_pending(folder: Path) -> None:
+    """Remove the folder and the lock of a training that is logged, or damaged."""
     rmtree(folder)
     folder.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def unfinished(folder: Path) -> Path:
-    """Where a folder is written before it is whole."""
+def unfinished_folder(folder: Path) -> Path:
+    """The temporary name of a folder while it is written."""
     return folder.with_suffix(".new")
 
 
-def write(work: PendingTraining, folder: Path) -> None:
-    """Write all of it beside its place, then move it there."""
+def write_pending(pending: PendingTraining, folder: Path) -> None:
+    """Write a training to a temporary folder, then rename it to `folder`."""
     import skops.io
 
-    place = unfinished(folder)
-    place.mkdir()
-    (place / WORK).write_text(json.dumps(summary(work)), encoding="utf-8")
-    work.training.inputs.to_parquet(place / "inputs.parquet")
-    sample_table(next(iter(work.models.values())).judged).to_parquet(place / "judged.parquet")
-    for number, record in enumerate(work.models.values()):
-        skops.io.dump(record.forecaster, place / f"{number}.skops")
+    unfinished = unfinished_folder(folder)
+    unfinished.mkdir()
+    (unfinished / WORK).write_text(json.dumps(summary(pending)), encoding="utf-8")
+    pending.training.inputs.to_parquet(unfinished / "inputs.parquet")
+    sample_table(next(iter(pending.models.values())).judged).to_parquet(unfinished / "judged.parquet")
+    for number, record in enumerate(pending.models.values()):
+        skops.io.dump(record.forecaster, unfinished / f"{number}.skops")
         for name in FRAMES:
-            getattr(record, name).to_parquet(place / f"{number}.{name}.parquet")
-    sums = {file.name: digest(file) for file in sorted(place.iterdir())}
-    (place / SUMS).write_text(json.dumps(sums), encoding="utf-8")
-    place.rename(folder)
+            getattr(record, name).to_parquet(unfinished / f"{number}.{name}.parquet")
+    sums = {file.name: digest(file) for file in sorted(unfinished.iterdir())}
+    (unfinished / SUMS).write_text(json.dumps(sums), encoding="utf-8")
+    unfinished.rename(folder)
 
 
-def summary(work: PendingTraining) -> dict[str, Any]:
-    """All of it that isn't a table or a model."""
-    training = work.training
+def summary(pending: PendingTraining) -> dict[str, Any]:
+    """Everything of a training that isn't a table or a model, as plain values."""
+    training = pending.training
     return {
-        "default": work.default,
+        "default": pending.default,
         "name": training.name,
         "params": values_as_text(training.params),
         "tags": dict(training.tags),
         "tables": {name: table.to_csv(index=False) for name, table in training.tables.items()},
         "description": training.description,
         "verification": list(training.verification),
-        "models": {name: record_summary(record) for name, record in work.models.items()},
+        "models": {
+            name: {field: getattr(record, field) for field in PLAIN}
+            | {"params": values_as_text(record.params), "card": record.card.to_dict()}
+            for name, record in pending.models.items()
+        },
     }
 
 
-def record_summary(record: ModelRecord) -> dict[str, Any]:
-    """The same of one model."""
-    fields = {field: getattr(record, field) for field in PLAIN}
-    return fields | {"params": values_as_text(record.params), "card": record.card.to_dict()}
-
-
 def values_as_text(values: Mapping[str, Any]) -> dict[str, str]:
-    """Parameters as MLflow keeps them."""
+    """Parameters as text, as MLflow stores them."""
     return {name: str(value) for name, value in values.items()}
 
 
-def read(folder: Path) -> PendingTraining:
-    """What was kept. Raises StoreUnusable, naming the file that isn't what was written."""
+def read_pending(folder: Path) -> PendingTraining:
+    """The training stored in a folder. Raises StoreUnusable, naming the first file whose content changed."""
     try:
         sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-        wrong = [name for name, sha in sums.items() if not (folder / name).is_file() or digest(folder / name) != sha]
-        if wrong:
-            raise damaged(folder / wrong[0])
-        return read_sound(folder, sums)
+        changed = [name for name, sha in sums.items() if not (folder / name).is_file() or digest(folder / name) != sha]
+        if changed:
+            raise damage_error(folder / changed[0])
+        return parse_pending(folder, sums)
     except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise damaged(folder / SUMS) from error
+        raise damage_error(folder / SUMS) from error
 
 
-def read_sound(folder: Path, sums: Mapping[str, str]) -> PendingTraining:
-    """What was kept in files that are as they were written."""
+def parse_pending(folder: Path, sums: Mapping[str, str]) -> PendingTraining:
+    """The training stored in a folder whose files have the expected SHA-256 (`sums`, by file name)."""
     plain = json.loads((folder / WORK).read_text(encoding="utf-8"))
     judged = read_samples(pd.read_parquet(folder / "judged.parquet"))
     models = {
         name: ModelRecord(
             **{field: fields[field] for field in PLAIN if field != "metrics"},
             metrics=renamed(fields["metrics"]),
-            **read_frames(folder, number),
+            inputs=pd.read_parquet(folder / f"{number}.inputs.parquet"),
+            forecasts=pd.read_parquet(folder / f"{number}.forecasts.parquet"),
+            rotations=pd.read_parquet(folder / f"{number}.rotations.parquet"),
             card=read_card(json.dumps(fields["card"])),
             forecaster=load(folder / f"{number}.skops", sums[f"{number}.skops"]),
             judged=judged,
@@ -188,27 +186,25 @@ def read_sound(folder: Path, sums: Mapping[str, str]) -> PendingTraining:
         for number, (name, fields) in enumerate(plain["models"].items())
     }
     tables = {name: pd.read_csv(StringIO(text), dtype="str", keep_default_na=False) for name, text in plain["tables"].items()}
-    same = {field: plain[field] for field in ("name", "params", "tags", "description", "verification")}
+    fields_of_training = {field: plain[field] for field in ("name", "params", "tags", "description", "verification")}
     return PendingTraining(
-        TrainingRecord(**same, tables=tables, inputs=pd.read_parquet(folder / "inputs.parquet")), models, plain["default"]
+        TrainingRecord(**fields_of_training, tables=tables, inputs=pd.read_parquet(folder / "inputs.parquet")),
+        models,
+        plain["default"],
     )
 
 
-def read_frames(folder: Path, number: int) -> dict[str, Any]:
-    """The tables of one model."""
-    return {frame: pd.read_parquet(folder / f"{number}.{frame}.parquet") for frame in FRAMES}
-
-
-def sample_table(judged: Mapping[int, EvaluationSample]) -> pd.DataFrame:
-    """One row a horizon and day: probabilities by model, outcome."""
+def sample_table(samples: Mapping[int, EvaluationSample]) -> pd.DataFrame:
+    """Samples as one table: a row per horizon and day, columns with the probability of each model and the outcome."""
     tables = [
-        pd.DataFrame({**one.probabilities, "outcome": one.outcome}, one.days).assign(horizon=days) for days, one in judged.items()
+        pd.DataFrame({**sample.probabilities, "outcome": sample.outcome}, sample.days).assign(horizon=days)
+        for days, sample in samples.items()
     ]
     return pd.concat(tables).rename_axis("day").reset_index()
 
 
 def read_samples(table: pd.DataFrame) -> dict[int, EvaluationSample]:
-    """Back from the table."""
+    """Samples by horizon (days) from the table of `sample_table`."""
     parts = {int(str(days)): rows.drop(columns="horizon").set_index("day") for days, rows in table.groupby("horizon")}
     return {
         days: EvaluationSample(
@@ -221,6 +217,6 @@ def read_samples(table: pd.DataFrame) -> dict[int, EvaluationSample]:
     }
 
 
-def damaged(file: Path) -> StoreUnusable:
-    """The error of every file that isn't what was written."""
+def damage_error(file: Path) -> StoreUnusable:
+    """The error for a file whose content changed after it was written."""
     return StoreUnusable(f"{file} is damaged: remove {file.parent.name} and its lock from {file.parent.parent} and train again.")

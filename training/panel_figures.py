@@ -1,6 +1,6 @@
-"""Pictures of a verification's panel: each title says what its numbers say, each estimate stands with its interval.
+"""Figures of a verification: calibration, value, sharpness, years, nulls. Titles state the result, estimates have intervals.
 
-Every number is computed elsewhere. about: whose forecasts and of which market, as "hazard · simulated market".
+All numbers are computed elsewhere. `about` names the model and the market, as in "hazard · simulated market".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.target import judged_horizon
 from evaluation.bootstrap import Band, Interval
 from evaluation.comparison import CumulativeLead, cumulative_lead
 from evaluation.decision_value import Murphy, ValueCurve, murphy, value_curve
 from evaluation.reliability import ReliabilityCurve, reliability_curve
 from evaluation.sample import EvaluationSample
-from evaluation.scores import Floats
 from training.figures import EVENT, FAINT, INK, MUTED, REFERENCE, canvas, finish
-from training.null_tests import null_distribution
-from training.robustness import LEFT_OUT, TENTHS, Ablated, Sharpness, YearRow, by_year, sharpness
+from training.null_tests import NullDistribution, null_distribution
+from training.robustness import LEFT_OUT, TENTHS, BlockContribution, Sharpness, YearRow, by_year, sharpness
 
 T = TypeVar("T")
 
@@ -34,32 +34,26 @@ PARTS = ("miscalibration", "discrimination", "uncertainty")
 
 
 def draw_corp(curves: Mapping[int, ReliabilityCurve], about: str, path: Path) -> None:
-    """Recalibrated share of events against forecast, a column a horizon, with where a reliable forecaster's would lie."""
-    with canvas(2, len(curves), wide(len(curves), 4.8), space=0.12, height_ratios=[4, 1]) as (figure, axes):
+    """Draw the calibration curve of each horizon (days) in a column, with the range of a reliable forecaster's curve."""
+    with canvas(2, len(curves), figure_size(len(curves), 4.8), space=0.12, height_ratios=[4, 1]) as (figure, axes):
         for (above, below), (days, curve) in zip(axes.T, curves.items(), strict=True):
-            corp_panel(above, below, curve, days)
+            above.plot([0, 1], [0, 1], color=FAINT, linewidth=1.5, zorder=0)
+            above.axhline(curve.base_rate, color=REFERENCE, linewidth=1, linestyle=DASHES)
+            above.fill_between(curve.forecast, curve.low, curve.high, color=SHADE, linewidth=0, zorder=1)
+            above.plot(curve.forecast, curve.share, color=INK, linewidth=1.4, zorder=2)
+            above.set(title=f"within {days} days (n = {curve.weeks.sum():.0f})", xlim=(0, 1), ylim=(-0.03, 1.03))
+            parts = "\n".join(f"{name} {getattr(curve.reliability, name):.3f}" for name in PARTS)
+            above.text(0.03, 0.97, parts, transform=above.transAxes, va="top", fontsize=7.5, color=MUTED)
+            below.hist(curve.forecast, TENTHS, weights=curve.weeks, color=EVENT, rwidth=0.9)
+            below.set(xlabel="forecast probability (0–1)")
         axes[0, 0].set_ylabel("share of events (0–1)")
         axes[1, 0].set_ylabel("weeks")
         note = "Shaded: where 90 % of reliable forecasters would lie, as few windows overlapping as much. Dashes: base rate."
         finish(figure, corp_finding(curves), f"{about}. {note}", path)
 
 
-def corp_panel(above: Any, below: Any, curve: ReliabilityCurve, days: int) -> None:
-    """One horizon."""
-    parts = curve.reliability
-    above.plot([0, 1], [0, 1], color=FAINT, linewidth=1.5, zorder=0)
-    above.axhline(curve.base_rate, color=REFERENCE, linewidth=1, linestyle=DASHES)
-    above.fill_between(curve.forecast, curve.low, curve.high, color=SHADE, linewidth=0, zorder=1)
-    above.plot(curve.forecast, curve.share, color=INK, linewidth=1.4, zorder=2)
-    above.set(title=f"within {days} days (n = {curve.weeks.sum():.0f})", xlim=(0, 1), ylim=(-0.03, 1.03))
-    told = "\n".join(f"{name} {getattr(parts, name):.3f}" for name in PARTS)
-    above.text(0.03, 0.97, told, transform=above.transAxes, va="top", fontsize=7.5, color=MUTED)
-    below.hist(curve.forecast, TENTHS, weights=curve.weeks, color=EVENT, rwidth=0.9)
-    below.set(xlabel="forecast probability (0–1)")
-
-
 def corp_finding(curves: Mapping[int, ReliabilityCurve]) -> str:
-    """Where forecasts are further off than chance makes a reliable forecaster."""
+    """Title: the horizons at which forecasts are less calibrated than chance explains for a reliable forecaster."""
     off = [days for days, curve in curves.items() if curve.reliability.miscalibration > curve.reliability.by_chance_high]
     if off:
         return f"Less reliable than chance makes 19 of 20 reliable forecasters, within {listed(off)} days"
@@ -67,10 +61,18 @@ def corp_finding(curves: Mapping[int, ReliabilityCurve]) -> str:
 
 
 def draw_murphy(diagrams: Mapping[int, Murphy], about: str, path: Path) -> None:
-    """Mean elementary score by threshold, a column a horizon, and below it the gain on each of the others with its interval."""
-    with canvas(2, len(diagrams), wide(len(diagrams), 5.4), space=0.14, height_ratios=[3, 2]) as (figure, axes):
+    """Draw the mean elementary score by threshold, a column per horizon; below it the gain on each other model with its
+    interval."""
+    with canvas(2, len(diagrams), figure_size(len(diagrams), 5.4), space=0.14, height_ratios=[3, 2]) as (figure, axes):
         for (above, below), (days, murphy) in zip(axes.T, diagrams.items(), strict=True):
-            murphy_panel(above, below, murphy, days)
+            colours = dict(zip(murphy.scores, (INK, *LINES), strict=False))
+            for name, score in murphy.scores.items():
+                above.plot(murphy.thresholds, score, color=colours[name], linewidth=1.3, label=name)
+            below.axhline(0, color=FAINT, linewidth=1.5, zorder=0)
+            for name, gain in murphy.gains.items():
+                draw_band(below, murphy.thresholds, gain, colours[name])
+            above.set(title=f"within {days} days", xlim=(0, 1))
+            below.set(xlabel="threshold to act at (probability)")
         axes[0, 0].set_ylabel("mean score (0 is best)")
         axes[1, 0].set_ylabel("gain (above 0: better)")
         left_margin(figure, 0.7)
@@ -80,29 +82,23 @@ def draw_murphy(diagrams: Mapping[int, Murphy], about: str, path: Path) -> None:
         finish(figure, title, f"{about}. Shaded: 95 % intervals of the gains, each threshold for itself.", path)
 
 
-def murphy_panel(above: Any, below: Any, murphy: Murphy, days: int) -> None:
-    """One horizon."""
-    colours = dict(zip(murphy.scores, (INK, *LINES), strict=False))
-    for name, score in murphy.scores.items():
-        above.plot(murphy.thresholds, score, color=colours[name], linewidth=1.3, label=name)
-    below.axhline(0, color=FAINT, linewidth=1.5, zorder=0)
-    for name, gain in murphy.gains.items():
-        ribbon(below, murphy.thresholds, gain, colours[name])
-    above.set(title=f"within {days} days", xlim=(0, 1))
-    below.set(xlabel="threshold to act at (probability)")
-
-
-def ribbon(axis: Any, at: Floats, found: Band, colour: str) -> None:
-    """A line in its interval."""
-    axis.fill_between(at, found.low, found.high, color=colour, alpha=0.18, linewidth=0)
-    axis.plot(at, found.value, color=colour, linewidth=1.3)
+def draw_band(axis: Any, at: Floats, band: Band, colour: str) -> None:
+    """Draw a line and the shaded area of its interval."""
+    axis.fill_between(at, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+    axis.plot(at, band.value, color=colour, linewidth=1.3)
 
 
 def draw_value(curves: Mapping[int, ValueCurve], about: str, path: Path) -> None:
-    """Share of the most that could be saved, by cost-loss ratio, a column a horizon."""
-    with canvas(1, len(curves), wide(len(curves), 3.9), space=0.1) as (figure, axes):
+    """Draw the economic value (share of the possible savings) by cost-loss ratio, a column per horizon."""
+    with canvas(1, len(curves), figure_size(len(curves), 3.9), space=0.1) as (figure, axes):
         for axis, (days, curve) in zip(axes[0], curves.items(), strict=True):
-            value_panel(axis, curve, days)
+            axis.axhline(0, color=FAINT, linewidth=1.5, zorder=0)
+            draw_band(axis, curve.ratios, curve.value, INK)
+            axis.plot([], [], color=INK, label=curve.model)
+            for (name, value), colour in zip(curve.others.items(), LINES, strict=False):
+                axis.plot(curve.ratios, value, color=colour, linewidth=1.1, label=name)
+            # The limit cuts values far below zero, which would flatten everything else.
+            axis.set(title=f"within {days} days", xlim=(0, 1), ylim=(LEAST_VALUE, 1), xlabel="cost of acting / loss of missing")
         axes[0, 0].set_ylabel("value (1: outcome known)")
         axes[0, -1].legend(loc="upper right", fontsize=8)
         title = threshold_finding({days: curve.value for days, curve in curves.items()}, "Of value")
@@ -110,135 +106,117 @@ def draw_value(curves: Mapping[int, ValueCurve], about: str, path: Path) -> None
         finish(figure, title, f"{about}. {note}", path)
 
 
-def value_panel(axis: Any, curve: ValueCurve, days: int) -> None:
-    """One horizon; what falls far below zero runs off the page."""
-    axis.axhline(0, color=FAINT, linewidth=1.5, zorder=0)
-    ribbon(axis, curve.ratios, curve.value, INK)
-    axis.plot([], [], color=INK, label=curve.model)
-    for (name, value), colour in zip(curve.others.items(), LINES, strict=False):
-        axis.plot(curve.ratios, value, color=colour, linewidth=1.1, label=name)
-    axis.set(title=f"within {days} days", xlim=(0, 1), ylim=(LEAST_VALUE, 1), xlabel="cost of acting / loss of missing")
-
-
-def threshold_finding(found: Mapping[int, Band], claim: str) -> str:
-    """At how many of the thresholds an interval lies above zero, and below it, by more than rounding."""
-    thresholds = len(next(iter(found.values())).value)
-    above = [int((one.low > ROUNDING).sum()) for one in found.values()]
-    below = [int((one.high < -ROUNDING).sum()) for one in found.values()]
+def threshold_finding(gains: Mapping[int, Band], claim: str) -> str:
+    """Title: at how many thresholds the interval lies above zero, and at how many below, by more than rounding."""
+    thresholds = len(next(iter(gains.values())).value)
+    above = [int((gain.low > ROUNDING).sum()) for gain in gains.values()]
+    below = [int((gain.high < -ROUNDING).sum()) for gain in gains.values()]
     opposite = f", the opposite at {listed(below)}" if any(below) else ""
-    return f"{claim} beyond chance at {listed(above)} of {thresholds} thresholds within {listed(found)} days{opposite}"
+    return f"{claim} beyond chance at {listed(above)} of {thresholds} thresholds within {listed(gains)} days{opposite}"
 
 
-def draw_sharpness(found: Mapping[int, Mapping[str, Sharpness]], about: str, path: Path) -> None:
-    """How forecasts spread over the scale, a column a horizon: weeks in each tenth of the first model, quantiles of all."""
-    with canvas(2, len(found), wide(len(found), 4.2), space=0.1, height_ratios=[3, 1]) as (figure, axes):
-        for (above, below), (days, models) in zip(axes.T, found.items(), strict=True):
-            sharpness_panel(above, below, models, days)
+def draw_sharpness(spreads: Mapping[int, Mapping[str, Sharpness]], about: str, path: Path) -> None:
+    """Draw how forecasts spread over 0–1, a column per horizon: a histogram of the first model, quantiles of all models."""
+    with canvas(2, len(spreads), figure_size(len(spreads), 4.2), space=0.1, height_ratios=[3, 1]) as (figure, axes):
+        for (above, below), (days, models) in zip(axes.T, spreads.items(), strict=True):
+            first = next(iter(models.values()))
+            above.bar(TENTHS[:-1], first.histogram, 0.09, align="edge", color=EVENT)
+            above.set(title=f"within {days} days (sd {first.sd:.2f})", xlim=(0, 1))
+            for height, spread in enumerate(models.values()):
+                low, quarter, median, upper, high = spread.quantiles.values()
+                below.hlines(-height, low, high, color=INK, linewidth=1)
+                below.hlines(-height, quarter, upper, color=INK, linewidth=4)
+                below.plot(median, -height, "o", color="white", markeredgecolor=INK, markersize=5)
+            below.set(xlabel="forecast probability (0–1)", ylim=(0.6 - len(models), 0.6))
+            below.set_yticks([-height for height in range(len(models))], list(models), fontsize=7)
         left_margin(figure, 1.3)
         axes[0, 0].set_ylabel("weeks")
         note = "Thin: 5 to 95 % of forecasts. Thick: 25 to 75 %. Point: the median. Bars count the first."
-        finish(figure, sharpness_finding(found), f"{about}. {note}", path)
+        days, models = horizon_shown(spreads)
+        halves = [
+            f"{name} {spread.quantiles['0.25']:.2f}–{spread.quantiles['0.75']:.2f}" for name, spread in list(models.items())[:2]
+        ]
+        finish(figure, f"Half of the {days}-day forecasts lie in: {', '.join(halves)}", f"{about}. {note}", path)
 
 
-def sharpness_panel(above: Any, below: Any, models: Mapping[str, Sharpness], days: int) -> None:
-    """One horizon."""
-    first = next(iter(models.values()))
-    above.bar(TENTHS[:-1], first.histogram, 0.09, align="edge", color=EVENT)
-    above.set(title=f"within {days} days (sd {first.sd:.2f})", xlim=(0, 1))
-    for height, sharp in enumerate(models.values()):
-        low, quarter, middle, upper, high = sharp.quantiles.values()
-        below.hlines(-height, low, high, color=INK, linewidth=1)
-        below.hlines(-height, quarter, upper, color=INK, linewidth=4)
-        below.plot(middle, -height, "o", color="white", markeredgecolor=INK, markersize=5)
-    below.set(xlabel="forecast probability (0–1)", ylim=(0.6 - len(models), 0.6))
-    below.set_yticks([-height for height in range(len(models))], list(models), fontsize=7)
-
-
-def sharpness_finding(found: Mapping[int, Mapping[str, Sharpness]]) -> str:
-    """Where half of the forecasts lie, the first model's and the next one's."""
-    days, models = horizon_shown(found)
-    halves = [f"{name} {one.quantiles['0.25']:.2f}–{one.quantiles['0.75']:.2f}" for name, one in list(models.items())[:2]]
-    return f"Half of the {days}-day forecasts lie in: {', '.join(halves)}"
-
-
-def draw_by_year(found: Mapping[int, Sequence[YearRow]], about: str, path: Path) -> None:
-    """Brier skill against climatology year by year, a column a horizon."""
-    with canvas(1, len(found), wide(len(found), 3.6), space=0.1) as (figure, axes):
-        for axis, (days, rows) in zip(axes[0], found.items(), strict=True):
-            bars(axis, [row.year for row in rows], [row.skill_climatology for row in rows])
+def draw_by_year(years: Mapping[int, Sequence[YearRow]], about: str, path: Path) -> None:
+    """Draw Brier skill against climatology by year, a column per horizon."""
+    with canvas(1, len(years), figure_size(len(years), 3.6), space=0.1) as (figure, axes):
+        for axis, (days, rows) in zip(axes[0], years.items(), strict=True):
+            draw_intervals(axis, [row.year for row in rows], [row.skill_climatology for row in rows])
             windows = np.mean([row.n_effective for row in rows])
             axis.set(title=f"within {days} days (about {windows:.0f} windows a year)", xlabel="year of the forecast")
             axis.set_xticks([row.year for row in rows], [f"’{row.year % 100}" for row in rows])
         left_margin(figure, 0.8)
         axes[0, 0].set_ylabel("skill against climatology")
-        finish(figure, year_finding(found), f"{about}. Bars: 95 % intervals, from so few windows rough.", path)
+        finish(figure, year_finding(years), f"{about}. Bars: 95 % intervals, from so few windows rough.", path)
 
 
-def bars(axis: Any, at: Sequence[float], found: Sequence[Interval], *, across: bool = False) -> None:
-    """Points with their intervals, upright or lying."""
-    values, low, high = (np.array([getattr(one, name) for one in found]) for name in ("value", "low", "high"))
+def draw_intervals(axis: Any, at: Sequence[float], intervals: Sequence[Interval], *, across: bool = False) -> None:
+    """Draw points with their intervals, vertical, or horizontal with `across`."""
+    values, low, high = (np.array([getattr(interval, name) for interval in intervals]) for name in ("value", "low", "high"))
     (axis.axvline if across else axis.axhline)(0, color=FAINT, linewidth=1.5, zorder=0)
     (axis.hlines if across else axis.vlines)(at, low, high, color=INK, linewidth=1.3)
     axis.plot(*((values, at) if across else (at, values)), "o", color=INK, markersize=5)
 
 
-def year_finding(found: Mapping[int, Sequence[YearRow]]) -> str:
-    """In how many years the forecasts were better, and in how many better or worse beyond chance."""
-    days, rows = horizon_shown(found)
+def year_finding(by_horizon: Mapping[int, Sequence[YearRow]]) -> str:
+    """Title: in how many years the forecasts were better, and in how many the interval excludes zero."""
+    days, rows = horizon_shown(by_horizon)
     skills = [row.skill_climatology for row in rows]
-    ahead, beyond = sum(one.value > 0 for one in skills), sum(one.low > 0 for one in skills)
-    worse = sum(one.high < 0 for one in skills)
+    ahead, beyond = sum(skill.value > 0 for skill in skills), sum(skill.low > 0 for skill in skills)
+    worse = sum(skill.high < 0 for skill in skills)
     years = f"better than climatology in {ahead} of {len(rows)} years"
     return f"Within {days} days {years}; beyond chance better in {beyond}, worse in {worse}"
 
 
-def draw_ablation(rows: Sequence[Ablated], about: str, path: Path) -> None:
-    """What each block adds to skill, a column a horizon."""
+def draw_ablation(rows: Sequence[BlockContribution], about: str, path: Path) -> None:
+    """Draw the skill that each block of inputs adds, a column per horizon."""
     horizons = sorted({row.horizon for row in rows})
-    with canvas(1, len(horizons), wide(len(horizons), 3.8), space=0.1) as (figure, axes):
+    with canvas(1, len(horizons), figure_size(len(horizons), 3.8), space=0.1) as (figure, axes):
         left_margin(figure, 1.5)
         for axis, days in zip(axes[0], horizons, strict=True):
-            here = {row.block: row.incremental for row in rows if row.horizon == days}
-            bars(axis, [-height for height in range(len(here))], list(here.values()), across=True)
+            by_block = {row.block: row.incremental for row in rows if row.horizon == days}
+            draw_intervals(axis, [-height for height in range(len(by_block))], list(by_block.values()), across=True)
             axis.set(title=f"within {days} days", xlabel="skill added")
-            axis.set_yticks([-height for height in range(len(here))], list(here))
+            axis.set_yticks([-height for height in range(len(by_block))], list(by_block))
         note = f"95 % intervals, {len(LEFT_OUT)} a horizon: one in twenty lies off zero by chance."
         finish(figure, ablation_finding(rows), f"{about}. {note}", path)
 
 
-def ablation_finding(rows: Sequence[Ablated]) -> str:
-    """Whose contribution can be told from zero at the horizon judged."""
-    days, here = horizon_shown({row.horizon: [one for one in rows if one.horizon == row.horizon] for row in rows})
-    apart = [row for row in here if row.incremental.low > 0 or row.incremental.high < 0]
-    if not apart:
+def ablation_finding(rows: Sequence[BlockContribution]) -> str:
+    """Title: the blocks whose contribution differs from zero at the horizon shown."""
+    days, shown = horizon_shown({row.horizon: [row for row in rows if row.horizon == row.horizon] for row in rows})
+    significant = [row for row in shown if row.incremental.low > 0 or row.incremental.high < 0]
+    if not significant:
         return f"Within {days} days no block's addition can be told from zero"
-    return f"Within {days} days told from zero: {', '.join(f'{row.block} {row.incremental.value:+.3f}' for row in apart)}"
+    return f"Within {days} days told from zero: {', '.join(f'{row.block} {row.incremental.value:+.3f}' for row in significant)}"
 
 
-def draw_null(observed: float, by_chance: Floats, p: float, independent: int, statistic: str, about: str, path: Path) -> None:
-    """A statistic on the true dates among what rotations (S,) give, `about` `independent` of which are."""
-    known = by_chance[np.isfinite(by_chance)]
+def draw_null(null: NullDistribution, null_values: Floats, statistic: str, about: str, path: Path) -> None:
+    """Draw a statistic on the true dates in the histogram of its values after shifts (S,)."""
+    finite = null_values[np.isfinite(null_values)]
     with canvas(1, 1, (7.5, 3.6), space=0.1) as (figure, axes):
         axis = axes[0, 0]
-        axis.hist(known, BARS, color=EVENT, label="rotations")
-        for edge in np.quantile(known, [0.05, 0.95]):
+        axis.hist(finite, BARS, color=EVENT, label="rotations")
+        for edge in np.quantile(finite, [0.05, 0.95]):
             axis.axvline(edge, color=MUTED, linewidth=1, linestyle=DASHES)
-        axis.axvline(observed, color=INK, linewidth=2, label=f"true dates: {observed:+.3f}")
+        axis.axvline(null.observed, color=INK, linewidth=2, label=f"true dates: {null.observed:+.3f}")
         axis.set(title="the same with rows rotated against each other", xlabel=statistic, ylabel="rotations")
         axis.legend(loc="upper left", fontsize=8)
-        note = f"Dashes: 5 and 95 % of {len(by_chance)} rotations, about {independent} of them independent."
-        finish(figure, null_finding(observed, by_chance, p), f"{about}. {note}", path)
+        note = f"Dashes: 5 and 95 % of {len(null_values)} rotations, about {null.independent} of them independent."
+        finish(figure, null_finding(null.observed, null_values, null.p), f"{about}. {note}", path)
 
 
-def null_finding(observed: float, by_chance: Floats, p: float) -> str:
-    """How many rotations gave as much; what can't be had counts as good."""
-    as_good = int((~(by_chance < observed)).sum())
-    count = f"{as_good} of {len(by_chance)} rotations" if as_good else "No rotation"
+def null_finding(observed: float, null_values: Floats, p: float) -> str:
+    """Title: how many shifts gave at least the value of the true dates; a missing value counts as at least as good."""
+    as_good = int((~(null_values < observed)).sum())
+    count = f"{as_good} of {len(null_values)} rotations" if as_good else "No rotation"
     return f"{count} gave as much as the true dates (p = {p:.3f})"
 
 
 def draw_cumulative(leads: Sequence[CumulativeLead], about: str, path: Path) -> None:
-    """Lead in Brier loss over each of the others, added up over time, within what chance would do."""
+    """Draw the cumulative lead in Brier loss over each other model, with the 95 % range of equally good models."""
     with canvas(len(leads), 1, (9.5, 1.7 * len(leads) + 1.2), space=0.3) as (figure, axes):
         for axis, lead in zip(axes[:, 0], leads, strict=True):
             axis.fill_between(lead.days, lead.low, lead.high, color=SHADE, linewidth=0)
@@ -252,33 +230,33 @@ def draw_cumulative(leads: Sequence[CumulativeLead], about: str, path: Path) -> 
 
 
 def cumulative_finding(leads: Sequence[CumulativeLead]) -> str:
-    """Over whom the lead has grown beyond chance, and behind whom it has fallen."""
+    """Title: the models that the forecasts are ahead of, or behind, by more than chance."""
     ahead = [lead.other for lead in leads if lead.lead[-1] > lead.high[-1]]
     behind = [lead.other for lead in leads if lead.lead[-1] < lead.low[-1]]
-    apart = [f"{word} {listed(names)}" for word, names in (("ahead of", ahead), ("behind", behind)) if names]
-    if not apart:
+    parts = [f"{word} {listed(names)}" for word, names in (("ahead of", ahead), ("behind", behind)) if names]
+    if not parts:
         return "In the end no further ahead or behind than chance goes"
-    return f"In the end {' and '.join(apart)} by more than chance"
+    return f"In the end {' and '.join(parts)} by more than chance"
 
 
-def wide(columns: int, height: float) -> tuple[float, float]:
-    """Inches of a figure of so many columns."""
+def figure_size(columns: int, height: float) -> tuple[float, float]:
+    """Width and height in inches of a figure with this number of columns."""
     return max(COLUMN * columns + 0.5, 8.0), height
 
 
 def left_margin(figure: Any, inches: float) -> None:
-    """Room for long names."""
+    """Widen the left margin for long labels."""
     figure.subplots_adjust(left=inches / figure.get_size_inches()[0])
 
 
-def horizon_shown(found: Mapping[int, T]) -> tuple[int, T]:
-    """60 days, or the horizon in the middle."""
-    days = 60 if 60 in found else sorted(found)[len(found) // 2]
-    return days, found[days]
+def horizon_shown(by_horizon: Mapping[int, T]) -> tuple[int, T]:
+    """The horizon (days) that the title is about, and its entry: 60 days, or else the middle one."""
+    days = 60 if 60 in by_horizon else sorted(by_horizon)[len(by_horizon) // 2]
+    return days, by_horizon[days]
 
 
 def listed(values: Iterable[object]) -> str:
-    """30, 60 and 90."""
+    """Values as text, as in "30, 60 and 90"."""
     *first, last = (str(value) for value in values)
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -286,40 +264,38 @@ def listed(values: Iterable[object]) -> str:
 STATISTICS = {"shift": "Brier skill against climatology", "claim": "Brier skill added to crypto's own state"}
 
 
-def draw_reliability(found: Mapping[int, EvaluationSample], model: str, about: str, folder: Path, *, seed: int) -> None:
-    """Whether events come as often as forecast, where any forecast was judged."""
-    curves = {days: reliability_curve(one, model, seed=seed) for days, one in found.items() if len(one.outcome)}
+def draw_reliability(samples: Mapping[int, EvaluationSample], model: str, about: str, folder: Path, *, seed: int) -> None:
+    """Write reliability.png: are events as frequent as forecast? Nothing is drawn without a judged forecast."""
+    curves = {days: reliability_curve(sample, model, seed=seed) for days, sample in samples.items() if len(sample.outcome)}
     if curves:
         draw_corp(curves, about, folder / "reliability.png")
 
 
-def draw_panel(found: Mapping[int, EvaluationSample], model: str, about: str, folder: Path, *, seed: int) -> None:
-    """What the forecasts were worth, to whom, and when; nothing where none was judged."""
-    if not all(len(one.outcome) for one in found.values()):
+def draw_panel(samples: Mapping[int, EvaluationSample], model: str, about: str, folder: Path, *, seed: int) -> None:
+    """Write the figures of score, value, sharpness, years and cumulative lead; nothing where a horizon has no judged forecast."""
+    if not all(len(sample.outcome) for sample in samples.values()):
         return
-    beside = {days: tuple(dict.fromkeys((model, "climatology", one.baselines["volatility"]))) for days, one in found.items()}
-    spread = {days: {name: sharpness(one.probabilities[name]) for name in beside[days]} for days, one in found.items()}
-    draw_murphy({days: murphy(one, model, seed=seed) for days, one in found.items()}, about, folder / "murphy.png")
-    draw_value({days: value_curve(one, model, seed=seed) for days, one in found.items()}, about, folder / "value.png")
-    draw_sharpness(spread, about, folder / "sharpness.png")
-    draw_by_year({days: by_year(one, model, seed=seed) for days, one in found.items()}, about, folder / "by_year.png")
-    draw_leads(found[judged_horizon(list(found))], model, about, folder / "cumulative.png", seed=seed)
-
-
-def draw_leads(found: EvaluationSample, model: str, about: str, path: Path, *, seed: int) -> None:
-    """The lead over each baseline, added up over time."""
-    rivals = [name for name in dict.fromkeys(found.baselines.values()) if name != model]
-    draw_cumulative([cumulative_lead(found, model, other, seed=seed) for other in rivals], about, path)
+    compared = {
+        days: tuple(dict.fromkeys((model, "climatology", sample.baselines["volatility"]))) for days, sample in samples.items()
+    }
+    spreads = {days: {name: sharpness(sample.probabilities[name]) for name in compared[days]} for days, sample in samples.items()}
+    draw_murphy({days: murphy(sample, model, seed=seed) for days, sample in samples.items()}, about, folder / "murphy.png")
+    draw_value({days: value_curve(sample, model, seed=seed) for days, sample in samples.items()}, about, folder / "value.png")
+    draw_sharpness(spreads, about, folder / "sharpness.png")
+    draw_by_year({days: by_year(sample, model, seed=seed) for days, sample in samples.items()}, about, folder / "by_year.png")
+    judged = samples[judged_horizon(list(samples))]
+    rivals = [name for name in dict.fromkeys(judged.baselines.values()) if name != model]
+    draw_cumulative([cumulative_lead(judged, model, rival, seed=seed) for rival in rivals], about, folder / "cumulative.png")
 
 
 def draw_nulls(rotations: pd.DataFrame, independent: int, about: str, folder: Path) -> None:
-    """Skill on the true dates among what rotations give, at the horizon judged. rotations: null, shift, horizon, skill."""
+    """Write a histogram per null test at the horizon judged. rotations: table with columns null, shift, horizon, skill."""
     if rotations.empty:
         return
     days = judged_horizon(rotations["horizon"].unique())
-    judged = rotations[rotations["horizon"] == days].sort_values("shift")
-    for name, rows in judged.groupby("null"):
+    shown = rotations[rotations["horizon"] == days].sort_values("shift")
+    for name, rows in shown.groupby("null"):
         skill = rows["skill"].to_numpy()
-        found, title = null_distribution(skill, independent), f"{about}, within {days} days"
+        null, title = null_distribution(skill, independent), f"{about}, within {days} days"
         path = folder / f"null_{name}.png"
-        draw_null(found.observed, skill[1:], found.p, independent, STATISTICS[str(name)], title, path)
+        draw_null(null, skill[1:], STATISTICS[str(name)], title, path)

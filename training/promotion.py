@@ -1,4 +1,4 @@
-"""Which model may be champion: refresh, challenge, promote. Each refusal says every reason."""
+"""Rules for the champion: refresh, challenge, promote. A refusal lists every reason."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,20 +15,22 @@ from evaluation.scores import brier_losses
 from models.catalog import MODELS
 from models.champion import find_run, list_runs
 from models.metric_names import metric_name
-from training.records import ModelRecord
-from training.tracking import (
-    Registered,
-    Tracker,
-    TrackingPlace,
-    aliased,
+from training.model_versions import (
+    ModelVersion,
+    aliased_champion,
     champion,
     champion_named,
     forecasts_of,
     metrics_of,
     set_alias,
     tag_version,
-    tracking,
     version_of,
+)
+from training.records import ModelRecord
+from training.tracking import (
+    Tracker,
+    TrackingPlace,
+    tracking,
 )
 
 AGREEMENT = 1e-9
@@ -40,8 +42,10 @@ NULLS = {
 }
 
 
-def update_aliases(tracker: Tracker, default: str, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]) -> list[str]:
-    """Move aliases after a training, as the rules allow; what was decided, a sentence each.
+def update_aliases(
+    tracker: Tracker, default: str, versions: Mapping[str, ModelVersion], records: Mapping[str, ModelRecord]
+) -> list[str]:
+    """Update champion and challenger after a training; return the decisions, a sentence each.
 
     An empty home gets the `default` model as champion. Else the champion is refreshed if its configuration was trained again, and
     the best other model becomes challenger. Nothing else moves the champion but `promote`.
@@ -49,17 +53,21 @@ def update_aliases(tracker: Tracker, default: str, made: Mapping[str, Registered
     target = next(iter(records.values())).card.target
     current = champion(tracker, target)
     if current is None:
-        return first_champion(tracker, default, made, records, aliased(tracker, target.registered_model))
-    if not all(comparable(current.tags, record) for record in records.values()):
+        return first_champion(tracker, default, versions, records, aliased_champion(tracker, target.registered_model))
+    what = (current.tags.get("market"), current.tags.get("label"))
+    if any((record.card.market, record.card.label) != what for record in records.values()):
         return [f"{version_label('Champion', current)} forecasts {described(current.tags)}; nothing here was compared with it."]
-    return refresh(tracker, current, made, records) + new_default(current, default, made)
+    return refresh(tracker, current, versions, records) + new_default(current, default, versions)
 
 
-def new_default(current: Registered, default: str, made: Mapping[str, Registered]) -> list[str]:
-    """That the default model is another now, where the champion was made by a version that graded no evidence."""
-    if "grade" in current.tags or default not in made:
+def new_default(current: ModelVersion, default: str, versions: Mapping[str, ModelVersion]) -> list[str]:
+    """A sentence that the default model has changed, if the champion comes from a version without grades; else an empty list."""
+    if "grade" in current.tags or default not in versions:
         return []
-    name, target = version_label(current.tags.get("model", "the champion"), current), " --target FILE" if whose_is(current) else ""
+    name, target = (
+        version_label(current.tags.get("model", "the champion"), current),
+        " --target FILE" if target_suffix(current) else "",
+    )
     return [
         f"The default model is {default} now; {name} stays champion until you decide: "
         f'`altrally promote {default}{target} --force --why "the new default"`.'
@@ -69,64 +77,64 @@ def new_default(current: Registered, default: str, made: Mapping[str, Registered
 def first_champion(
     tracker: Tracker,
     default: str,
-    made: Mapping[str, Registered],
+    versions: Mapping[str, ModelVersion],
     records: Mapping[str, ModelRecord],
-    former: Registered | None,
+    former: ModelVersion | None,
 ) -> list[str]:
-    """Make the `default` model champion where there is none, or where the run of the `former` one was deleted for good."""
-    if default not in made:
+    """Make the `default` model champion where there is none, or where the run of the `former` champion was deleted; the
+    decisions."""
+    if default not in versions:
         return [f"There is no champion, and {default}, which would become it, wasn't trained this time: run `altrally train`."]
-    set_alias(tracker, "champion", made[default])
-    first = "the first of its target" if whose_is(made[default]) else "the first model of this home"
+    set_alias(tracker, "champion", versions[default])
+    first = "the first of its target" if target_suffix(versions[default]) else "the first model of this home"
     why = first if former is None else f"the run of the former v{former.version} was deleted"
-    decision = f"{version_label(default, made[default])} is champion: {why}, {standing(records[default])}."
-    return [decision, *challenge(tracker, made[default], made, records)]
+    decision = f"{version_label(default, versions[default])} is champion: {why}, {standing(records[default])}."
+    return [decision, *challenge(tracker, versions[default], versions, records)]
 
 
-def version_label(name: str, version: Registered) -> str:
-    """A model as every line names it: with its version, and its target where that isn't the default one."""
-    return f"{name} v{version.version}{whose_is(version)}"
+def version_label(name: str, version: ModelVersion) -> str:
+    """Text that names a model: with its version, and with its target unless that is the default one."""
+    return f"{name} v{version.version}{target_suffix(version)}"
 
 
-def whose_is(version: Registered) -> str:
-    """Of which target a version is, as lines say it; nothing of the default one."""
+def target_suffix(version: ModelVersion) -> str:
+    """Text that names the target of a version, as in " of NAME"; empty for the default target."""
     return name_suffix(version.tags.get("label", "")) or (
         f" of {version.name}" if version.name != ALTCOINS.registered_model else ""
     )
 
 
 def standing(record: ModelRecord) -> str:
-    """What a champion is worth: the grade of its evidence."""
+    """The grade of a model's evidence, as text."""
     return str(record.card.skill["evidence"]["grade"])
 
 
-def comparable(tags: Mapping[str, str], record: ModelRecord) -> bool:
-    """Same market, same outcome."""
-    return (tags.get("market"), tags.get("label")) == (record.card.market, record.card.label)
-
-
 def described(tags: Mapping[str, str]) -> str:
-    """What a version forecasts."""
+    """Text that says what a version forecasts, on which market."""
     return f"{tags.get('label', 'an unnamed outcome')} on the {tags.get('market', 'unknown')} market"
 
 
-def refresh(tracker: Tracker, current: Registered, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]) -> list[str]:
-    """Refresh the champion where it can be, and name the challenger."""
+def refresh(
+    tracker: Tracker, current: ModelVersion, versions: Mapping[str, ModelVersion], records: Mapping[str, ModelRecord]
+) -> list[str]:
+    """Refresh the champion if its configuration was trained and nothing forbids it, name the challenger; return the decisions."""
     name = next((name for name, record in records.items() if record.card.configuration == current.tags.get("configuration")), None)
     if name is None:
-        kept = [f"{version_label('Champion', current)} stays: its configuration wasn't trained this time."]
-        return kept + challenge(tracker, current, made, records)
+        decisions = [f"{version_label('Champion', current)} stays: its configuration wasn't trained this time."]
+        return decisions + challenge(tracker, current, versions, records)
     reasons = refresh_refusals(tracker, current, records[name])
     if reasons:
-        kept = [f"{version_label('Champion', current)} isn't refreshed by {name} v{made[name].version}: {'; '.join(reasons)}."]
-        return kept + challenge(tracker, current, made, records)
-    set_alias(tracker, "champion", made[name])
-    moved = f"{version_label(name, made[name])} is champion: a refresh of v{current.version}, {standing(records[name])}."
-    return [moved, *challenge(tracker, made[name], made, records)]
+        decisions = [
+            f"{version_label('Champion', current)} isn't refreshed by {name} v{versions[name].version}: {'; '.join(reasons)}."
+        ]
+        return decisions + challenge(tracker, current, versions, records)
+    set_alias(tracker, "champion", versions[name])
+    moved = f"{version_label(name, versions[name])} is champion: a refresh of v{current.version}, {standing(records[name])}."
+    return [moved, *challenge(tracker, versions[name], versions, records)]
 
 
-def refresh_refusals(tracker: Tracker, current: Registered, record: ModelRecord) -> list[str]:
-    """Why a training of the champion's own configuration may not take its place; empty if it may (STATISTICS 2)."""
+def refresh_refusals(tracker: Tracker, current: ModelVersion, record: ModelRecord) -> list[str]:
+    """Reasons why a new training of the champion's configuration may not replace it; empty if it may (STATISTICS 2)."""
     reasons = []
     if record.card.trained_as_of < current.tags.get("trained_as_of", ""):
         reasons.append(f"it knows less ({record.card.trained_as_of}) than the champion ({current.tags['trained_as_of']})")
@@ -140,21 +148,21 @@ def refresh_refusals(tracker: Tracker, current: Registered, record: ModelRecord)
 
 
 def disagreement(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
-    """Forecasts of the same days that differ by more than 1e-9, or no day in common."""
-    both = old.merge(new, on=["as_of", "horizon"], suffixes=("_old", "_new"))
-    if both.empty:
+    """A reason if two runs' forecasts of the same days differ by more than 1e-9, or no day is common; else an empty list."""
+    common = old.merge(new, on=["as_of", "horizon"], suffixes=("_old", "_new"))
+    if common.empty:
         return ["they have no day in common"]
-    apart = (both["probability_old"] - both["probability_new"]).abs()
+    apart = (common["probability_old"] - common["probability_new"]).abs()
     if apart.max() <= AGREEMENT:
         return []
-    count, days = both.loc[apart > AGREEMENT, "as_of"].nunique(), both["as_of"].nunique()
+    count, days = common.loc[apart > AGREEMENT, "as_of"].nunique(), common["as_of"].nunique()
     return [f"forecasts of {count} of {days} common days differ by up to {apart.max():.2g}, so inputs of the past have changed"]
 
 
 def challenge(
-    tracker: Tracker, current: Registered, made: Mapping[str, Registered], records: Mapping[str, ModelRecord]
+    tracker: Tracker, current: ModelVersion, versions: Mapping[str, ModelVersion], records: Mapping[str, ModelRecord]
 ) -> list[str]:
-    """Give the alias `challenger` to the best model of this training that isn't the champion's, baselines aside."""
+    """Make the best other model of this training challenger, baselines excluded; return the decision, if any."""
     champions = current.tags.get("configuration")
     scores = {
         name: score
@@ -165,14 +173,14 @@ def challenge(
     if not scores:
         return []
     best = min(scores, key=lambda name: scores[name])
-    set_alias(tracker, "challenger", made[best])
+    set_alias(tracker, "challenger", versions[best])
     days = judged_horizon(records[best].card.horizons)
-    return [f"{version_label(best, made[best])} is challenger ({days}-day Brier score {scores[best]:.4f})."]
+    return [f"{version_label(best, versions[best])} is challenger ({days}-day Brier score {scores[best]:.4f})."]
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """A promotion that was made: the new champion, the version it follows (None: there was none), and what it `lacked`."""
+    """Result of a promotion: the new champion, the version it replaces (None: there was none), and the conditions it `lacked`."""
 
     model: str
     version: str
@@ -185,11 +193,12 @@ class Promotion:
 
 
 LiveLead = Callable[[str, str], float]
-"""From the configurations of a challenger and the champion to the live evidence that the first has the better Brier score."""
+"""Function from the configurations of a challenger and the champion to the live evidence (e-value) that the challenger is
+better."""
 
 
 def no_lead(challenger: str, current: str) -> float:
-    """No live record was kept."""
+    """Live evidence without a live record: 1, no evidence."""
     return 1.0
 
 
@@ -202,23 +211,23 @@ def promote(
     why: str | None = None,
     live_lead: LiveLead = no_lead,
 ) -> Promotion:
-    """Make the model of a run champion of its target if it has earned it; what was done.
+    """Make the model of a run champion of its target if the rules allow it; return what was done.
 
     run: an id or the beginning of one, or the name of a run of `target`.
 
-    It has by the paired interval and the nulls, or by live evidence of 20 against the champion. With `force` it becomes champion
-    all the same; what it lacked and `why` stay with the version as tags.
+    The rules ask for a paired interval above zero and significant null tests, or for live evidence of 20 against the champion. With
+    `force` it becomes champion anyway; the conditions it lacked and `why` are stored as tags of the version.
     Raises Refused with every reason, UnknownName, BadInput where `force` and `why` don't come together, or NoChampion where nothing
     was trained.
     """
     if force != bool(why and why.strip()):
         raise BadInput("--force needs --why TEXT, and --why is for --force: say why the rules shouldn't hold this once.")
-    found = find_run(list_runs(place.uri), run, target)
+    listed = find_run(list_runs(place.uri), run, target)
     with tracking(place) as tracker:
-        candidate = version_of(tracker, str(found["run_id"]))
+        candidate = version_of(tracker, str(listed["run_id"]))
         if candidate is None:
             raise Refused(f"Run {run} holds no model; name a run of one model. `altrally compare` lists them.")
-        name, current = version_label(str(found["model"]), candidate), champion_named(tracker, candidate.name)
+        name, current = version_label(str(listed["model"]), candidate), champion_named(tracker, candidate.name)
         if current is not None and current.run_id == candidate.run_id:
             raise Refused(f"{name} is champion already.")
         reasons = [] if leads_live(current, candidate, live_lead) else promotion_refusals(tracker, current, candidate)
@@ -229,7 +238,7 @@ def promote(
         set_alias(tracker, "champion", candidate)
     by_force = f", by force: {str(why).strip()}. It lacked: {'; '.join(reasons) or 'nothing'}" if force else ""
     return Promotion(
-        model=str(found["model"]),
+        model=str(listed["model"]),
         version=candidate.version,
         run_id=candidate.run_id,
         registered_model=candidate.name,
@@ -240,15 +249,15 @@ def promote(
     )
 
 
-def leads_live(current: Registered | None, candidate: Registered, live_lead: LiveLead) -> bool:
-    """Whether live forecasts of the same days show the candidate's Brier score to be better than the champion's."""
+def leads_live(current: ModelVersion | None, candidate: ModelVersion, live_lead: LiveLead) -> bool:
+    """Whether live forecasts of the same days show a better Brier score of the candidate than of the champion."""
     if current is None or candidate.tags.get("label") != current.tags.get("label"):
         return False
     return live_lead(candidate.tags.get("configuration", ""), current.tags.get("configuration", "")) >= ENOUGH
 
 
-def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: Registered) -> list[str]:
-    """Why a different configuration may not become champion; empty if it may (STATISTICS 2, 8)."""
+def promotion_refusals(tracker: Tracker, current: ModelVersion | None, candidate: ModelVersion) -> list[str]:
+    """Reasons why another configuration may not become champion; empty if it may (STATISTICS 2, 8)."""
     forecasts = forecasts_of(tracker, candidate.run_id)
     judged = judged_horizon(forecasts["horizon"].unique())
     gates = candidate.tags.get("gates", "its data gates weren't checked")
@@ -261,11 +270,12 @@ def promotion_refusals(tracker: Tracker, current: Registered | None, candidate: 
         days = paired(forecasts, forecasts_of(tracker, current.run_id), judged)
     except AltrallyError as error:
         return [str(error).rstrip("."), *reasons]
-    return interval_refusals(better_by(days, judged), len(days), judged) + reasons
+    gain = difference_interval(days["mine"].to_numpy(), days["theirs"].to_numpy(), judged, seed=SEED)
+    return interval_refusals(gain, len(days), judged) + reasons
 
 
 def interval_refusals(difference: Interval, days: int, horizon: int = JUDGED_DAYS) -> list[str]:
-    """The paired interval must lie above zero."""
+    """A reason if the paired interval doesn't lie above zero; else an empty list."""
     if difference.low > 0:
         return []
     if np.isnan(difference.low):
@@ -275,7 +285,7 @@ def interval_refusals(difference: Interval, days: int, horizon: int = JUDGED_DAY
 
 
 def null_refusals(metrics: Mapping[str, float], horizon: int = JUDGED_DAYS) -> list[str]:
-    """Each null must have been computed, and be below 0.05."""
+    """Reasons for each null test that is missing or has a p-value of 0.05 or more."""
     nulls = {metric_name(horizon, name): what for name, what in NULLS.items()}
     missing = [f"its {what} hasn't been computed" for name, what in nulls.items() if name not in metrics]
     weak = [
@@ -285,23 +295,18 @@ def null_refusals(metrics: Mapping[str, float], horizon: int = JUDGED_DAYS) -> l
 
 
 def paired(mine: pd.DataFrame, theirs: pd.DataFrame, days: int) -> pd.DataFrame:
-    """Losses of two runs at one horizon on the days both have forecast and whose outcome is known: as_of, mine, theirs.
+    """Brier losses of two runs at one horizon (days), on their common days with a known outcome: as_of, mine, theirs.
 
-    Raises Refused where they don't agree on what happened.
+    Raises Refused where their outcomes differ.
     """
-    both = mine[mine["horizon"] == days].merge(theirs[theirs["horizon"] == days], on="as_of", suffixes=("", "_theirs"))
-    known = both.dropna(subset=["outcome", "outcome_theirs"])
-    unlike = int((known["outcome"] != known["outcome_theirs"]).sum())
-    if unlike:
-        raise Refused(f"The runs were judged by unequal outcomes on {unlike} of {len(known)} common days: their data differ.")
+    common = mine[mine["horizon"] == days].merge(theirs[theirs["horizon"] == days], on="as_of", suffixes=("", "_theirs"))
+    known = common.dropna(subset=["outcome", "outcome_theirs"])
+    unequal = int((known["outcome"] != known["outcome_theirs"]).sum())
+    if unequal:
+        raise Refused(f"The runs were judged by unequal outcomes on {unequal} of {len(known)} common days: their data differ.")
     outcome = known["outcome"].to_numpy()
     losses = {
         "mine": brier_losses(known["probability"].to_numpy(), outcome),
         "theirs": brier_losses(known["probability_theirs"].to_numpy(), outcome),
     }
     return pd.DataFrame({"as_of": known["as_of"].to_numpy(), **losses})
-
-
-def better_by(days: pd.DataFrame, horizon: int) -> Interval:
-    """How much lower my Brier score is than theirs, with its interval."""
-    return difference_interval(days["mine"].to_numpy(), days["theirs"].to_numpy(), horizon, seed=SEED)

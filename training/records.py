@@ -1,4 +1,4 @@
-"""Everything that is kept of a training and of each of its models: what goes to MLflow, or waits in the outbox for it."""
+"""Records of a training and of each of its models: the content that is logged to MLflow, or stored in the outbox until then."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +32,9 @@ METRIC_DIGITS = 4
 class ModelRecord:
     """One model of a training, to be logged as a child run and registered as a version.
 
-    `inputs` are rows it can read; `rotations` what it scored on every rotation, about `independent` of which are; `judged` the
-    forecasts of all models by horizon; `every_picture` asks for more than the forecasts and their reliability; `texts` go to files
-    of their names.
+    `inputs` are example rows; `rotations` its scores after every shift, about `independent` of them independent; `judged` the
+    samples of all models by horizon (days). `every_picture` adds the figures beyond forecasts and reliability; `texts` are file
+    contents by name.
     """
 
     card: Card
@@ -54,9 +54,9 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What all models of a training share: `tables` go to files of their names, `inputs` name the data set that was read.
+    """Content of the parent run of a training: `tables` by file name, and `inputs`, the data set that was read.
 
-    `verification` are the rows of every model, kept with the parent run.
+    `verification` holds the rows of all models.
     """
 
     name: str
@@ -68,9 +68,9 @@ class TrainingRecord:
     verification: Sequence[Mapping[str, Any]] = ()
 
 
-def model_record(job: TrainingJob, model: TrainedModel, trial: int, tried: int) -> ModelRecord:
-    """Everything to keep of one model, the `trial`-th of `tried` configurations."""
-    card, row = make_card(job, model, tried), headline_row(model)
+def model_record(job: TrainingJob, model: TrainedModel, trial: int, total_trials: int) -> ModelRecord:
+    """Record of one model, trial number `trial` of `total_trials`."""
+    card, row = make_card(job, model, total_trials), headline_row(model)
     tags = {
         "model": model.name,
         "configuration": model.configuration,
@@ -91,39 +91,44 @@ def model_record(job: TrainingJob, model: TrainedModel, trial: int, tried: int) 
         inputs=job.data.X[model.columns].tail(100),
         forecasts=model.forecasts,
         params={"model": model.name, "columns": ", ".join(model.columns), "draws": job.settings.draws, **model.final.get_params()},
-        metrics=metrics_by_headline(model),
+        metrics={
+            name: value
+            for verification in [row, *(other for other in model.rows if other is not row)]  # MLflow lists the first ones first
+            for name, value in row_metrics(verification, judged=verification is row).items()
+        },
         tags=tags,
         texts=coefficients(job, model),
         description=description(job, model, card),
-        rotations=rotation_table(model.chance, job.settings.horizons),
-        independent=0 if model.chance is None or model.chance.shift is None else model.chance.shift.independent,
+        rotations=rotation_table(model.nulls, job.settings.horizons),
+        independent=0 if model.nulls is None or model.nulls.shift is None else model.nulls.shift.independent,
         judged=model.judged,
     )
 
 
 def description(job: TrainingJob, model: TrainedModel, card: Card) -> str:
-    """What a reader of MLflow must know of a model: what it is worth, what it was trained on, what it reads, its limits."""
+    """Description of a model for MLflow: skill, training data, inputs and limits."""
     span = f"{job.settings.start:%Y-%m-%d} to {card.last_label_end}"
     return "\n\n".join(
         [
             f"{MODELS[model.name].description} {card.skill['sentence']}",
-            f"Forecasts {card.label} on the {card.market} market. TrainedModel on outcomes from {span}, snapshot {card.snapshot}.",
+            f"Forecasts {card.label} on the {card.market} market. Trained on outcomes from {span}, snapshot {card.snapshot}.",
             f"Reads {', '.join(card.columns)}.",
             "Intervals of its probabilities are parameter uncertainty only. Not investment advice.",
         ]
     )
 
 
-def rotation_table(chance: NullResults | None, horizons: Sequence[int]) -> pd.DataFrame:
-    """One row a null ("shift" or "claim"), rotation and horizon: skill, auc, brier; the true dates have a shift of 0."""
-    nulls = {} if chance is None else {"shift": chance.shift, "claim": chance.claim}
-    parts = [one.table(horizons).assign(null=name) for name, one in nulls.items() if one is not None]
+def rotation_table(nulls: NullResults | None, horizons: Sequence[int]) -> pd.DataFrame:
+    """Table with a row per null ("shift" or "claim"), shift and horizon: skill, auc, brier; a shift of 0 is the true dates."""
+    by_name = {} if nulls is None else {"shift": nulls.shift, "claim": nulls.claim}
+    parts = [shifted.table(horizons).assign(null=name) for name, shifted in by_name.items() if shifted is not None]
     columns = ["null", "shift", "horizon", "skill", "auc", "brier"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def coefficients(job: TrainingJob, model: TrainedModel) -> dict[str, str]:
-    """The table of coefficients with standard errors, by file name: of a hazard, a passage or a pool; or why there is none."""
+    """Text with the coefficients and standard errors of a hazard, passage or pool, by file name; or the reason why there is
+    none."""
     if isinstance(model.final, Passage | Pool) and model.final.parameters_ is not None:
         return {"coefficients.txt": slope_text(model.final, [name for name in model.columns if name in COMPOSITES])}
     if model.name != "hazard":
@@ -137,9 +142,9 @@ def coefficients(job: TrainingJob, model: TrainedModel) -> dict[str, str]:
 
 
 def row_metrics(row: Mapping[str, Any], *, judged: bool) -> dict[str, float | None]:
-    """A verification row as the metrics people compare: 60d/skill_vs_volatility with _low and _high, 60d/brier, and so on.
+    """Metrics of a verification row for MLflow: 60d/skill_vs_volatility with _low and _high, 60d/brier, and so on.
 
-    All of the row is kept as a file of the training. Only the horizon judged has p-values: promotion reads them.
+    A file of the training holds the whole row. Only the horizon judged has p-values: promotion reads them.
     """
     limits = {
         f"skill_vs_{name}{ending}": row[f"skill_{name}"][key]
@@ -152,15 +157,8 @@ def row_metrics(row: Mapping[str, Any], *, judged: bool) -> dict[str, float | No
     return {metric_name(row["horizon"], name): value for name, value in (short | p_values).items()}
 
 
-def metrics_by_headline(model: TrainedModel) -> dict[str, float | None]:
-    """Metrics of a model, those of the horizon judged first."""
-    judged = headline_row(model)
-    rows = [judged, *(row for row in model.rows if row is not judged)]
-    return {name: value for row in rows for name, value in row_metrics(row, judged=row is judged).items()}
-
-
-def training_record(job: TrainingJob, tried: int, trained: Sequence[TrainedModel]) -> TrainingRecord:
-    """Everything to keep of a training as a whole; its tags go to every model too."""
+def training_record(job: TrainingJob, total_trials: int, trained: Sequence[TrainedModel]) -> TrainingRecord:
+    """Record of a training as a whole; its tags are also set on each model's run."""
     settings, data = job.settings, job.data
     return TrainingRecord(
         name=f"train {data.until:%Y-%m-%d}" + ("" if settings.target.is_default else f" {settings.target.name}"),
@@ -174,22 +172,18 @@ def training_record(job: TrainingJob, tried: int, trained: Sequence[TrainedModel
             "seed": settings.seed,
             "widening": WIDENING,
         },
-        tags=training_tags(job, tried),
+        tags={
+            "family": job.family,
+            "trials": str(total_trials),
+            "label": settings.label,
+            "market": data.market,
+            "snapshot": data.snapshot,
+            "trained_as_of": f"{data.until:%Y-%m-%d}",
+            "code_version": code_version(),
+        },
         tables={"folds.csv": describe(job.folds, data.outcomes), "features.csv": job.catalogue},
         inputs=data.X,
-        description=f"{len(trained)} models of {settings.label} on the {data.market} market; {tried} tries were counted so far.",
+        description=f"{len(trained)} models of {settings.label} on the {data.market} market; "
+        f"{total_trials} tries were counted so far.",
         verification=[row for model in trained for row in model.rows],
     )
-
-
-def training_tags(job: TrainingJob, tried: int) -> dict[str, str]:
-    """What tells a training from others, as tags of its runs."""
-    return {
-        "family": job.family,
-        "trials": str(tried),
-        "label": job.settings.label,
-        "market": job.data.market,
-        "snapshot": job.data.snapshot,
-        "trained_as_of": f"{job.data.until:%Y-%m-%d}",
-        "code_version": code_version(),
-    }

@@ -1,4 +1,4 @@
-"""What MLflow is told of a training, run by run: values, files, pictures, models and their versions."""
+"""Logs trainings, sweeps and comparisons to MLflow, as runs with values, files, figures and models."""
 
 import json
 import os
@@ -6,13 +6,12 @@ import platform
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
-from importlib.metadata import version
 from itertools import starmap
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,75 +24,67 @@ from models.catalog import MODELS, default_model
 from models.champion import (
     CARD_FILE,
     FORECASTS_FILE,
-    MODEL_FILE,
     SHADOW_MODELS_FILE,
     SHADOWS_FILE,
     VERIFICATION_FILE,
     figures_of,
-    stored_file,
     unless_deleted,
 )
-from models.forecaster import QUESTION_COLUMNS, Forecaster
-from models.law_model import LawModel
+from models.forecaster import Forecaster
 from models.metric_names import metric_name
 from models.parallel import shielded_from_interrupts
-from models.saving import TRUSTED_TYPES, digest, save_models
+from models.saving import digest, save_models
 from training.leaderboard import FOREST_FILE, LEADERBOARD_FILE, Leaderboard, draw_forest, leaderboard_html, role_of
+from training.model_versions import ModelVersion, SavedModel, champion, register_all, save_model
 from training.records import ModelRecord, TrainingRecord
-from training.tracking import (
-    LOG,
-    Registered,
-    Tracker,
-    champion,
-    database_lock,
-    describe_experiment,
-    for_target,
-    require_registered_model,
-)
-
-if TYPE_CHECKING:
-    pass
+from training.tracking import LOG, Tracker, database_lock, describe_experiment, for_target
 
 WORTH_TWO_PROCESSES = 3
 TRAINING, NUMBER = "train", f"{HIDDEN}number"
 SEED = 7
-REQUIREMENTS = ("numpy", "scipy", "pandas", "scikit-learn", "joblib", "skops")
 
 
 def log_training(
     tracker: Tracker, training: TrainingRecord, models: Mapping[str, ModelRecord], progress: Progress
-) -> tuple[str, dict[str, Registered]]:
-    """One parent run, one child run and one registered version a model; the parent's id and the versions by model name.
+) -> tuple[str, dict[str, ModelVersion]]:
+    """Log a parent run, and a child run and a registered version per model; return the parent's id and the versions by model.
 
-    A failure leaves the parent FAILED; versions that were made stay without an alias.
+    After a failure the parent is FAILED; versions registered before it stay without an alias.
     """
     target = next(iter(models.values())).card.target
     lead, own, saved = leading_model(tracker, models), for_target(tracker, target), {}
     number = next_number(own)
-    names = run_names(training, models, number)
-    told = {name: value for name, value in models[lead].tags.items() if name == "grade" or " skill vs " in name}
-    shown = {"standing": f"shows {lead}", **told, NUMBER: str(number)}
+    suffix = f"{training.tags['trained_as_of']} {training.tags['snapshot'][:6]} #{number}"
+    names = {name: f"{name} {suffix}" for name in (TRAINING, *models)}
+    skill = {name: value for name, value in models[lead].tags.items() if name == "grade" or " skill vs " in name}
+    shown = {"standing": f"shows {lead}", **skill, NUMBER: str(number)}
     with running(own, names[TRAINING], {**training.tags, **shown}, training.description) as parent:
-        log_values(tracker, parent, training.params, headline_metrics(models[lead]))
+        beginning = metric_name(judged_horizon(models[lead].card.horizons), "")
+        headline = {name: value for name, value in models[lead].metrics.items() if name.startswith(beginning)}
+        log_values(tracker, parent, training.params, headline)
         log_input(tracker, parent, training)
         log_files(tracker, parent, training.tables)
         tracker.client.log_dict(parent, [dict(row) for row in training.verification], VERIFICATION_FILE)
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # after a failure a process may still draw into it
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # after a failure a process may still write into it
             progress("drawing", 0, 0)
-            pictures = draw_all(models, Path(folder))
-            log_forest(tracker, parent, names[TRAINING], training, Path(folder))
+            figures = draw_all(models, Path(folder))
+            forest = Path(folder) / FOREST_FILE
+            about = f"{names[TRAINING]} · {training.tags['label']} · {training.tags['market']} market"
+            draw_forest(training.verification, about, forest)
+            if forest.exists():
+                tracker.client.log_artifact(parent, str(forest))
             for done, (name, record) in enumerate(models.items()):
                 progress(f"tracking: {name}", done, len(models))
-                drawn = None if MODELS[name].baseline else next(pictures)
-                saved[name] = log_model_run(own, parent, names, training, record, drawn)
-        made = register_all(tracker, models, saved, lead)
-        log_shadows(tracker, parent, models, made)
+                figure_folder = None if MODELS[name].baseline else next(figures)
+                saved[name] = log_model_run(own, parent, names, training, record, figure_folder)
+        versions = register_all(tracker, models, saved, lead)
+        log_shadows(tracker, parent, models, versions)
         seal(tracker, parent)
-    return parent, made
+    return parent, versions
 
 
 def leading_model(tracker: Tracker, models: Mapping[str, ModelRecord]) -> str:
-    """The model a training is told by: the champion's, else the default one, else the one of the lowest Brier score."""
+    """Name of the model whose skill the parent run shows: the champion's, else the default, else that of the lowest Brier score."""
     target = next(iter(models.values())).card.target
     current = champion(tracker, target)
     for name in (current.tags.get("model", "") if current else "", default_model(target.outcome)):
@@ -103,79 +94,54 @@ def leading_model(tracker: Tracker, models: Mapping[str, ModelRecord]) -> str:
     return min(models, key=lambda name: np.inf if (brier := models[name].metrics.get(key)) is None else brier)
 
 
-def headline_metrics(record: ModelRecord) -> dict[str, float | None]:
-    """What a model scores at the horizon judged."""
-    beginning = metric_name(judged_horizon(record.card.horizons), "")
-    return {name: value for name, value in record.metrics.items() if name.startswith(beginning)}
-
-
-def run_names(training: TrainingRecord, models: Mapping[str, ModelRecord], number: int) -> dict[str, str]:
-    """Names of the runs of a training, by model and for itself: day, snapshot and a number that counts the target's trainings."""
-    about = f"{training.tags['trained_as_of']} {training.tags['snapshot'][:6]} #{number}"
-    return {name: f"{name} {about}" for name in (TRAINING, *models)}
-
-
 def next_number(tracker: Tracker) -> int:
-    """The number of the next training or sweep of an experiment; those deleted since keep theirs."""
+    """The number of the next training or sweep of an experiment; numbers of deleted runs aren't reused."""
     from mlflow.entities import ViewType
 
     numbered = tracker.client.search_runs([tracker.experiment_id], f"tags.`{NUMBER}` != ''", ViewType.ALL, max_results=1)
     return int(numbered[0].data.tags[NUMBER]) + 1 if numbered else 1
 
 
-def log_forest(tracker: Tracker, run_id: str, name: str, training: TrainingRecord, folder: Path) -> None:
-    """Keep a picture of all models' skill with a training."""
-    path = folder / FOREST_FILE
-    draw_forest(training.verification, f"{name} · {training.tags['label']} · {training.tags['market']} market", path)
-    if path.exists():
-        tracker.client.log_artifact(run_id, str(path))
-
-
-def register_all(
-    tracker: Tracker, models: Mapping[str, ModelRecord], saved: Mapping[str, "SavedModel"], lead: str
-) -> dict[str, Registered]:
-    """Make every saved model a version, by model. The leading one comes last, so that MLflow lists it as the latest version."""
-    require_registered_model(tracker, models[lead].card.target)
-    order = sorted(models, key=lambda name: (name == lead, not MODELS[name].baseline))
-    made = {name: make_version(tracker, models[name], saved[name]) for name in order}
-    return {name: made[name] for name in models}
-
-
 def show_training(
     tracker: Tracker,
     run_id: str,
     training: TrainingRecord,
-    made: Mapping[str, Registered],
+    versions: Mapping[str, ModelVersion],
     target: Target,
     decisions: Sequence[str],
 ) -> None:
-    """Keep a page that compares the models of a training with its run, and prepare MLflow's run table for comparing them.
+    """Log a page that compares the models of a training, and update the prepared run tables of MLflow.
 
-    A failure costs nothing that is needed, so it is only told as a warning.
+    A failure is logged only as a warning, because nothing depends on the page.
     """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        versions = {name: version.version for name, version in made.items()}
-        roles = {name: tracker.client.get_run(version.run_id).data.tags["standing"] for name, version in made.items()}
+        numbers = {name: version.version for name, version in versions.items()}
+        roles = {name: tracker.client.get_run(version.run_id).data.tags["standing"] for name, version in versions.items()}
         name, tags = tracker.client.get_run(run_id).info.run_name, training.tags
         about = {
             "label": f"{target.name}: {tags['label']}" if target.is_default else tags["label"],
             "market": tags["market"],
             "snapshot": tags["snapshot"],
         }
-        board = Leaderboard(name, **about, rows=training.verification, versions=versions, roles=roles, decisions=decisions)
+        board = Leaderboard(name, **about, rows=training.verification, versions=numbers, roles=roles, decisions=decisions)
         tracker.client.log_text(run_id, leaderboard_html(board), LEADERBOARD_FILE)
         describe_experiment(tracker, target, name)
     except (MlflowException, SQLAlchemyError, OSError) as error:
         LOG.warning("The page that compares the models of %s couldn't be kept: %s", training.name, error)
 
 
-def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord], made: Mapping[str, Registered]) -> None:
-    """Keep the final fits of all models in one small file, so that each can forecast beside the champion every day."""
-    told = [
-        {"name": name, "version": made[name].version, "configuration": record.card.configuration, "columns": record.card.columns}
+def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord], versions: Mapping[str, ModelVersion]) -> None:
+    """Log the final fits of all models in one small file, so that each can forecast beside the champion every day."""
+    entries = [
+        {
+            "name": name,
+            "version": versions[name].version,
+            "configuration": record.card.configuration,
+            "columns": record.card.columns,
+        }
         for name, record in models.items()
     ]
     with TemporaryDirectory() as folder:
@@ -183,13 +149,13 @@ def log_shadows(tracker: Tracker, parent: str, models: Mapping[str, ModelRecord]
         save_models({name: record.forecaster.model_.without_draws() for name, record in models.items()}, file)
         sha = digest(file)
         tracker.client.log_artifact(parent, str(file))
-    tracker.client.log_dict(parent, told, SHADOWS_FILE)
+    tracker.client.log_dict(parent, entries, SHADOWS_FILE)
     tracker.client.set_tag(parent, f"{HIDDEN}shadows", sha)
 
 
 @contextmanager
 def running(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> Iterator[str]:
-    """The id of a new run, FINISHED where all that is done meanwhile succeeds, else FAILED."""
+    """Start a run and yield its id; at the end it is FINISHED, or FAILED after an exception."""
     run_id = start_run(tracker, name, tags, description, parent)
     outcome = "FAILED"
     try:
@@ -200,18 +166,18 @@ def running(tracker: Tracker, name: str, tags: Mapping[str, str], description: s
 
 
 def start_run(tracker: Tracker, name: str, tags: Mapping[str, str], description: str, parent: str | None = None) -> str:
-    """A RUNNING run that says whose it is; its id."""
+    """Start a run with tags that identify its process; return its id."""
     process = {f"{HIDDEN}pid": str(os.getpid()), f"{HIDDEN}host": platform.node(), f"{HIDDEN}room": tracker.room}
-    told = {"mlflow.note.content": description, "mlflow.source.name": "altrally train"}
+    about = {"mlflow.note.content": description, "mlflow.source.name": "altrally train"}
     family = {} if parent is None else {"mlflow.parentRunId": parent}
-    all_tags = {**tags, **process, **told, **family}
+    all_tags = {**tags, **process, **about, **family}
     return str(tracker.client.create_run(tracker.experiment_id, tags=all_tags, run_name=name).info.run_id)
 
 
 def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> Iterator[Path]:
-    """A folder with the pictures of each model but the baselines, in their order.
+    """Draw the figures of each model except baselines; yield a folder per model, in order.
 
-    Two processes draw many, from the call on; a few are drawn here, each when it is asked for.
+    Many are drawn by two processes that start at once; a few are drawn here, each when the caller takes it.
     """
     drawn = [replace(record, forecaster=Forecaster()) for name, record in models.items() if not MODELS[name].baseline]
     parts = [(record, folder / str(number)) for number, record in enumerate(drawn)]
@@ -222,18 +188,20 @@ def draw_all(models: Mapping[str, ModelRecord], folder: Path) -> Iterator[Path]:
 
 
 def log_model_run(
-    tracker: Tracker, parent: str, names: Mapping[str, str], training: TrainingRecord, record: ModelRecord, pictures: Path | None
-) -> "SavedModel":
-    """The child run of one model, named as `names` says."""
+    tracker: Tracker, parent: str, names: Mapping[str, str], training: TrainingRecord, record: ModelRecord, figures: Path | None
+) -> SavedModel:
+    """Log the child run of one model, with the figures in a folder; return the saved model. names: run names by model."""
     model = record.card.model
     tags = {**training.tags, **record.tags, "training": names[TRAINING], "standing": role_of(model)}
     with running(tracker, names[model], tags, record.description, parent) as run_id:
         log_values(tracker, run_id, record.params, {})
         log_input(tracker, run_id, training)
         log_files(tracker, run_id, {**training.tables, FORECASTS_FILE: record.forecasts}, record)
-        if pictures is not None:
-            tracker.client.log_artifacts(run_id, str(pictures))
+        if figures is not None:
+            tracker.client.log_artifacts(run_id, str(figures))
         saved = save_model(tracker, run_id, record)
+        # Metrics logged before the model would cost MLflow a request each.
+        log_values(tracker, run_id, {}, record.metrics, saved.model_id)
         seal(tracker, run_id)
     return saved
 
@@ -241,7 +209,7 @@ def log_model_run(
 def log_values(
     tracker: Tracker, run_id: str, params: Mapping[str, Any], metrics: Mapping[str, float | None], model_id: str | None = None
 ) -> None:
-    """Everything in one request, metrics also with the model they are of; one that couldn't be had is left out."""
+    """Log parameters and metrics in one request, metrics also with a model; missing values are left out."""
     from mlflow.entities import Metric, Param
 
     now = int(pd.Timestamp.now("UTC").timestamp() * 1000)
@@ -254,7 +222,7 @@ def log_values(
 
 
 def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
-    """The data set that was read, named by its snapshot."""
+    """Log the data set of a training, named by its snapshot."""
     import mlflow.data
     from mlflow.entities import DatasetInput, InputTag
 
@@ -266,7 +234,7 @@ def log_input(tracker: Tracker, run_id: str, training: TrainingRecord) -> None:
 
 
 def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame], record: ModelRecord | None = None) -> None:
-    """Tables by the name of their file (Parquet or CSV); of a model also its card and texts."""
+    """Log tables by file name (Parquet or CSV), and the card and texts of a model."""
     with TemporaryDirectory() as folder:
         for name, table in tables.items():
             write_table(table, Path(folder) / name)
@@ -280,9 +248,9 @@ def log_files(tracker: Tracker, run_id: str, tables: Mapping[str, pd.DataFrame],
 def log_comparison(
     tracker: Tracker, run_id: str, *, against: str, metrics: Mapping[str, float | None], draw: Callable[[Path], None]
 ) -> str:
-    """What a run gained over another: metrics, a tag that names the other, a picture drawn by `draw`; where the picture lies.
+    """Log the gain of a run over another: metrics, a tag naming the other, and a figure by `draw`; return the figure's address.
 
-    The picture takes longest and comes first: killed between its figures and their seal, a run doesn't say what was logged.
+    The figure takes longest and comes first: a kill between metrics and seal would leave the run damaged.
     """
     with TemporaryDirectory() as folder:
         picture = Path(folder) / f"against {re.sub(r'[^0-9A-Za-z_.-]+', ' ', against)[:80]}.png"
@@ -296,44 +264,46 @@ def log_comparison(
 
 
 def seal(tracker: Tracker, run_id: str) -> None:
-    """Tag a run with the sums of its figures and its files, so that damage is found; a server looks after its own."""
+    """Tag a run with checksums of its values and files, so that damage is detected; a server's runs get none."""
     from mlflow.entities import RunTag
 
     database, artifacts = tracker.place.database, tracker.place.artifacts
     if database is None or artifacts is None:
         return
     run = tracker.client.get_run(run_id)
-    places = [run_id, *(f"models/{model.model_id}" for model in run.outputs.model_outputs)]
-    files = [file for place in places for file in sorted((artifacts / place).rglob("*")) if file.is_file()]
+    folders = [run_id, *(f"models/{model.model_id}" for model in run.outputs.model_outputs)]
+    files = [file for folder in folders for file in sorted((artifacts / folder).rglob("*")) if file.is_file()]
     sums = json.dumps({str(file.relative_to(artifacts)): digest(file) for file in files})
-    prefix = "" if "figures" in run.data.tags else HIDDEN  # a run of an earlier version keeps its tags where they are
+    prefix = "" if "figures" in run.data.tags else HIDDEN  # runs of earlier versions have tags without the prefix
     sealed = {"figures": figures_of(database)[run_id], "files": sums, "files_sum": sha256(sums.encode()).hexdigest()}
     tags = {f"{prefix}{name}": value for name, value in sealed.items()}
     tracker.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])  # all of them or none
 
 
-def log_sweep(tracker: Tracker, target: Target, found: Mapping[str, Any], tags: Mapping[str, str], trials: pd.DataFrame) -> str:
-    """One run for a whole sweep: the winner's parameters, what it scored, every trial in a table; its id."""
-    about = f"{found['tried']} configurations searched before {found['first_test']}, the winner judged after it."
-    numbers = {name: found[name] for name in ("search_skill", "search_p", "best_of_n_p")} | {"brier": found["test"]["brier"]}
+def log_sweep(tracker: Tracker, target: Target, result: Mapping[str, Any], tags: Mapping[str, str], trials: pd.DataFrame) -> str:
+    """Log one run for a whole sweep: the winner's parameters and scores, and a table of all trials; return its id."""
+    about = f"{result['tried']} configurations searched before {result['first_test']}, the winner judged after it."
+    numbers = {name: result[name] for name in ("search_skill", "search_p", "best_of_n_p")} | {"brier": result["test"]["brier"]}
     own = for_target(tracker, target)
     number = next_number(own)
-    with running(own, f"sweep {found['target']} {found['snapshot'][:6]} #{number}", {**tags, NUMBER: str(number)}, about) as run_id:
-        log_values(tracker, run_id, {**found["winner"], "tried": found["tried"], "trials": found["trials"]}, numbers)
+    with running(
+        own, f"sweep {result['target']} {result['snapshot'][:6]} #{number}", {**tags, NUMBER: str(number)}, about
+    ) as run_id:
+        log_values(tracker, run_id, {**result["winner"], "tried": result["tried"], "trials": result["trials"]}, numbers)
         log_files(tracker, run_id, {"trials.parquet": trials})
-        tracker.client.log_dict(run_id, dict(found), "sweep.json")
+        tracker.client.log_dict(run_id, dict(result), "sweep.json")
     return run_id
 
 
 def log_page(tracker: Tracker, run_id: str, as_of: str, html: str) -> None:
-    """Keep the page of a day with the training the champion came from; with its own run where that training was deleted."""
+    """Log the page of a day with the champion's training, or with the champion's own run if the training was deleted."""
     training = tracker.client.get_run(run_id).data.tags.get("mlflow.parentRunId", run_id)
-    kept = training if unless_deleted(tracker.client.get_run, training) else run_id
-    tracker.client.log_text(kept, html, f"reports/{as_of}.html")
+    owner = training if unless_deleted(tracker.client.get_run, training) else run_id
+    tracker.client.log_text(owner, html, f"reports/{as_of}.html")
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
-    """One table, in the format its name ends with."""
+    """Write a table as Parquet or CSV, by the suffix of the file."""
     if file.suffix == ".parquet":
         table.to_parquet(file, index=False)
     else:
@@ -341,7 +311,7 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
 
 
 def write_figures(record: ModelRecord, folder: Path) -> Path:
-    """The folder, with the forecast over time and its reliability; where asked for, all there is."""
+    """Write the figures of a model into a new folder and return it: forecasts and reliability, or all with `every_picture`."""
     folder.mkdir()
     from training.figures import draw_history
     from training.panel_figures import draw_nulls, draw_panel, draw_reliability
@@ -353,64 +323,3 @@ def write_figures(record: ModelRecord, folder: Path) -> Path:
         draw_panel(record.judged, model, about, folder, seed=SEED)
         draw_nulls(record.rotations, record.independent, about, folder)
     return folder
-
-
-@dataclass(frozen=True)
-class SavedModel:
-    """A model that MLflow holds: its address and id there, the run it belongs to, and the SHA-256 of its file."""
-
-    uri: str
-    model_id: str
-    run_id: str
-    sha256: str
-
-
-def save_model(tracker: Tracker, run_id: str, record: ModelRecord) -> SavedModel:
-    """Save the model under its own name and log its metrics.
-
-    Metrics come after the model: of those that stand there before, MLflow asks for each in a request of its own.
-    """
-    import mlflow
-
-    with mlflow.start_run(run_id=run_id, nested=True, log_system_metrics=False):
-        info = mlflow.sklearn.log_model(
-            record.forecaster,
-            name=record.card.model,
-            serialization_format="skops",
-            skops_trusted_types=TRUSTED_TYPES,
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
-            signature=signature_of(record),
-            pyfunc_predict_fn="predict_proba",
-            input_example=record.inputs.head(2),
-        )
-    log_values(tracker, run_id, {}, record.metrics, info.model_id)
-    with stored_file(info.artifact_path, MODEL_FILE, tracker.place.home, tracker.place.uri) as file:
-        return SavedModel(info.model_uri, info.model_id, run_id, digest(file))
-
-
-def make_version(tracker: Tracker, record: ModelRecord, saved: SavedModel) -> Registered:
-    """Make a saved model a version of its target's registered model, whose SHA-256 is known."""
-    card = record.card
-    named = {"label": card.label, "market": card.market, "snapshot": card.snapshot, "trained_as_of": card.trained_as_of}
-    tags = {**record.tags, **named, "standing": role_of(card.model), "sha256": saved.sha256}
-    made = tracker.client.create_model_version(
-        card.target.registered_model,
-        saved.uri,
-        run_id=saved.run_id,
-        tags=tags,
-        description=f"{card.model}, trained on what was known by {card.trained_as_of}.\n\n{record.description}",
-        model_id=saved.model_id,
-    )
-    return Registered(str(made.version), saved.run_id, tags, made.name)
-
-
-def signature_of(record: ModelRecord) -> Any:
-    """What a served model takes and gives; one with a law also takes another `rise` or number of `days`, row by row."""
-    from mlflow.models import infer_signature
-    from mlflow.types import ColSpec, Schema
-
-    signature = infer_signature(record.inputs, record.forecaster.predict_proba(record.inputs))
-    if isinstance(record.forecaster.model_, LawModel):
-        asked = [ColSpec("double", name, required=False) for name in QUESTION_COLUMNS]
-        signature.inputs = Schema([*signature.inputs.inputs, *asked])
-    return signature

@@ -1,4 +1,4 @@
-"""What a training is asked to do, and the name a configuration goes by."""
+"""Settings of a training, and the hash that identifies a configuration."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ import pandas as pd
 from core.target import ALTCOINS, Target
 
 SEARCHED = ", searched before "
-"""In what a try is counted as: only days before its test were looked at, so it wasn't judged."""
+"""Part of the label of a trial that was only searched on days before the test, and never judged on the test."""
 
 START, FIRST_TEST = pd.Timestamp("2015-01-01"), pd.Timestamp("2018-01-01")
 
@@ -20,8 +20,8 @@ START, FIRST_TEST = pd.Timestamp("2015-01-01"), pd.Timestamp("2018-01-01")
 class TrainSettings:
     """What to forecast, with which models, on which rows.
 
-    `models` None means all that can forecast the target's outcome; `draws` refits lie behind the interval of a probability;
-    `rotations` thins those of the nulls evenly to that many (None: all).
+    `models` None means all that can forecast the target's outcome; `draws` is the number of bootstrap refits for the
+    interval of a probability; `rotations` the number of shifts in null tests (None: all).
     """
 
     target: Target = ALTCOINS
@@ -49,17 +49,17 @@ class TrainSettings:
 
     @property
     def label(self) -> str:
-        """Names what is forecast: only forecasts of the same label can be compared."""
+        """Text that names the outcome; only forecasts with the same label can be compared."""
         return self.target.label
 
 
 def family(market: str, target: Target = ALTCOINS) -> str:
-    """Models tried at the same target on the same market are tries at the same question."""
+    """Name of the family of trials: all models tried on one target and market count together."""
     return f"{target.slug}-{market}"
 
 
 def configuration(model: str, params: Mapping[str, Any], columns: Sequence[str], settings: TrainSettings) -> str:
-    """16 hex digits naming a configuration: all that decides its forecasts except the data and the code."""
+    """Hash (16 hex digits) of everything that decides the forecasts of a model except data and code."""
     parts: dict[str, Any] = {
         "model": model,
         "params": {name: repr(value) for name, value in sorted(params.items())},

@@ -1,63 +1,48 @@
-"""Where MLflow writes: its place, experiments, aliases and versions. What is logged of a run stands in `training.run_log`."""
+"""The connection to MLflow: its database and files, locks, errors, experiments and trial counts. Runs: `training.run_log`."""
 
 import logging
 import os
-import platform
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from core.errors import Damaged, InUse, NoChampion, StoreUnusable, redacted
 from core.files import (
     damage,
-    is_abandoned,
     is_any_in_use,
     is_temporary_error,
     keep_copy,
-    remove_abandoned_folders,
     temporary_root,
     unfinished_path,
 )
-from core.home import EXPERIMENT, HIDDEN, folder_address, hidden_tag, sqlite_address, sqlite_file, stored_elsewhere
-from core.target import ALTCOINS, Target
+from core.home import EXPERIMENT, HIDDEN, folder_address, sqlite_address, sqlite_file, stored_elsewhere
+from core.target import Target
 from models.champion import (
-    CHAMPION,
     ENVIRONMENT,
-    FORECASTS_FILE,
-    champion_version,
     damaged_figures,
-    experiments_of,
     raise_other_version,
     require_database,
-    table_of,
-    unless_deleted,
 )
-from models.metric_names import current_name
 from sources.reach import require_reachable
 from training import trials
+from training.dead_runs import close_dead_runs
 from training.mlflow_view import experiment_tags
 from training.settings import SEARCHED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DEAD_AFTER = pd.Timedelta(days=1)
 LOCK_SECONDS = 120
 LOG = logging.getLogger(__name__)
 MIGRATED = "SELECT count(*) = 1 FROM alembic_version"
 COUNTED = ("trial.", "sweep.")
-"""How the tags begin by which tries are counted."""
-ABOUT = (
-    "The probability of this event: {name}, within {days} days. `champion` scores; `challenger` is the best other model of the "
-    "last training. A version tagged `unproven` has shown no skill."
-)
+"""Prefixes of the tags that count trials."""
 URI_VARIABLES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 OVERRULED = {
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
@@ -67,12 +52,13 @@ OVERRULED = {
     "MLFLOW_EXPERIMENT_ID": None,
     "MLFLOW_EXPERIMENT_NAME": None,
 }
-"""What would change what our runs say, or need a package we don't: left aside for as long as they are written."""
+"""MLflow settings of the caller that would change our runs or need another package; they are replaced while we write."""
 
 
 @dataclass(frozen=True)
 class TrackingPlace:
-    """Where runs are tracked: an SQLite database and a folder of `artifacts`, or a server (`artifacts` None: it keeps its own)."""
+    """The address where runs are tracked: an SQLite database with a folder of `artifacts`, or a server (then `artifacts` is
+    None)."""
 
     uri: str
     artifacts: Path | None
@@ -80,13 +66,13 @@ class TrackingPlace:
 
     @property
     def database(self) -> Path | None:
-        """The database file, None on a server."""
+        """The SQLite file; None for a server."""
         return sqlite_file(self.uri)
 
 
 @dataclass(frozen=True)
 class Tracker:
-    """An open place: its client, the experiment all runs belong to, and the room this process works in."""
+    """An open connection: the client, the experiment of new runs, and the temporary folder (`room`) of this process."""
 
     client: "MlflowClient"
     experiment_id: str
@@ -94,19 +80,9 @@ class Tracker:
     room: str = ""
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A version of a registered model, one a target, and the run that made it."""
-
-    version: str
-    run_id: str
-    tags: Mapping[str, str]
-    name: str = ALTCOINS.registered_model
-
-
 @contextmanager
 def tracking(place: TrackingPlace) -> Iterator[Tracker]:
-    """Open a place, creating what isn't there and clearing up after trainings that died. Its failures become StoreUnusable."""
+    """Open the tracking place; create what is missing and close the runs of dead processes. Failures become StoreUnusable."""
     require_reachable(place.uri)
     quieten_mlflow()
     with clear_errors(place), pointed_at(place.uri), temporary_root(place.home) as name:
@@ -114,14 +90,14 @@ def tracking(place: TrackingPlace) -> Iterator[Tracker]:
             create_database(place)
             require_whole(place)
             tracker = replace(connect(place), room=name)
-        sweep(tracker)
+        close_dead_runs(tracker.client, place.home)
         yield tracker
         with database_lock(place):
             keep_whole_copy(place)
 
 
 def keep_whole_copy(place: TrackingPlace) -> None:
-    """Keep a second copy of the database, unless a run in it doesn't say what was logged: then the last one stays."""
+    """Copy the database, unless a run in it is damaged: then the previous copy stays."""
     if place.database is None:
         return
     changed = damaged_figures(place.database)
@@ -133,7 +109,7 @@ def keep_whole_copy(place: TrackingPlace) -> None:
 
 @contextmanager
 def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
-    """Turn what MLflow, its database and the disk say into one line, ending in what isn't lost."""
+    """Turn errors of MLflow, its database and the disk into one sentence, followed by the `consolation`."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -142,18 +118,18 @@ def clear_errors(place: TrackingPlace, consolation: str = "") -> Iterator[None]:
     except Timeout:
         raise InUse(f"Another process has been writing {place.database} for {LOCK_SECONDS} seconds.") from None
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        said = getattr(error.__cause__ or error, "orig", error)
-        first_line = str(said).strip().splitlines()[0].rstrip(".")
+        cause = getattr(error.__cause__ or error, "orig", error)
+        first_line = str(cause).strip().splitlines()[0].rstrip(".")
         raise_other_version(place.uri, first_line, "written")
-        kind = Damaged if isinstance(said, sqlite3.Error) and not is_temporary_error(said) else StoreUnusable
+        kind = Damaged if isinstance(cause, sqlite3.Error) and not is_temporary_error(cause) else StoreUnusable
         raise kind(redacted(f"The runs at {place.uri} can't be written: {first_line}. {consolation}".strip())) from None
 
 
 @contextmanager
 def pointed_at(uri: str) -> Iterator[None]:
-    """MLflow's own globals name `uri` only for as long as needed: left behind, they would send the next home to this one.
+    """Point MLflow's global settings at `uri` during the `with`, then restore the caller's experiment, run and settings.
 
-    What the caller has told MLflow meanwhile counts again afterwards: its experiment, its run, its settings.
+    Without that, the next home would write into this one.
     """
     import mlflow
 
@@ -172,7 +148,7 @@ def pointed_at(uri: str) -> Iterator[None]:
 
 
 def set_environment(variables: Mapping[str, str | None]) -> None:
-    """Set variables of the environment, and take away those without a value."""
+    """Set environment variables; remove those whose value is None."""
     for name, value in variables.items():
         if value is None:
             os.environ.pop(name, None)
@@ -181,7 +157,7 @@ def set_environment(variables: Mapping[str, str | None]) -> None:
 
 
 def quieten_mlflow() -> None:
-    """No telemetry, no job runner, no chatter: what matters is printed by us."""
+    """Import MLflow without telemetry, job runner or log messages."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401  (its import sets its loggers up)
@@ -192,7 +168,7 @@ def quieten_mlflow() -> None:
 
 @contextmanager
 def database_lock(place: TrackingPlace) -> Iterator[None]:
-    """One process at a time: several that open a new database at once break it for good. A server looks after itself."""
+    """Lock the database: processes that open a new one at the same time would break it. A server needs no lock."""
     if place.database is None:
         yield
         return
@@ -202,7 +178,7 @@ def database_lock(place: TrackingPlace) -> Iterator[None]:
 
 
 def create_database(place: TrackingPlace) -> None:
-    """Build the database beside its place and move it there whole, so that a kill leaves none or a sound one."""
+    """Create the database under a temporary name and rename it, so that a kill leaves either none or a complete one."""
     file = place.database
     if file is None:
         return
@@ -217,16 +193,16 @@ def create_database(place: TrackingPlace) -> None:
 
 
 def require_whole(place: TrackingPlace) -> None:
-    """Refuse a database that is damaged, or was left amid a migration."""
+    """Raise Damaged for a database that is damaged or half migrated."""
     if place.database is None:
         return
-    found = damage(place.database, MIGRATED)
-    if found:
-        raise Damaged(f"{place.database} is damaged or half migrated ({found}). Run `altrally repair`.")
+    problem = damage(place.database, MIGRATED)
+    if problem:
+        raise Damaged(f"{place.database} is damaged or half migrated ({problem}). Run `altrally repair`.")
 
 
 def connect(place: TrackingPlace) -> Tracker:
-    """A client and our experiment, created or brought back where it must be."""
+    """A tracker with its client and the home's experiment, created or restored if needed."""
     import mlflow
 
     client = mlflow.MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
@@ -236,7 +212,7 @@ def connect(place: TrackingPlace) -> Tracker:
 
 
 def open_experiment(client: "MlflowClient", place: TrackingPlace, name: str = EXPERIMENT) -> str:
-    """The id of an experiment of ours, whose files are this home's; it is created or brought back where it must be."""
+    """Id of the experiment with this name, created, restored or moved to this home's files if needed."""
     location = None if place.artifacts is None else folder_address(place.artifacts)
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -249,7 +225,7 @@ def open_experiment(client: "MlflowClient", place: TrackingPlace, name: str = EX
 
 
 def for_target(tracker: Tracker, target: Target) -> Tracker:
-    """The tracker that keeps new runs in the experiment of a target: each target has one, and the default one has the home's."""
+    """A tracker that logs new runs to the experiment of a target. The default target uses the experiment of the home."""
     name = EXPERIMENT if target.is_default else target.registered_model
     with database_lock(tracker.place):
         experiment_id = open_experiment(tracker.client, tracker.place, name)
@@ -257,66 +233,66 @@ def for_target(tracker: Tracker, target: Target) -> Tracker:
 
 
 def describe_experiment(tracker: Tracker, target: Target, training: str | None = None) -> str:
-    """Describe a target's experiment and prepare its views, for the last `training` (None: as MLflow knows it); its id."""
+    """Update the description and views of a target's experiment for the last `training` (None: look it up); return its id."""
     own = for_target(tracker, target)
     if training is None:
         newest = tracker.client.search_runs([own.experiment_id], "tags.training != ''", max_results=1)
         training = newest[0].data.tags["training"] if newest else ""
-    told = tracker.client.get_experiment(own.experiment_id).tags
+    current_tags = tracker.client.get_experiment(own.experiment_id).tags
     for tag, value in experiment_tags(target, training).items():
-        if told.get(tag) != value:
+        if current_tags.get(tag) != value:
             tracker.client.set_experiment_tag(own.experiment_id, tag, value)
     return own.experiment_id
 
 
 def prepared_experiment(place: TrackingPlace, target: Target) -> str:
-    """The id of a target's experiment, whose views are prepared. Raises NoChampion where it holds no run."""
+    """Id of a target's experiment, after its views are updated. Raises NoChampion where it holds no run."""
     with tracking(place) as tracker:
         name = EXPERIMENT if target.is_default else target.registered_model
-        found = tracker.client.get_experiment_by_name(name)
-        if found is None or not tracker.client.search_runs([found.experiment_id], max_results=1):
+        experiment = tracker.client.get_experiment_by_name(name)
+        if experiment is None or not tracker.client.search_runs([experiment.experiment_id], max_results=1):
             raise NoChampion(f"No run{target.name_suffix} is tracked in this home yet. Run `altrally train` first.")
         return describe_experiment(tracker, target)
 
 
 def remember_trials(tracker: Tracker) -> None:
-    """Make the experiment and the record in the home each hold every try that the other does.
+    """Merge the trial counts of the experiment and of the home, so that both hold all of them.
 
-    So none is forgotten when the experiment is deleted, its database moved away, or an older copy of it brought back.
+    So no trial is lost when the experiment is deleted, its database moved away, or an older copy of it restored.
     """
     known = counted_tags(tracker)
-    everything = furthest(known, trials.read(tracker.place.home))
-    trials.add(tracker.place.home, everything)
-    count(tracker, {tag: value for tag, value in everything.items() if known.get(tag) != value})
+    merged = merged_counts(known, trials.read(tracker.place.home))
+    trials.add(tracker.place.home, merged)
+    count(tracker, {tag: value for tag, value in merged.items() if known.get(tag) != value})
 
 
 def counted_tags(tracker: Tracker) -> dict[str, str]:
-    """The tags of the experiment that count tries; earlier versions kept them where MLflow's pages show them."""
+    """Tags of the experiment that count trials. Earlier versions used tags that MLflow's pages show; both are read."""
     tags = tracker.client.get_experiment(tracker.experiment_id).tags
     shown = {tag: value for tag, value in tags.items() if tag.startswith(COUNTED)}
     hidden = {tag.removeprefix(HIDDEN): value for tag, value in tags.items() if tag.startswith(HIDDEN)}
-    return furthest(shown, {tag: value for tag, value in hidden.items() if tag.startswith(COUNTED)})
+    return merged_counts(shown, {tag: value for tag, value in hidden.items() if tag.startswith(COUNTED)})
 
 
-def furthest(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
-    """Tries that two records count; of one that both hold, the value that says more: judged rather than searched, the later day."""
+def merged_counts(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """Trial counts of two records merged; for a common tag the later stage counts: judged before searched, the later day."""
     return {
-        tag: max((known[tag] for known in (first, second) if tag in known), key=lambda value: (SEARCHED not in value, value))
+        tag: max((record[tag] for record in (first, second) if tag in record), key=lambda value: (SEARCHED not in value, value))
         for tag in {**first, **second}
     }
 
 
 def count(tracker: Tracker, tags: Mapping[str, str]) -> None:
-    """Count tries: in the record of the home first, then in the experiment."""
+    """Store trial counts: in the file of the home first, then as tags of the experiment."""
     trials.add(tracker.place.home, tags)
     for tag, value in tags.items():
         tracker.client.set_experiment_tag(tracker.experiment_id, f"{HIDDEN}{tag}", value)
 
 
 def move_in(place: TrackingPlace) -> None:
-    """Make the runs of a home that was moved or copied name its own files.
+    """Update the file addresses of the runs in a home that was moved or copied.
 
-    Raises InUse where another process is at work in the home, StoreUnusable where its runs can't be written.
+    Raises InUse where another process works in the home, StoreUnusable where its runs can't be written.
     """
     if place.database is None or place.artifacts is None:
         return
@@ -329,7 +305,7 @@ def move_in(place: TrackingPlace) -> None:
 
 
 def relocate(database: Path, old: str, new: str) -> None:
-    """Rewrite the absolute addresses MLflow stored below `old`. Raises StoreUnusable where that can't be done."""
+    """Replace `old` by `new` in the absolute addresses that MLflow stored. Raises StoreUnusable where that isn't possible."""
     columns = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
     try:
         with closing(sqlite3.connect(database)) as connection, connection:
@@ -341,140 +317,8 @@ def relocate(database: Path, old: str, new: str) -> None:
         raise StoreUnusable(f"{database} can't be written ({error}).") from error
 
 
-def sweep(tracker: Tracker) -> int:
-    """Clear up after dead processes: mark KILLED their runs still RUNNING and FAILED their half-saved models; how many runs."""
-    home = tracker.place.home
-    running = tracker.client.search_runs(experiments_of(tracker.client), "attributes.status = 'RUNNING'", max_results=1000)
-    dead = [run.info.run_id for run in running if is_dead(home, run.data.tags, pd.Timestamp(run.info.start_time, unit="ms"))]
-    if dead:
-        fail_models(tracker, dead)
-    for run_id in dead:
-        tracker.client.set_terminated(run_id, "KILLED")
-    remove_abandoned_folders(home)
-    return len(dead)
-
-
-def fail_models(tracker: Tracker, runs: Sequence[str]) -> None:
-    """Models that runs were saving when they died."""
-    for model in tracker.client.search_logged_models(experiments_of(tracker.client), max_results=50):
-        if model.source_run_id in runs and model.status == "PENDING":
-            tracker.client.finalize_logged_model(model.model_id, "FAILED")
-
-
-def is_dead(home: Path, tags: Mapping[str, str], started: pd.Timestamp) -> bool:
-    """Its process is gone from this machine, or it has been running for longer than any training does.
-
-    A number may have been given to another process since, but nobody else keeps its room.
-    """
-    if pd.Timestamp.now("UTC").tz_localize(None) - started > DEAD_AFTER:
-        return True
-    if hidden_tag(tags, "host") != platform.node():
-        return False
-    return not is_alive(int(hidden_tag(tags, "pid", "0"))) or is_abandoned(home, hidden_tag(tags, "room"))
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of that number runs here; where that can't be asked without harm, it is taken to."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
-
-
-def require_registered_model(tracker: Tracker, target: Target) -> None:
-    """Create the registered model of a target where it isn't there yet."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        about = ABOUT.format(name=target.name, days=", ".join(map(str, target.horizons)))
-        tracker.client.create_registered_model(target.registered_model, description=about)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-def champion(tracker: Tracker, target: Target) -> Registered | None:
-    """The version that scores a target, None where it has none."""
-    return champion_named(tracker, target.registered_model)
-
-
-def champion_named(tracker: Tracker, name: str) -> Registered | None:
-    """The version of a registered model that has the alias; None where there is none, or its run was deleted for good."""
-    current = aliased(tracker, name)
-    return current if current is None or unless_deleted(tracker.client.get_run, current.run_id) else None
-
-
-def aliased(tracker: Tracker, name: str) -> Registered | None:
-    """The version of a registered model that has the alias, whatever became of its run; None where there is none."""
-    try:
-        return registered(champion_version(tracker.client, name))
-    except NoChampion:
-        return None
-
-
-def registered(version: Any) -> Registered:
-    """A version as MLflow hands it out."""
-    return Registered(str(version.version), version.run_id, dict(version.tags), version.name)
-
-
-def version_of(tracker: Tracker, run_id: str) -> Registered | None:
-    """The version a run registered."""
-    found = tracker.client.search_model_versions(f"run_id = '{run_id}'")
-    return registered(found[0]) if found else None
-
-
-def set_alias(tracker: Tracker, alias: str, version: Registered) -> None:
-    """Move an alias to a version, and say so where MLflow's pages show it: on versions, their runs, and the registered model."""
-    before = {name: str(number) for name, number in tracker.client.get_registered_model(version.name).aliases.items()}
-    tracker.client.set_registered_model_alias(version.name, alias, version.version)
-    former = before.get(alias)
-    if former is not None and former not in [version.version, *(before[name] for name in before if name != alias)]:
-        mark(tracker, registered(tracker.client.get_model_version(version.name, former)), f"former {alias}")
-    mark(tracker, version, alias)
-    if alias == CHAMPION:
-        tell_champion(tracker, version)
-
-
-def mark(tracker: Tracker, version: Registered, standing: str) -> None:
-    """Tag a version and its run with what they are now; a run that was deleted stays as it is."""
-    tag_version(tracker, version, {"standing": standing})
-    run = unless_deleted(tracker.client.get_run, version.run_id)
-    if run is not None and run.info.lifecycle_stage == "active":
-        tracker.client.set_tag(version.run_id, "standing", standing)
-
-
-def tell_champion(tracker: Tracker, version: Registered) -> None:
-    """Write into the description of a registered model which version is champion."""
-    model, day = (version.tags.get(name, "unknown") for name in ("model", "trained_as_of"))
-    said = f"**Champion: version {version.version}, {model}**, trained on what was known by {day}."
-    about = tracker.client.get_registered_model(version.name).description or ""
-    rest = about.partition("\n\n")[2] if about.startswith("**Champion: ") else about
-    tracker.client.update_registered_model(version.name, f"{said}\n\n{rest}")
-
-
-def tag_version(tracker: Tracker, version: Registered, tags: Mapping[str, str]) -> None:
-    """Leave tags on a version."""
-    for name, value in tags.items():
-        tracker.client.set_model_version_tag(version.name, version.version, name, value)
-
-
-def forecasts_of(tracker: Tracker, run_id: str) -> pd.DataFrame:
-    """Out-of-sample forecasts of a run: as_of, horizon, model, probability, climatology, outcome."""
-    return table_of(tracker.client, tracker.place.home, tracker.place.uri, run_id, FORECASTS_FILE)
-
-
-def metrics_of(tracker: Tracker, run_id: str) -> dict[str, float]:
-    """Metrics of a run, by the names of today whichever version logged it."""
-    return {current_name(name): value for name, value in tracker.client.get_run(run_id).data.metrics.items()}
-
-
 def code_version() -> str:
-    """The version of altrally that ran."""
+    """The installed version of altrally."""
     try:
         return version("altrally")
     except PackageNotFoundError:

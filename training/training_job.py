@@ -1,4 +1,4 @@
-"""What the models of one training share, and what each of them came to."""
+"""The inputs that all models of a training share, and the result of each model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +24,10 @@ MOST_MISSING = 0.5
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One model: its walk-forward and forecasts, its fit on everything known, its rows of the verification, what chance does with
-    it, and by horizon the forecasts of all models it was judged beside."""
+    """Result of one model: walk-forward, forecasts, final fit on all known outcomes, verification rows and null results.
+
+    `judged` holds the samples by horizon (days), with the forecasts of all models that were judged together.
+    """
 
     name: str
     walk: WalkForward
@@ -33,23 +35,23 @@ class TrainedModel:
     final: HorizonModel
     rows: list[dict[str, Any]]
     settings: TrainSettings
-    chance: NullResults | None
+    nulls: NullResults | None
     judged: Mapping[int, EvaluationSample]
 
     @property
     def configuration(self) -> str:
-        """The hash that tells it from any other."""
+        """Hash of the model, its parameters, inputs and target."""
         return configuration_of(self.name, self.settings)
 
     @property
     def columns(self) -> list[str]:
-        """Inputs it reads, in order."""
+        """Names of its inputs, in order."""
         return list(MODELS[self.name].columns)
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What all models of one training share. `stale` says why the data gates are closed; `catalogue` lists the features built."""
+    """Inputs of a training. `stale` holds reasons why the data are too old; `catalogue` lists the features built."""
 
     settings: TrainSettings
     data: Dataset
@@ -59,27 +61,24 @@ class TrainingJob:
 
     @property
     def family(self) -> str:
-        """Whose tries its configurations are."""
+        """The family of trials: target and market."""
         return family(self.data.market, self.settings.target)
 
 
 def stale_index(store: Store, until: pd.Timestamp) -> list[str]:
-    """Why the altcoin index isn't fresh; empty if it is."""
+    """Reasons why the altcoin index isn't fresh; empty if it is."""
     return [line.message for line in freshness(store, until) if line.series == COIN_PRICE.name and not line.fresh]
 
 
 def closed_gates(job: TrainingJob, columns: Sequence[str]) -> list[str]:
-    """Why today's data may not make a champion (a stale index, most inputs missing); empty if they may."""
+    """Reasons why today's data allow no new champion (a stale index, most inputs missing); empty if they allow one."""
     last = job.data.X[list(columns)].iloc[-1]
     missing = [name for name in columns if pd.isna(last[name]) or (name in job.data.neutral and job.data.neutral[name].iloc[-1])]
-    thin = (
-        [f"{len(missing)} of {len(columns)} inputs are missing ({', '.join(missing)})"]
-        if len(missing) > MOST_MISSING * len(columns)
-        else []
-    )
-    return job.stale + thin
+    if len(missing) <= MOST_MISSING * len(columns):
+        return job.stale
+    return [*job.stale, f"{len(missing)} of {len(columns)} inputs are missing ({', '.join(missing)})"]
 
 
 def headline_row(model: TrainedModel) -> dict[str, Any]:
-    """The row a model is judged by."""
+    """The verification row at the horizon judged."""
     return next((row for row in model.rows if row["horizon"] == judged_horizon(model.settings.horizons)), model.rows[-1])

@@ -1,14 +1,15 @@
-"""Judge forecasts: scores, skill against the baselines with intervals, and what overlap leaves of the sample."""
+"""Verify forecasts: scores, skill against the baselines with intervals, and the effective number of independent windows."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from core.arrays import Floats
 from core.errors import BadInput, UnknownName
 from core.json import plain
 from core.notebook_view import NotebookView
@@ -18,7 +19,7 @@ from evaluation.bootstrap import WIDENING, block_length, horizon_weeks, politis_
 from evaluation.evidence import WEEK_DAYS, DriftScore, drift_score, grade_of
 from evaluation.multiple_testing import TrialHistory, spa_p_values
 from evaluation.sample import BASELINES, CLIMATOLOGY, evaluation_samples
-from evaluation.scores import Floats, auc, brier_losses, brier_score, effective_sample_size, log_score
+from evaluation.scores import auc, brier_losses, brier_score, effective_sample_size, log_score
 from models.base import BatchedModel, HorizonModel
 from models.catalog import CLAIM, MODELS, RELATIVE, SIGMA, ModelSpec, default_model
 from sources.quality import last_known
@@ -30,12 +31,27 @@ from training.robustness import ablation, leave_one_cycle_out, panel_of
 from training.settings import TrainSettings
 from training.walk_forward import Draws, Fold, WalkForward, describe, forecast, quarters, usable
 
-NOTHING_TRIED = TrialHistory()
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Options of a verification.
+
+    `history` holds earlier trials. With a `cache_folder` the models that can't be refitted in batches get null results too, each
+    shift stored there. `robust` adds results without each market cycle, and without each block of the default model.
+    """
+
+    history: TrialHistory = field(default_factory=TrialHistory)
+    cache_folder: Path | None = None
+    robust: bool = False
+
+
+DEFAULTS = VerifyOptions()
 
 
 @dataclass(frozen=True)
 class Verification(NotebookView):
-    """One row a model and horizon; the forecasts (as_of, horizon, model, probability, climatology, outcome); the folds."""
+    """Result of a verification: rows per model and horizon, the folds, and the forecasts as a table with the columns
+    as_of, horizon, model, probability, climatology and outcome."""
 
     market: str
     rows: list[dict[str, Any]]
@@ -44,13 +60,13 @@ class Verification(NotebookView):
 
     @property
     def headline(self) -> str:
-        """What was judged, on which market."""
+        """Sentence that names the market and defines skill."""
         return (
             f"Out-of-sample forecasts on the {self.market} market; skill is 1 − Brier score / that of the baseline, 95 % intervals."
         )
 
     def frame(self) -> pd.DataFrame:
-        """A row a model and horizon: scores, skill with its interval, grade."""
+        """A row per model and horizon: scores, skill with its interval, grade."""
         return verification_frame(self.rows)
 
 
@@ -77,15 +93,11 @@ def verify(
     start: pd.Timestamp | None = None,
     end: pd.Timestamp | None = None,
     progress: Progress,
-    tried: TrialHistory = NOTHING_TRIED,
-    kept: Path | None = None,
-    robust: bool = False,
+    options: VerifyOptions = DEFAULTS,
 ) -> Verification:
-    """Walk forward over the store and judge what was forecast from `start` to `end`.
+    """Walk forward over the store and verify the forecasts of the days `start` to `end`.
 
-    Outcomes may be known later than `end`. With a folder `kept` the models that can't be refitted in batches get their nulls too,
-    rotation by rotation, each remembered there; `robust` adds each cycle left out, and each block of the default model.
-    Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
+    Outcomes may be known later than `end`. Raises UnknownName, BadInput, Refused or MissingData where that can't be done.
     """
     names = model_names(settings)
     known = last_known(store)
@@ -94,58 +106,50 @@ def verify(
         raise BadInput(f"The first day to forecast ({first:%Y-%m-%d}) is after the last ({last:%Y-%m-%d}).")
     progress("building features", 0, 0)
     data = prepare(store, settings, known)
-    return verify_on(data, settings, names, first, last, progress, tried=tried, kept=kept, robust=robust)
+    return verify_on(data, settings, names, (first, last), progress, options)
 
 
 def verify_on(
     data: Dataset,
     settings: TrainSettings,
     names: Sequence[str],
-    first: pd.Timestamp,
-    last: pd.Timestamp,
+    span: Span,
     progress: Progress,
-    *,
-    tried: TrialHistory = NOTHING_TRIED,
-    kept: Path | None = None,
-    robust: bool = False,
+    options: VerifyOptions = DEFAULTS,
 ) -> Verification:
-    """Walk forward over rows already prepared and judge the forecasts of `first` to `last`."""
-    folds = usable(quarters(first, last), data.outcomes)
+    """Walk forward over prepared rows and verify the forecasts of a span, its first and last day."""
+    folds = usable(quarters(*span), data.outcomes)
     walks = walk_all(data, settings, names, folds, progress)
-    spans = {name: walk.probabilities.loc[first:last] for name, walk in walks.items()}
-    found = null_results(list(walks), Walk(data, settings, folds, (first, last)), progress, kept=kept)
-    rows = add_null_tests(spans, data, settings, names, found, tried)
-    if robust:
-        rows = with_robustness(rows, data, settings, names, folds, (first, last), progress)
+    spans = {name: walk.probabilities.loc[span[0] : span[1]] for name, walk in walks.items()}
+    walk_tested = Walk(data, settings, folds, span)
+    nulls = null_results(list(walks), walk_tested, progress, cache_folder=options.cache_folder)
+    rows = add_null_tests(spans, data, settings, names, nulls, options.history)
+    if options.robust:
+        rows = with_robustness(rows, walk_tested, names, progress)
     return Verification(data.market, rows, table(spans, data, names), describe(folds, data.outcomes))
 
 
-def with_robustness(
-    rows: Sequence[dict[str, Any]],
-    data: Dataset,
-    settings: TrainSettings,
-    names: Sequence[str],
-    folds: Sequence[Fold],
-    span: Span,
-    progress: Progress,
-) -> list[dict[str, Any]]:
-    """Rows with what is left of a model when a cycle is left out of its training (None where none could be), and of the default
-    model when a block is."""
+def with_robustness(rows: Sequence[dict[str, Any]], walk: Walk, names: Sequence[str], progress: Progress) -> list[dict[str, Any]]:
+    """Rows with two more lists: scores without each market cycle in training, and of the default model without each block."""
     progress("leaving cycles out", 0, 0)
-    cycles = leave_one_cycle_out(data, settings, names)
+    cycles = leave_one_cycle_out(walk.data, walk.settings, names)
     progress("leaving blocks out", 0, 0)
-    blocks = ablation(data, settings, folds, span)
-    default = default_model(settings.outcome)
+    blocks = ablation(walk.data, walk.settings, walk.folds, walk.span)
+    default = default_model(walk.settings.outcome)
     return [
         row
-        | {"leave_one_cycle_out": [one.to_dict() for one in cycles if (one.model, one.horizon) == (row["model"], row["horizon"])]}
-        | {"ablation": [one.to_dict() for one in blocks if (default, one.horizon) == (row["model"], row["horizon"])]}
+        | {
+            "leave_one_cycle_out": [
+                part.to_dict() for part in cycles if (part.model, part.horizon) == (row["model"], row["horizon"])
+            ]
+        }
+        | {"ablation": [part.to_dict() for part in blocks if (default, part.horizon) == (row["model"], row["horizon"])]}
         for row in rows
     ]
 
 
 def model_names(settings: TrainSettings) -> list[str]:
-    """The models asked for, or all that can forecast this outcome. Raises UnknownName, or Refused where one can't."""
+    """Names of the requested models, or of all that can forecast this outcome. Raises UnknownName, or Refused where one can't."""
     if settings.models is None:
         return [name for name, spec in MODELS.items() if settings.outcome in spec.kinds]
     for name in settings.models:
@@ -153,12 +157,6 @@ def model_names(settings: TrainSettings) -> list[str]:
             raise UnknownName("model", name, MODELS)
         MODELS[name].for_target(settings.target)
     return list(dict.fromkeys(settings.models))
-
-
-def with_baselines(names: Sequence[str], settings: TrainSettings) -> list[str]:
-    """The models asked for, and those their skill is measured against."""
-    needed = [name for name in BASELINES if settings.outcome in MODELS[name].kinds]
-    return list(dict.fromkeys([*needed, *names]))
 
 
 def walk_all(
@@ -170,11 +168,13 @@ def walk_all(
     *,
     draws: Draws | None = None,
 ) -> dict[str, WalkForward]:
-    """Walk forward with every model named and every baseline; `draws` go to the models that refit as one array.
+    """Walk-forward results by name, of the named models and all baselines.
 
-    Slow models are spread over processes, and the others are refitted meanwhile.
+    `draws` apply only to models that are refitted in one batch. Slow models use several processes; a thread refits the others
+    meanwhile.
     """
-    every = with_baselines(names, settings)
+    baselines = [name for name in BASELINES if settings.outcome in MODELS[name].kinds]
+    every = list(dict.fromkeys([*baselines, *names]))
     slow = [name for name in every if MODELS[name].for_target(settings.target).slow]
     with ThreadPoolExecutor(1) as side:
         jobs = {name: side.submit(walk, MODELS[name], data, settings, folds, draws) for name in every if name not in slow}
@@ -187,13 +187,13 @@ def walk_all(
 
 
 def walk(spec: ModelSpec, data: Dataset, settings: TrainSettings, folds: Sequence[Fold], draws: Draws | None) -> WalkForward:
-    """Walk forward with one model on the columns it reads."""
+    """Walk-forward result of one model on the columns it reads."""
 
     def make() -> HorizonModel:
         return spec.for_target(settings.target)
 
-    kept = draws if isinstance(make(), BatchedModel) else None
-    return forecast(make, data.X[list(spec.columns)], data.outcomes, folds, draws=kept)
+    batched = isinstance(make(), BatchedModel)
+    return forecast(make, data.X[list(spec.columns)], data.outcomes, folds, draws=draws if batched else None)
 
 
 def add_null_tests(
@@ -201,21 +201,25 @@ def add_null_tests(
     data: Dataset,
     settings: TrainSettings,
     names: Sequence[str],
-    found: Mapping[str, NullResults],
-    tried: TrialHistory,
+    nulls: Mapping[str, NullResults],
+    history: TrialHistory,
 ) -> list[dict[str, Any]]:
-    """The rows of `judge` with their null tests, the number of earlier trials (`tried`) and the grade of the evidence."""
-    return with_evidence(with_null_results(judge(forecasts, data, settings, names), found, settings, tried), data, settings)
+    """Verification rows with null tests, the number of earlier trials (from `history`) and the grade of the evidence."""
+    return with_evidence(with_null_results(judge(forecasts, data, settings, names), nulls, settings, history), data, settings)
 
 
 def with_evidence(rows: Sequence[dict[str, Any]], data: Dataset, settings: TrainSettings) -> list[dict[str, Any]]:
-    """Rows with the drift score of the claim, whether the model is ahead of every baseline, and the grade that history allows.
+    """Rows with the claim's drift score, whether the model beats all baselines, and the grade of the historical evidence.
 
-    The drift score is None for an outcome without a volatility to measure by; ahead is said of the horizon judged.
+    The drift score is None for a relative outcome, which has no volatility. `ahead_of_all` refers to the horizon judged.
     """
     drift = None if settings.outcome == RELATIVE else drift_of(data)
     days = judged_horizon(settings.horizons)
-    ahead = {row["model"]: is_ahead(row) for row in rows if row["horizon"] == days}
+    ahead = {
+        row["model"]: all((row[f"skill_{name}"]["value"] or 0.0) > 0 for name in BASELINES)
+        for row in rows
+        if row["horizon"] == days
+    }
     drift_p = None if drift is None else drift.p
     return [
         {
@@ -229,41 +233,37 @@ def with_evidence(rows: Sequence[dict[str, Any]], data: Dataset, settings: Train
 
 
 def drift_of(data: Dataset) -> DriftScore | None:
-    """The drift score of the claim's composites against the week that follows, in standard deviations of the volatility known."""
+    """Drift score of the claim's composites against the return of the following week, in units of the volatility known then."""
     signal = data.X[list(CLAIM)].sum(axis=1).to_numpy()
     return drift_score(signal, data.week_after.to_numpy() / (data.X[SIGMA].to_numpy() * np.sqrt(WEEK_DAYS)))
-
-
-def is_ahead(row: Mapping[str, Any]) -> bool:
-    """Whether a model's Brier score is below that of volatility alone and of every other baseline."""
-    values = [row[f"skill_{name}"]["value"] for name in BASELINES]
-    return all(value is not None and value > 0 for value in values)
 
 
 def judge(
     forecasts: Mapping[str, pd.DataFrame], data: Dataset, settings: TrainSettings, names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One row a model and horizon, on the days all models have forecast and whose outcome is known.
+    """A row of scores per model and horizon, on the days that all models forecast and whose outcome is known.
 
     forecasts: days × horizons of every model and baseline.
     """
     panel = panel_of(forecasts, data, settings, names)
     rows = []
-    for found in evaluation_samples(forecasts, data.outcomes.events, settings.horizons).values():
-        references = {name: found.loss(model) for name, model in found.baselines.items()}
-        losses = {name: found.loss(name) for name in found.probabilities}
-        spa = spa_p_values(losses, references, found.horizon, seed=settings.seed)
-        onset = (data.X["rise_from_low"].reindex(found.days) < settings.target.under_way).to_numpy()
+    for sample in evaluation_samples(forecasts, data.outcomes.events, settings.horizons).values():
+        references = {name: sample.loss(model) for name, model in sample.baselines.items()}
+        losses = {name: sample.loss(name) for name in sample.probabilities}
+        spa = spa_p_values(losses, references, sample.horizon, seed=settings.seed)
+        onset = (data.X["rise_from_low"].reindex(sample.days) < settings.target.under_way).to_numpy()
         for name in names:
-            scores = verification_fields(found.probabilities[name], found.outcome, references, onset, found.horizon, settings.seed)
-            rows.append({"model": name, "horizon": found.horizon, **scores, **panel[name, found.horizon], "spa_p": spa.get(name)})
+            scores = verification_fields(
+                sample.probabilities[name], sample.outcome, references, onset, sample.horizon, settings.seed
+            )
+            rows.append({"model": name, "horizon": sample.horizon, **scores, **panel[name, sample.horizon], "spa_p": spa.get(name)})
     return rows
 
 
 def verification_fields(
     probability: Floats, outcome: Floats, references: Mapping[str, Floats], onset: np.ndarray, days: int, seed: int
 ) -> dict[str, Any]:
-    """The contract of a verification row, after model and horizon; what can't be had is None."""
+    """Fields of a verification row after model and horizon; missing values are None. Other programs read these keys."""
     loss, climate = brier_losses(probability, outcome), references["climatology"]
     skills = {f"skill_{name}": plain(asdict(skill_interval(loss, base, days, seed=seed))) for name, base in references.items()}
     return {
@@ -286,13 +286,13 @@ def verification_fields(
 
 
 def skill(loss: Floats, reference: Floats) -> float:
-    """1 − Σ loss / Σ reference, NaN where the reference lost nothing."""
+    """Brier skill: 1 − Σ loss / Σ reference; NaN where the reference has no loss."""
     total = reference.sum()
     return float(1 - loss.sum() / total) if total > 0 else float("nan")
 
 
 def non_overlapping(loss: Floats, reference: Floats, days: int) -> dict[str, float]:
-    """Skill on rows whose outcomes don't overlap: mean and range over all start offsets."""
+    """Skill on rows whose outcomes don't overlap: mean, lowest and highest value over all start offsets."""
     step = horizon_weeks(days)
     each = [skill(loss[offset::step], reference[offset::step]) for offset in range(min(step, len(loss)))]
     known = [value for value in each if not np.isnan(value)]
@@ -302,24 +302,22 @@ def non_overlapping(loss: Floats, reference: Floats, days: int) -> dict[str, flo
 
 
 def table(forecasts: Mapping[str, pd.DataFrame], data: Dataset, names: Sequence[str]) -> pd.DataFrame:
-    """Forecasts in long form: as_of, horizon, model, probability, climatology, outcome (NaN where not known yet)."""
-    parts = [long_form(name, forecasts[name], forecasts[CLIMATOLOGY], data.outcomes.events) for name in names]
+    """Forecasts as a long table: as_of, horizon, model, probability, climatology, outcome (NaN while unknown)."""
+    parts, climatology, events = [], forecasts[CLIMATOLOGY], data.outcomes.events
+    for name in names:
+        days = forecasts[name].index
+        by_horizon = [
+            pd.DataFrame(
+                {
+                    "as_of": days,
+                    "horizon": int(horizon),
+                    "model": name,
+                    "probability": forecasts[name][horizon].to_numpy(),
+                    "climatology": climatology[horizon].reindex(days).to_numpy(),
+                    "outcome": events[horizon].reindex(days).to_numpy(),
+                }
+            )
+            for horizon in forecasts[name].columns
+        ]
+        parts.append(pd.concat(by_horizon).sort_values(["as_of", "horizon"], kind="stable", ignore_index=True))
     return pd.concat(parts, ignore_index=True)
-
-
-def long_form(name: str, probabilities: pd.DataFrame, climatology: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """One model's forecasts, a row a day and horizon."""
-    horizons = [
-        pd.DataFrame(
-            {
-                "as_of": probabilities.index,
-                "horizon": int(days),
-                "model": name,
-                "probability": probabilities[days].to_numpy(),
-                "climatology": climatology[days].reindex(probabilities.index).to_numpy(),
-                "outcome": events[days].reindex(probabilities.index).to_numpy(),
-            }
-        )
-        for days in probabilities.columns
-    ]
-    return pd.concat(horizons).sort_values(["as_of", "horizon"], kind="stable", ignore_index=True)

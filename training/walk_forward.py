@@ -1,4 +1,4 @@
-"""Expanding walk-forward, refitted each quarter, purged by the time an outcome was known."""
+"""Walk-forward with an expanding window, refitted each quarter; training outcomes were known before the test began."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import LeakFound, MissingData
 from evaluation.bootstrap import block_weights, horizon_weeks
 from models.base import HorizonModel
@@ -30,13 +30,13 @@ class Fold:
 
 @dataclass(frozen=True)
 class Draws:
-    """How many block-bootstrap refits stand behind an interval, and the seed that drew them; 0 is none."""
+    """Number of block-bootstrap refits for an interval (0: none) and the seed of their weights."""
 
     count: int = 0
     seed: int = 7
 
-    def weights(self, rows: int, horizons: Sequence[int]) -> NDArray[np.float64]:
-        """(count, rows), blocks as long as the longest horizon."""
+    def weights(self, rows: int, horizons: Sequence[int]) -> Floats:
+        """Bootstrap weights (count, rows), in blocks as long as the longest horizon (days)."""
         return block_weights(rows, horizon_weeks(max(horizons)), self.count, np.random.default_rng(self.seed))
 
 
@@ -58,13 +58,13 @@ def quarters(first: pd.Timestamp, last: pd.Timestamp) -> list[Fold]:
 
 def usable(folds: Sequence[Fold], outcomes: Outcomes) -> list[Fold]:
     """Folds with at least a year of training outcomes at every horizon. Raises MissingData if there is none."""
-    kept = [fold for fold in folds if has_training_rows(fold, outcomes)]
-    if not kept:
+    enough = [fold for fold in folds if has_training_rows(fold, outcomes)]
+    if not enough:
         span = f"{folds[0].test_start:%Y-%m-%d} to {folds[-1].test_end:%Y-%m-%d}" if folds else "the days asked for"
         raise MissingData(
             f"Nothing can be forecast in {span}: no quarter of it has {LEAST_TRAINING_ROWS} weeks of known outcomes before it."
         )
-    return kept
+    return enough
 
 
 def has_training_rows(fold: Fold, outcomes: Outcomes) -> bool:
@@ -73,7 +73,7 @@ def has_training_rows(fold: Fold, outcomes: Outcomes) -> bool:
 
 
 def purged(outcomes: Outcomes, test_start: pd.Timestamp) -> pd.DataFrame:
-    """Outcomes a model may learn from: cell (t, k) only where it was known before the test began, the rest NaN."""
+    """Outcomes (n, K) known before the test began; all others are NaN."""
     return outcomes.events.where(outcomes.known < test_start)
 
 
@@ -81,8 +81,8 @@ def require_purged(events: pd.DataFrame, known: pd.DataFrame, test_start: pd.Tim
     """Raise LeakFound if a training outcome (n, K) was known only when the test had begun."""
     late = events.notna() & (known.loc[events.index] >= test_start)
     if late.to_numpy().any():
-        at, column = np.argwhere(late.to_numpy())[0]
-        row, horizon = late.index[at], late.columns[column]
+        position, column = np.argwhere(late.to_numpy())[0]
+        row, horizon = late.index[position], late.columns[column]
         raise LeakFound(
             f"The outcome of {row:%Y-%m-%d} within {horizon} days was known on {known.loc[row, horizon]:%Y-%m-%d}, "
             f"but is used to forecast from {test_start:%Y-%m-%d}."
@@ -90,61 +90,63 @@ def require_purged(events: pd.DataFrame, known: pd.DataFrame, test_start: pd.Tim
 
 
 def training_rows(outcomes: Outcomes, test_start: pd.Timestamp) -> pd.DataFrame:
-    """Rows that teach at least one horizon, checked against the clock."""
+    """Training outcomes (n, K) of the rows with at least one known outcome. Raises LeakFound if one is from the future."""
     events = purged(outcomes, test_start).dropna(how="all")
     require_purged(events, outcomes.known, test_start)
     return events
 
 
 def describe(folds: Sequence[Fold], outcomes: Outcomes) -> pd.DataFrame:
-    """One row a fold: rows and known outcomes it trains on, the last label_end among them, the days it tests."""
-    return pd.DataFrame([described(fold, outcomes) for fold in folds])
-
-
-def described(fold: Fold, outcomes: Outcomes) -> dict[str, object]:
-    """One row of `describe`."""
-    events = training_rows(outcomes, fold.test_start)
-    ends = outcomes.label_end.loc[events.index].where(events.notna())
-    return {
-        "test_start": fold.test_start,
-        "test_end": fold.test_end,
-        "n_train": len(events),
-        "known_outcomes": int(events.notna().to_numpy().sum()),
-        "last_label_end": ends.max().max(),
-    }
+    """Table with a row per fold: the days it tests, number of training rows and of known outcomes, the last label_end of those."""
+    rows = []
+    for fold in folds:
+        events = training_rows(outcomes, fold.test_start)
+        ends = outcomes.label_end.loc[events.index].where(events.notna())
+        rows.append(
+            {
+                "test_start": fold.test_start,
+                "test_end": fold.test_end,
+                "n_train": len(events),
+                "known_outcomes": int(events.notna().to_numpy().sum()),
+                "last_label_end": ends.max().max(),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def base_rates(events: pd.DataFrame) -> list[float]:
-    """Share of events among known outcomes, a horizon each."""
+    """Share of events among the known outcomes, by horizon (K)."""
     return [float(rate) for rate in events.mean()]
 
 
 def forecast(
     make: Callable[[], HorizonModel], X: pd.DataFrame, outcomes: Outcomes, folds: Sequence[Fold], *, draws: Draws | None = None
 ) -> WalkForward:
-    """Fit a fresh model for each fold and forecast the rows of X (n, p) that lie in its span.
+    """Fit a new model for each fold and forecast the rows of X (n, p) within the fold.
 
-    With `draws` each fold's model is refitted under that many bootstrap weightings too. A pool follows the record of its experts.
+    With `draws` each model is also refitted with bootstrap weights. A pool weights its experts by their past forecasts.
     """
     if isinstance(make(), Pool):
         return forecast_pool(cast(Callable[[], Pool], make), X, outcomes, folds)
-    taught = [training_rows(outcomes, fold.test_start) for fold in folds]
-    rows = [(make(), X.loc[events.index], events, draws) for events in taught]
-    fits = list(run_in_parallel(fitted, rows) if rows[0][0].slow else starmap(fitted, rows))
+    training_events = [training_rows(outcomes, fold.test_start) for fold in folds]
+    jobs = [(make(), X.loc[events.index], events, draws) for events in training_events]
+    fits = list(run_in_parallel(fitted, jobs) if jobs[0][0].slow else starmap(fitted, jobs))
     parts = [
         answers(model, X.loc[fold.test_start : fold.test_end], outcomes.events.columns)
         for model, fold in zip(fits, folds, strict=True)
     ]
     models = [FoldModel(model, fold.test_start, fold.test_end) for model, fold in zip(fits, folds, strict=True)]
-    return WalkForward(pd.concat(parts), models, [base_rates(events) for events in taught])
+    return WalkForward(pd.concat(parts), models, [base_rates(events) for events in training_events])
 
 
 def forecast_pool(make: Callable[[], Pool], X: pd.DataFrame, outcomes: Outcomes, folds: Sequence[Fold]) -> WalkForward:
-    """As `forecast`: a pool is trained at each fold; its experts' weights move each week with what became known of their forecasts.
+    """Walk-forward of a pool: fitted at each fold; the experts' weights change each week as outcomes become known.
 
-    The record of the experts begins with the first quarter that has enough training rows, however much earlier than `folds`.
+    The experts' record begins with the first quarter that has enough training rows, which may be years before `folds`.
     """
-    all_folds = [*record_folds(folds, outcomes), *folds]
+    start, last = outcomes.events.index[0], folds[0].test_start - pd.Timedelta(days=1)
+    earlier = quarters(start, last) if start <= last else []
+    all_folds = [*(fold for fold in earlier if has_training_rows(fold, outcomes)), *folds]
     rows = [training_rows(outcomes, fold.test_start) for fold in all_folds]
     pools = [make().fit(X.loc[events.index], events.to_numpy()) for events in rows]
     tests = [X.loc[fold.test_start : fold.test_end] for fold in all_folds]
@@ -162,22 +164,15 @@ def forecast_pool(make: Callable[[], Pool], X: pd.DataFrame, outcomes: Outcomes,
     return WalkForward(mixed.loc[folds[0].test_start :], models[first:], [base_rates(events) for events in rows[first:]])
 
 
-def record_folds(folds: Sequence[Fold], outcomes: Outcomes) -> list[Fold]:
-    """Quarters before the first of `folds` that could have been forecast."""
-    last = folds[0].test_start - pd.Timedelta(days=1)
-    before = quarters(outcomes.events.index[0], last) if outcomes.events.index[0] <= last else []
-    return [fold for fold in before if has_training_rows(fold, outcomes)]
-
-
-def with_record(pool: Pool, days: pd.DatetimeIndex, weights: NDArray[np.float64], fold: Fold) -> Pool:
-    """A pool with its experts' weights on the days of a fold, and on the last one before."""
+def with_record(pool: Pool, days: pd.DatetimeIndex, weights: Floats, fold: Fold) -> Pool:
+    """The pool with the experts' weights on the days of the fold and on the last day before it."""
     first = max(int(days.searchsorted(fold.test_start)) - 1, 0)
     end = int(days.searchsorted(fold.test_end, side="right"))
     return pool.with_record(days[first:end], weights[first:end]) if end > first else pool
 
 
 def fitted(model: HorizonModel, X: pd.DataFrame, events: pd.DataFrame, draws: Draws | None = None) -> HorizonModel:
-    """The model fitted on rows X (n, p) with outcomes (n, K), and refitted under bootstrap weightings."""
+    """The model fitted on inputs X (n, p) and outcomes (n, K), and refitted with bootstrap weights if `draws` are given."""
     model.fit(X, events.to_numpy())
     if draws is not None and draws.count and model.has_draws:
         model.fit_draws(X, events.to_numpy(), draws.weights(len(X), [int(days) for days in events.columns]))

@@ -1,1 +1,1 @@
-"""The claim, line by line: what was known, each line measured, and the one rule that judges all of them."""
+"""Audit of the claim, line by line: the data known, the measurement of each line, and the one rule for all verdicts."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from evaluation.bootstrap import Interval, circular_blocks, horizon_weeks, resampled_sums, widened_interval
 from evaluation.permutation import circularly_shifted, shift_p
 from features.transforms import log
@@ -15,15 +15,13 @@ from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict
 from training.null_tests import LOOKBACK_WEEKS
 
-Floats = NDArray[np.float64]
-
 AHEAD = 60  # days
 RISE = 0.30
 QUARTER = 90  # days
 DEEP = 0.50
 LEAST_CAPITULATION_DAYS = 1
 NEEDED = 0.10
-"""Log return: less than a tenth more in two months is not what an amplifier means."""
+"""Smallest log return in two months that the word "amplifier" could mean."""
 
 STATES = ("breakout", "liquidity")
 HOW = (
@@ -37,7 +35,8 @@ HOW = (
 
 @dataclass(frozen=True)
 class Cell:
-    """Rows in one combination of states: weeks, spells at least 60 days apart, mean response, share followed by +30 %."""
+    """One combination of states: number of weeks, spells more than 60 days apart, mean response (log return), share of +30 %
+    rallies."""
 
     positive: bool
     capitulation: bool
@@ -69,14 +68,14 @@ class Amplifier:
 
 
 def amplifier(facts: Facts, *, seed: int, draws: int) -> Amplifier:
-    """Differences of the response after capitulation, by state."""
+    """Difference of the response after capitulation and otherwise, for each state."""
     rows = sundays(facts)
     missing = "" if len(rows) else "no week has an altcoin index, its drawdown and what followed"
     return Amplifier(HOW, missing, [difference(rows, state, seed, draws) for state in STATES])
 
 
 def sundays(facts: Facts) -> pd.DataFrame:
-    """Weeks whose response is known: breakout, liquidity, capitulation (1, 0, NaN), response, rally."""
+    """Sundays with a known response, a table: breakout, liquidity, capitulation (1, 0 or NaN), response, rally."""
     level, states = facts.index.level, facts.states
     ahead = pd.DataFrame(
         {"response": log(level.shift(-AHEAD) / level), "rally": event_occurred(first_passage(level, RISE, AHEAD), 1, AHEAD)}
@@ -99,7 +98,7 @@ def mark(holds: pd.Series, source: pd.Series) -> pd.Series:
 
 
 def difference(rows: pd.DataFrame, state: str, seed: int, draws: int) -> Difference:
-    """The four cells of one state, and the difference claimed."""
+    """The four cells of one state, and the difference that the claim is about."""
     known = rows.dropna(subset=[state])
     cells = [cell(known, state, positive, after) for positive in (True, False) for after in (True, False)]
     if not cells[0].weeks or not cells[1].weeks:
@@ -112,14 +111,14 @@ def difference(rows: pd.DataFrame, state: str, seed: int, draws: int) -> Differe
 
 
 def cell(rows: pd.DataFrame, state: str, positive: bool, capitulation: bool) -> Cell:
-    """Cell of one combination of states."""
+    """Summary of the weeks in one combination of states."""
     within = rows[(rows[state] == positive) & (rows["capitulation"] == capitulation)]
     means = (None, None) if within.empty else (float(within["response"].mean()), float(within["rally"].mean()))
     return Cell(positive, capitulation, len(within), spells(pd.DatetimeIndex(within.index)), *means)
 
 
 def spells(days: pd.DatetimeIndex) -> int:
-    """Runs of weeks, each beginning more than 60 days after the week before it: their responses don't overlap."""
+    """Number of spells: groups of weeks more than 60 days apart, whose responses don't overlap."""
     return int((pd.Series(days).diff().dt.days > AHEAD).sum()) + 1 if len(days) else 0
 
 
@@ -138,16 +137,14 @@ def interval(response: Floats, after: Floats, otherwise: Floats, seed: int, draw
 
 
 def rotation_p(response: Floats, after: Floats, otherwise: Floats) -> float | None:
-    """Share of rotations of the responses, the true one among them, that differ as much; None where none is far enough."""
-    nearest, n = (
-        horizon_weeks(AHEAD) + LOOKBACK_WEEKS + horizon_weeks(QUARTER),
-        len(response),
-    )  # a state looks back on a quarter of drawdowns
-    shifts = [0, *range(nearest, n - horizon_weeks(AHEAD) + 1)]
+    """p-value of the difference over circular shifts of the responses; None where there are too few weeks to shift."""
+    # A state depends on a quarter of drawdowns, and each of these on the lookback before it.
+    nearest = horizon_weeks(AHEAD) + LOOKBACK_WEEKS + horizon_weeks(QUARTER)
+    shifts = [0, *range(nearest, len(response) - horizon_weeks(AHEAD) + 1)]
     if len(shifts) < 2:
         return None
-    turned = circularly_shifted(response, shifts)
-    differences = turned @ after / after.sum() - turned @ otherwise / otherwise.sum()
+    shifted = circularly_shifted(response, shifts)
+    differences = shifted @ after / after.sum() - shifted @ otherwise / otherwise.sum()
     return shift_p(differences)
 
 

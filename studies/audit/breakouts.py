@@ -15,7 +15,7 @@ from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict
 
 Rule = tuple[str, int]
-"""Kind of high, and the sessions it must have been quiet before."""
+"""Kind of high, and the number of sessions without one before it."""
 
 KINDS: dict[str, Callable[[pd.Series, int], pd.DatetimeIndex]] = {"record": record_breakouts, "52-week high": year_high_breakouts}
 QUIET_SESSIONS = (126, 252, 504)
@@ -30,7 +30,7 @@ HORIZONS = (30, 60, 90, 180)
 LOOKED_AHEAD = 180
 WEEK = pd.Timedelta(days=7)
 NEEDED = 0.20
-"""A breakout that lifts the chance of a rally by less than 20 points would not be worth the claim's words."""
+"""Smallest rise of the probability of a rally (20 points) that the claim could mean."""
 
 ARTICLE = (("2017", "2017-01-01", "2017-12-31"), ("2021", "2021-01-01", "2021-12-31"), ("January 2026", "2026-01-01", "2026-01-31"))
 HOW = (
@@ -42,7 +42,7 @@ HOW = (
 
 @dataclass(frozen=True)
 class Market:
-    """Closes of one market by observed day, and the last day of which a close would be known."""
+    """Closes of one market by observed day, and the last day whose close can be known."""
 
     closes: pd.Series
     last: pd.Timestamp
@@ -50,7 +50,7 @@ class Market:
 
 @dataclass(frozen=True)
 class Followed:
-    """What a market did after a day: return at the horizon, and at the highest close until then. None: not known."""
+    """Return of a market after a day: at the horizon (days), and at the highest close until then. None: not known."""
 
     days: int
     value: float | None
@@ -61,7 +61,7 @@ class Followed:
 class Event:
     """One breakout and what followed.
 
-    `first_passage_days`: days until altcoins first stood 30 % higher, None where they didn't within `days_seen` days (180 at most).
+    `first_passage_days`: days until altcoins were first 30 % higher; None where they weren't within `days_seen` days (180 at most).
     `hits`: of each window True, False, or None where it isn't known; `unknown` says why.
     """
 
@@ -78,10 +78,10 @@ class Event:
 
 @dataclass(frozen=True)
 class HitRate:
-    """Hits of one rule, rise and window beside the base rate over all days with a known outcome.
+    """Hit rate of one rule, rise and window, and the base rate over all days with a known outcome.
 
-    `low`, `high`: exact 95 % interval of the rate. `p`: share of all `rotations` of the breakouts' pattern along those days that
-    hit at least as often; about `independent` of them are independent.
+    `low`, `high`: exact 95 % interval of the rate. `p`: share of the `rotations` (circular shifts of the breakouts along those
+    days) with at least as many hits; about `independent` of them are independent.
     """
 
     kind: str
@@ -103,7 +103,7 @@ class HitRate:
 
 @dataclass(frozen=True)
 class Article:
-    """A date the article names, beside what the rules say of it: breakouts within, and the last one before its end."""
+    """A period that the article names, the breakouts by rule within it, and the last breakout before its end."""
 
     said: str
     first: str
@@ -116,7 +116,7 @@ class Article:
 
 @dataclass(frozen=True)
 class Breakouts:
-    """Events by rule, the grid of hit rates, and the article's dates beside them. `missing` says what there was no data for."""
+    """Result for line 1: events by rule, the grid of hit rates, and the article's periods. `missing` names missing data."""
 
     how: str
     missing: str
@@ -138,12 +138,12 @@ def breakouts(facts: Facts) -> Breakouts:
         missing="the store holds no closes of ^RUT" if close.empty else "the store holds no coin prices" if level.empty else "",
         events=[event(rule, day, close[day], markets, passages[RISE]) for rule, days in dates.items() for day in days],
         grid=[hit_rate(rule, dates[rule], passages[rise], rise, window) for rule, rise, window in product(dates, RISES, WINDOWS)],
-        article=[article(*named, dates, facts.as_of) for named in ARTICLE],
+        article=[article(*period, dates, facts.as_of) for period in ARTICLE],
     )
 
 
 def event(rule: Rule, day: pd.Timestamp, close: float, markets: dict[str, Market], passage: FirstPassage) -> Event:
-    """What followed one breakout."""
+    """One breakout, with the returns and hits after it."""
     seen = int(passage.seen.get(day, -1))
     wait = float(passage.wait.get(day, np.inf))
     return Event(
@@ -164,13 +164,13 @@ def window_name(window: tuple[int, int]) -> str:
 
 
 def hit(passage: FirstPassage, day: pd.Timestamp, window: tuple[int, int]) -> bool | None:
-    """Whether the first passage fell in the window, None where that isn't known."""
+    """Whether the first passage fell in the window; None while that isn't known."""
     outcome = event_occurred(passage, *window).get(day, np.nan)
     return None if np.isnan(outcome) else bool(outcome)
 
 
 def reason_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str | None:
-    """Why the 90 days after a breakout can't be judged; None where they can."""
+    """Reason why the 90 days after a breakout can't be judged; None if they can."""
     if seen >= WITHIN[1]:
         return None
     if not len(passage.seen) or day < passage.seen.index[0]:
@@ -180,7 +180,7 @@ def reason_unknown(passage: FirstPassage, day: pd.Timestamp, seen: int) -> str |
 
 
 def return_after(market: Market, day: pd.Timestamp, days: int) -> Followed:
-    """Return from the close of `day` to that of the horizon; each is the last known close, at most a week old."""
+    """Return from `day` to the horizon, from the last known closes, at most a week old."""
     end = day + pd.Timedelta(days=days)
     before, after = market.closes.loc[day - WEEK : day], market.closes.loc[day + pd.Timedelta(days=1) : end]
     gap = before.empty or after.empty or after.index[-1] < end - WEEK
@@ -214,7 +214,7 @@ def hit_rate(rule: Rule, dates: pd.DatetimeIndex, passage: FirstPassage, rise: f
 
 
 def article(name: str, first: str, last: str, dates: dict[Rule, pd.DatetimeIndex], as_of: pd.Timestamp) -> Article:
-    """A named date beside the rules of 252 quiet sessions."""
+    """A period of the article, with the breakouts of the rules of 252 quiet sessions."""
     record, year_high = (
         [f"{day:%Y-%m-%d}" for day in dates[kind, BREAKOUT_RULE[1]] if day <= pd.Timestamp(last)] for kind in KINDS
     )
@@ -223,7 +223,7 @@ def article(name: str, first: str, last: str, dates: dict[Rule, pd.DatetimeIndex
 
 
 def breakout_lines(result: Breakouts) -> list[Line]:
-    """The claim's first line, in its two readings."""
+    """Lines of the audit for both readings of the claim's first line."""
     return [
         with_verdict(
             f"breakout, {window_name(window)}",

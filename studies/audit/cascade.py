@@ -1,4 +1,4 @@
-"""Line 2 of the claim: it spreads in order, from liquidity to credit, stocks, small caps and altcoins. Weeks end on Sundays."""
+"""Line 2 of the claim: the order liquidity, credit, stocks, small caps, altcoins. Weeks end on Sundays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ LINKS = (
 SPLIT = pd.Timestamp("2021-01-01")
 SPANS = {"all": (None, None), "before 2021": (None, SPLIT), "since 2021": (SPLIT, None)}
 NEEDED = 0.10
-"""Of a weekly standard deviation: over 13 weeks it adds up to a third of the target's own 13-week one."""
+"""Smallest effect, in weekly standard deviations: over 13 weeks it adds up to a third of the target's 13-week deviation."""
 
 HOW = (
     "Weekly log changes (of the credit spread the change, sign turned). A driver counts as it was known on the Sunday, its target "
@@ -45,7 +45,7 @@ HOW = (
 
 @dataclass(frozen=True)
 class Link:
-    """One lag test: forward as claimed, or reverse (the placebo)."""
+    """One lag test, in the direction of the claim (forward) or against it (reverse, the placebo)."""
 
     driver: str
     target: str
@@ -66,7 +66,7 @@ class LeadLag:
 
 @dataclass(frozen=True)
 class Cascade:
-    """Lead-lag correlations and lag tests of every link; `missing` says of a rung why it has no weeks."""
+    """Cross-correlations and lag tests of all links; `missing` holds by rung the reason why it has no weeks."""
 
     how: str
     missing: dict[str, str]
@@ -76,41 +76,32 @@ class Cascade:
 
 @dataclass(frozen=True)
 class Weekly:
-    """Weekly changes on Sundays, one column a rung: as `known` by the end of each, and as `observed`, NaN where not yet known."""
+    """Weekly changes on Sundays × rungs: as `known` at the end of each Sunday, and as `observed` (NaN where not known yet)."""
 
     known: pd.DataFrame
     observed: pd.DataFrame
 
 
 def cascade(facts: Facts) -> Cascade:
-    """Cross-correlations and lag tests of every link."""
+    """Cross-correlations and lag tests of all links, in both directions, with p-values corrected by Holm over all tests."""
     weeks = weekly_changes(facts)
+    directed = [(a, b, "forward") for a, b in LINKS] + [(b, a, "reverse") for a, b in LINKS]
+    links = [
+        Link(driver, target, direction, span, lag_test(weeks.known[driver], weeks.observed[target], *SPANS[span]), None)
+        for driver, target, direction in directed
+        for span in SPANS
+    ]
+    p_holm = iter(holm_p_values([link.test.p for link in links if link.test is not None]))
     return Cascade(
         how=HOW,
         missing={rung: f"no weeks of {RUNGS[rung]}" for rung in RUNGS if weeks.observed[rung].isna().all()},
         lead_lag=[LeadLag(*link, cross_correlation(weeks.known[link[0]], weeks.observed[link[1]])) for link in LINKS],
-        tests=with_holm_p([link_test(weeks, *link, span) for link in directed_links() for span in SPANS]),
+        tests=[link if link.test is None else replace(link, p_holm=next(p_holm)) for link in links],
     )
 
 
-def directed_links() -> list[tuple[str, str, str]]:
-    """Every link in the claimed direction and in reverse."""
-    return [(a, b, "forward") for a, b in LINKS] + [(b, a, "reverse") for a, b in LINKS]
-
-
-def link_test(weeks: Weekly, driver: str, target: str, direction: str, span: str) -> Link:
-    """One lag test, not yet corrected."""
-    return Link(driver, target, direction, span, lag_test(weeks.known[driver], weeks.observed[target], *SPANS[span]), None)
-
-
-def with_holm_p(links: list[Link]) -> list[Link]:
-    """Links with Holm-corrected p-values over all tests that could be made."""
-    p_holm = iter(holm_p_values([link.test.p for link in links if link.test is not None]))
-    return [link if link.test is None else replace(link, p_holm=next(p_holm)) for link in links]
-
-
 def weekly_changes(facts: Facts) -> Weekly:
-    """Changes from Sunday to Sunday of every rung, from the first day of any."""
+    """Changes of every rung from Sunday to Sunday, from the first observed day on."""
     first = min((rows["observed"].min() for rows in facts.rows.values() if len(rows)), default=facts.as_of)
     sundays = pd.date_range(first, facts.as_of, freq="W-SUN")
     known, observed = (pd.DataFrame(levels(facts, sundays, reading), sundays) for reading in (read_known, read_observed))
@@ -137,14 +128,14 @@ def levels(facts: Facts, sundays: pd.DatetimeIndex, reading: Reading) -> dict[st
 
 
 def read_known(series: Series, rows: pd.DataFrame, sundays: pd.DatetimeIndex, as_of: pd.Timestamp) -> pd.Series:
-    """The newest value known by the end of each Sunday."""
+    """The newest value known at the end of each Sunday."""
     known = known_series(series, rows)
     values = forward_fill(known.data.to_numpy(), day_numbers(known.data.index), known.until, day_numbers(sundays))
     return pd.Series(values, sundays)
 
 
 def read_observed(series: Series, rows: pd.DataFrame, sundays: pd.DatetimeIndex, as_of: pd.Timestamp) -> pd.Series:
-    """The value of each Sunday or the last observed before, NaN where one could still be released."""
+    """The last value observed by each Sunday; NaN where a later value could still be released."""
     values = latest(rows)
     since = day_numbers(values.index)
     until = since + (series.stale_after - series.release_lag).days
@@ -153,7 +144,7 @@ def read_observed(series: Series, rows: pd.DataFrame, sundays: pd.DatetimeIndex,
 
 
 def altcoin_sundays(level: pd.Series, sundays: pd.DatetimeIndex, reading: Reading) -> pd.Series:
-    """The index has no gaps to carry over: the Sunday's own close, or, as known, that of its release lag before."""
+    """The index on each Sunday, or, as known, one release lag before it; its gaps aren't filled."""
     lag = ALTCOIN_INDEX.release_lag if reading is read_known else pd.Timedelta(0)
     return pd.Series(level.reindex(sundays - lag).to_numpy(dtype=np.float64), sundays)
 

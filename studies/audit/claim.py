@@ -1,4 +1,4 @@
-"""The claim, line by line, on what the store knew at the end of a day: what was measured, how sure, a verdict by one rule."""
+"""The audit: every line of the claim measured on the data known at the end of a day, with intervals and verdicts."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -30,7 +30,7 @@ class History:
 
 @dataclass(frozen=True)
 class Audit:
-    """Everything an audit found; `to_dict` is the contract other programs read."""
+    """Result of an audit; other programs read `to_dict`."""
 
     as_of: str
     market: str
@@ -50,7 +50,7 @@ class Audit:
 
 
 def audit(store: Store, as_of: pd.Timestamp, *, seed: int = SEED, draws: int = DRAWS, progress: Progress = silent) -> Audit:
-    """Measure and judge every line of the claim with what was known at the end of `as_of`; what lacks data says so."""
+    """Measure and judge every line of the claim on the data known at the end of `as_of`; lines without data say so."""
     progress("reading", 0, 5)
     facts = facts_known(store, as_of)
     progress("breakouts", 1, 5)
@@ -78,7 +78,7 @@ def audit(store: Store, as_of: pd.Timestamp, *, seed: int = SEED, draws: int = D
 
 
 def chance(lines: list[Line]) -> str:
-    """Sentence on how many lines chance alone would support."""
+    """Sentence with the number of lines that chance alone would support."""
     with_p = sum(line.evidence.p is not None for line in lines)
     return f"Of {with_p} lines with a p-value up to {LEVEL * with_p:.1f} would be supported by chance, were the claim false in all."
 

@@ -1,21 +1,18 @@
-"""What followed a handful of dates, how often the same happens on any day, and rallies of a level by rule. Bare maths."""
+"""First passages after given days, their p-value against shifted days, and rallies by rule. Pure functions on series."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from evaluation.permutation import shift_p
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class FirstPassage:
-    """Of each day of a daily level (n,): `wait`, the days until it first closed the asked rise higher (inf: not within those looked
-    ahead), and `seen`, for how many days ahead no close is missing (-1 where the day's own is).
+    """For each day of a daily level (n,): `wait`, the days until the first close higher by the rise (inf: none within the days
+    ahead), and `seen`, the number of days ahead without a missing close (-1 where the day's own close is missing).
     """
 
     wait: pd.Series
@@ -32,28 +29,28 @@ def first_passage(level: pd.Series, rise: float, longest: int) -> FirstPassage:
 
 
 def days_seen(closes: Floats) -> Ints:
-    """Days after each row (n,) before the first that is missing or not there yet; -1 where the row itself is missing."""
+    """Number of days (n,) after each row until the first missing or future close; -1 where the row's own is missing."""
     missing = np.append(np.flatnonzero(np.isnan(closes)), len(closes))
     rows = np.arange(len(closes))
     return missing[np.searchsorted(missing, rows)] - rows - 1
 
 
 def event_occurred(passage: FirstPassage, first: int, last: int) -> pd.Series:
-    """1 where the first passage fell on day `first` to `last`, 0 where it didn't, NaN where not every close to `last` is there."""
+    """1 where the first passage fell on day `first` to `last`, else 0; NaN where a close up to `last` is missing."""
     return passage.wait.between(first, last).astype(np.float64).where(passage.seen >= last)
 
 
 def rotation_p(events: Floats, chosen: Ints) -> float:
-    """Share of all rotations of the `chosen` rows along the ring of `events` (n,; 0 or 1) that hit at least as many.
+    """p-value of the hits: share of the n circular shifts of the `chosen` rows along `events` (n,; 0 or 1) with as many hits.
 
-    The true position is one of the n rotations. Rotating keeps the distances between the chosen rows.
+    The true position is one of the shifts. A shift keeps the distances between the chosen rows.
     """
     return shift_p(np.asarray(sum(np.roll(events, -row) for row in chosen)))
 
 
 @dataclass(frozen=True)
 class Rally:
-    """One rally: the day of its low, of its highest close, and of its end (None while it goes on, which `last` then bounds).
+    """One rally: the days of its low, of its highest close, and of its end (None while it lasts; `last` is then the last day).
 
     `rise`: highest close over the low, less 1. `pullback`: deepest fall from the highest close so far, between low and high (≤ 0).
     """
@@ -67,15 +64,15 @@ class Rally:
 
     @property
     def days(self) -> int:
-        """From the low to the end, or so far."""
+        """Days from the low to the end, or to the last day."""
         return (self.last - self.low).days
 
 
 def rallies(level: pd.Series, *, rise: float, fall: float, low_days: int) -> list[Rally]:
-    """Every rally of `level` in order, each found with what was there by its day.
+    """All rallies of a level in order, each detected from the closes up to its day.
 
-    One is on once a close stands `rise` above the lowest close of the `low_days` days before (since the rally before ended); it
-    ends with the first close `fall` below its highest. Days without a level are passed over.
+    A rally begins when a close is `rise` above the lowest close of the last `low_days` days (since the previous rally ended). It
+    ends with the first close `fall` below its highest close. Days without a level are skipped.
     """
     closes, past_rallies = level.dropna(), []
     values, since, low, high = closes.to_numpy(dtype=np.float64), 0, -1, -1

@@ -1,15 +1,13 @@
-"""Does one series move before another? Cross-correlations against rotations, and a regression on lags. Rules: docs/audit.md."""
+"""Whether one series moves before another: cross-correlations with bands from shifts, and a regression on lags (docs/audit.md)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from evaluation.bootstrap import COVERAGE
-
-Floats = NDArray[np.float64]
 
 MAX_LAG = 16  # weeks
 OWN_BLOCKS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 8), (9, 13))
@@ -21,9 +19,9 @@ LEAST_WEEKS = 104
 
 @dataclass(frozen=True)
 class CrossCorrelation:
-    """Correlation of a driver's week t with a target's week t + lag, for lags -16 to 16: positive lags say the driver came first.
+    """Correlation of a driver's week t with a target's week t + lag, for lags -16 to 16; at positive lags the driver is first.
 
-    `band`: 95 % of single correlations under rotation lie within ± it; `joint_band`: 95 % of the largest of all lags.
+    After circular shifts, 95 % of single correlations lie within ± `band`, and 95 % of the largest of all lags within `joint_band`.
     """
 
     weeks: int
@@ -38,7 +36,7 @@ def cross_correlation(driver: pd.Series, target: pd.Series) -> CrossCorrelation 
     pairs = pd.DataFrame({"x": driver, "y": target}).dropna()
     if len(pairs) < LEAST_WEEKS:
         return None
-    correlation = ring_correlation(pairs["x"].to_numpy(), pairs["y"].to_numpy())
+    correlation = circular_correlation(pairs["x"].to_numpy(), pairs["y"].to_numpy())
     lags = np.arange(-MAX_LAG, MAX_LAG + 1)
     far = np.arange(2 * MAX_LAG + 1, len(pairs) - 2 * MAX_LAG)  # rotations whose window of lags doesn't meet the true one
     largest = np.abs(correlation[(far[:, None] + lags) % len(pairs)]).max(axis=1)
@@ -46,17 +44,18 @@ def cross_correlation(driver: pd.Series, target: pd.Series) -> CrossCorrelation 
     return CrossCorrelation(len(pairs), lags.tolist(), correlation[lags].tolist(), band, joint)
 
 
-def ring_correlation(x: Floats, y: Floats) -> Floats:
-    """Correlation of x at each row with y so many rows later, the end joined to the beginning, for 0 … n-1 rows: (n,)."""
+def circular_correlation(x: Floats, y: Floats) -> Floats:
+    """Correlation (n,) of x with y shifted in a circle by 0 … n-1 rows."""
     first, second = ((values - values.mean()) / values.std() for values in (x, y))
     return np.fft.irfft(np.conj(np.fft.rfft(first)) * np.fft.rfft(second), len(x)) / len(x)
 
 
 @dataclass(frozen=True)
 class LagTest:
-    """Whether a driver's past 13 weeks tell of the target's next week beyond the target's own past.
+    """Test whether a driver's past 13 weeks predict the target's next week beyond the target's own past.
 
-    `f`, `p`: Wald test that all three blocks of the driver's lags are nothing. `effect`: standard deviations of its weekly change
+    `f`, `p`: Wald test that the coefficients of the driver's three blocks of lags are zero. `effect`: standard deviations of its
+    weekly change
     the target gains when the driver has risen by one of its 13-week changes, spread evenly; with its 95 % interval. `parts`: what
     each of `DRIVER_BLOCKS` adds to it.
     """
@@ -75,7 +74,7 @@ def lag_test(
 ) -> LagTest | None:
     """Regress weekly changes of `target` on lags of its own and of `driver`, in the weeks from `start` to before `end`.
 
-    Both stand on the same weekly grid. Lags enter as sums over blocks of weeks, as in Corsi (2009); errors are Newey-West (1987),
+    Both have the same weekly index. Lags enter as sums over blocks of weeks, as in Corsi (2009); errors are Newey-West (1987),
     the test is Granger's (1969). None with fewer than `LEAST_WEEKS` weeks, or where a column doesn't vary.
     """
     rows = lag_regressors(driver, target)
@@ -86,7 +85,7 @@ def lag_test(
 
 
 def lag_regressors(driver: pd.Series, target: pd.Series) -> pd.DataFrame:
-    """The regression's rows by week: `target`, then blocks of its own past, then blocks of the driver's."""
+    """Regression table by week: `target`, then blocks of its own past, then blocks of the driver's past."""
     own_past = {f"own {first}-{last}": past_sum(target, first, last) for first, last in OWN_BLOCKS}
     driver_past = {f"driver {first}-{last}": past_sum(driver, first, last) for first, last in DRIVER_BLOCKS}
     return pd.DataFrame({"target": target, **own_past, **driver_past}).dropna()
@@ -98,7 +97,7 @@ def past_sum(changes: pd.Series, first: int, last: int) -> pd.Series:
 
 
 def fit_lag_test(rows: pd.DataFrame, driver_sd: float) -> LagTest:
-    """Fit and test the rows of `lag_regressors`; `driver_sd` is that of the driver's 13-week change."""
+    """Lag test on the table of `lag_regressors`; `driver_sd` is the standard deviation of the driver's 13-week change."""
     from statsmodels.api import OLS, add_constant
 
     inputs = add_constant(rows.drop(columns="target"))

@@ -1,4 +1,4 @@
-"""What the store knew at the end of a day, read once, in the shapes the parts of the audit ask for."""
+"""The data of an audit, read once from the store as known at the end of a day."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,6 @@ from sources.series import (
     RUT,
     SPY,
     TREASURY_ACCOUNT,
-    Panel,
     Series,
 )
 from sources.store import Store
@@ -31,10 +30,10 @@ EVERYTHING = pd.Timestamp("1970-01-01")
 
 @dataclass(frozen=True)
 class Facts:
-    """Known at the end of `as_of`. `rows`: of each series every version (observed, known, value).
+    """Data known at the end of `as_of`. `rows`: every version of each series (observed, known, value).
 
-    `index`: the altcoin index by observed day. `prices`: USD, days × the coins it ever held. `states`: days × `STATES`, each as it
-    was known on the day.
+    `index`: the altcoin index by observed day. `prices`: USD, days × coins that were ever in the index. `states`: days × `STATES`,
+    as known on each day.
     """
 
     as_of: pd.Timestamp
@@ -49,25 +48,21 @@ class Facts:
 
 
 def facts_known(store: Store, as_of: pd.Timestamp) -> Facts:
-    """Read the store. What it lacks is empty, never an error."""
+    """Read the data of an audit from the store; missing series are empty, not an error."""
     features = [FEATURES[name] for name in STATES]
     frames = load(store, features, as_of, EVERYTHING)
     rows = {series: frames[series] if series in frames else store.read(series, as_of) for series in SERIES}
     index = altcoin_index(*(frames[panel] for panel in (COIN_PRICE, COIN_MARKET_CAP, COIN_DOLLAR_VOLUME)))
     held_coins = pd.Index(index.members["symbol"].unique(), dtype="str")
+    level = index.level
+    days = pd.date_range(level.index[0] if len(level) else as_of, as_of, unit="us", name="day")
     return Facts(
         as_of=as_of,
         rows=rows,
         index=index,
         prices=frames[COIN_PRICE].reindex(columns=held_coins),
-        states=states_of(frames, index.level, as_of),
+        states=compute(features, frames, days),
     )
-
-
-def states_of(frames: dict[Series | Panel, pd.DataFrame], level: pd.Series, as_of: pd.Timestamp) -> pd.DataFrame:
-    """`STATES` on every day from the index's first to `as_of`."""
-    days = pd.date_range(level.index[0] if len(level) else as_of, as_of, unit="us", name="day")
-    return compute([FEATURES[name] for name in STATES], frames, days)
 
 
 def latest(rows: pd.DataFrame) -> pd.Series:

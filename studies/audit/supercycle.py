@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from core.arrays import Bools, Floats
 from evaluation.proportions import clopper_pearson
 from evaluation.scores import effective_sample_size
 from features.altcoin_index import month_ends
@@ -16,13 +16,11 @@ from studies.audit.events import Rally, rallies
 from studies.audit.market_state import Facts
 from studies.audit.verdicts import Evidence, Line, with_verdict
 
-Floats = NDArray[np.float64]
-
 RISE = FALL = 0.30
 LOW_DAYS = 90
 LEAST_COINS = 12  # a quarter of them is three
 NEEDED = 0.40
-"""Of a percentile less a half: only a latest value in the top tenth of its past would be a new regime."""
+"""Smallest effect, a percentile less a half: only a value in the top tenth of its past would be a new regime."""
 
 HOW = (
     f"Rally: begins at the lowest close of {LOW_DAYS} days once the altcoin index stands {RISE:.0%} above it, ends with the "
@@ -34,7 +32,8 @@ HOW = (
 
 @dataclass(frozen=True)
 class ListedRally:
-    """One rally; `end` None while it goes on. `rising_coins`: share of the `coins` held at its low that were dearer at its high."""
+    """One rally; `end` is None while it lasts. `rising_coins`: share of the `coins` held at its low whose price was higher at its
+    high."""
 
     low: str
     high: str
@@ -48,7 +47,7 @@ class ListedRally:
 
 @dataclass(frozen=True)
 class Month:
-    """Top coins in one month: rank correlation of their returns with those of the month before, turnover, dispersion."""
+    """Measures of one month: rank correlation of the coins' returns with those of the month before, turnover, dispersion."""
 
     end: str
     rank_correlation: float | None
@@ -102,7 +101,11 @@ def supercycle(facts: Facts) -> Supercycle:
     listed_rallies = [
         listed_rally(rally, weights, facts.prices) for rally in rallies(facts.index.level, rise=RISE, fall=FALL, low_days=LOW_DAYS)
     ]
-    months = monthly_figures(weights, facts.prices)
+    ends = month_ends(facts.prices.index)
+    returns = log(latest_values(facts.prices, ends)).diff().to_numpy()
+    bought = weights.reindex(index=ends, columns=facts.prices.columns).notna().to_numpy()
+    # The first month with a return and a ranking before it is the third month end.
+    months = [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
     missing = "" if len(facts.index.level) else "the store holds no coin prices"
     return Supercycle(HOW, missing, listed_rallies, months, measures(listed_rallies, months))
 
@@ -125,15 +128,7 @@ def listed_rally(rally: Rally, weights: pd.DataFrame, prices: pd.DataFrame) -> L
     )
 
 
-def monthly_figures(weights: pd.DataFrame, prices: pd.DataFrame) -> list[Month]:
-    """Every month over by the last price, from the second since the first ranking."""
-    ends = month_ends(prices.index)
-    returns = log(latest_values(prices, ends)).diff().to_numpy()
-    bought = weights.reindex(index=ends, columns=prices.columns).notna().to_numpy()
-    return [month(ends[row], returns[row - 1 : row + 1], bought[row - 2 : row]) for row in range(2, len(ends))]
-
-
-def month(end: pd.Timestamp, returns: Floats, bought: NDArray[np.bool_]) -> Month:
+def month(end: pd.Timestamp, returns: Floats, bought: Bools) -> Month:
     """Measures of a month. Both (2, coins): returns of the month before and of this one, coins bought at the begin of each."""
     latest, pair = returns[1, bought[1]], returns[:, bought[0]]
     latest, pair = latest[np.isfinite(latest)], pair[:, np.isfinite(pair).all(axis=0)]

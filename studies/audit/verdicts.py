@@ -1,10 +1,10 @@
-"""The one rule that judges every line of the claim: a function of n, an interval and p, never typed."""
+"""The rule that judges every line of the claim, from n, an interval and p."""
 
 from dataclasses import dataclass
 
 SUPPORTED, NOT_SUPPORTED = "supported", "not supported"
 LEAST_N = 10
-"""With fewer, one event more or less moves a share by over 10 points."""
+"""Least number of independent observations: below it a single event moves a share by over 10 points."""
 
 LEVEL = 0.05
 RULE = (
@@ -18,10 +18,10 @@ RULE = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was measured on one line.
+    """Measurement of one line.
 
-    `effect` counts on the claim's side: 0 is no effect, `low` and `high` its 95 % interval, `needed` the smallest that the claim's
-    words could mean. `n`: independent observations. `p`: against no effect. `placebo_p`: of the same test with cause and effect
+    `effect` is positive in favour of the claim, `low` and `high` are its 95 % interval, `needed` is the smallest effect that the
+    claim could mean. `n`: independent observations. `p`: against no effect. `placebo_p`: of the same test with cause and effect
     exchanged. None where it can't be had; `missing` then says why.
     """
 

@@ -26,7 +26,7 @@ from evaluation.multiple_testing import PRIOR_TRIALS
 from models.champion import champion_place, list_runs
 from training import trials
 from training.compare import compare
-from training.outbox import PendingTraining, pending_folders, read, write
+from training.outbox import PendingTraining, pending_folders, read_pending, write_pending
 from training.promotion import promote
 from training.settings import SEARCHED
 from training.tracking import TrackingPlace, counted_tags, tracking
@@ -168,7 +168,7 @@ def test_what_was_kept_without_the_default_model_makes_no_champion_and_is_logged
 ) -> None:
     place, report = two_models
     spooled: list[PendingTraining] = []
-    monkeypatch.setattr("training.train.log_work", lambda tracker, work, progress: (spooled.append(work), 1 / 0)[1])
+    monkeypatch.setattr("training.train.log_pending", lambda tracker, work, progress: (spooled.append(work), 1 / 0)[1])
     with pytest.raises(ZeroDivisionError):
         train_on(job(FEW), place, silent)
     monkeypatch.undo()
@@ -176,8 +176,8 @@ def test_what_was_kept_without_the_default_model_makes_no_champion_and_is_logged
     default = report.models[0]["model"]
     work = replace(spooled[0], models={name: record for name, record in spooled[0].models.items() if name != default})
     shutil.rmtree(folder)
-    write(work, folder)
-    assert default not in read(folder).models
+    write_pending(work, folder)
+    assert default not in read_pending(folder).models
     decisions = train_on(job(FEW), place, silent).decisions
     assert f"{default}, which would become it, wasn't trained this time" in decisions[0]
     assert any("is champion: the run of the former v2 was deleted" in decision for decision in decisions)

@@ -20,8 +20,9 @@ from models import parallel as engines
 from models.boosted import Boosted
 from models.catalog import COMPOSITES
 from models.parallel import engine, run_in_parallel, version_differences, versions
-from studies.sweep import PART, Sweep, arena_on, tallies_of
-from training.null_tests import Kept, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
+from studies.search_space import Sweep
+from studies.sweep import PART, prepare_sweep_data, tallies_of
+from training.null_tests import ForecastCache, NullTask, ShiftedSkill, complete_rows, fold_mask, shift_null, walk_one_shift
 from training.settings import TrainSettings
 from training.walk_forward import forecast, quarters, usable
 
@@ -41,9 +42,9 @@ def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield started
 
 
-def rotations(kept: Kept) -> ShiftedSkill:
+def rotations(cache: ForecastCache) -> ShiftedSkill:
     """Trees refitted on a few rotations."""
-    found = shift_null(MAKE, X, DATA.outcomes, FOLDS, (SETTINGS.first_test, DATA.until), most=SHIFTS, kept=kept)
+    found = shift_null(NullTask(MAKE, X, DATA.outcomes, FOLDS, (SETTINGS.first_test, DATA.until)), most=SHIFTS, cache=cache)
     assert found is not None
     return found
 
@@ -102,7 +103,7 @@ def test_a_sweep_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
     asked = Sweep(
         (ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=PART + 2, first_test=pd.Timestamp("2018-01-01"), seed=3
     )
-    made, candidates = arena_on({ALTCOINS: DATA}, asked), asked.candidates()
+    made, candidates = prepare_sweep_data({ALTCOINS: DATA}, asked), asked.candidates()
     bar = np.median([made.search_tally(candidate, None).half for candidate in candidates[:3]], axis=0)
     with parallel_config("sequential"):
         mine = list(tallies_of(made, candidates, bar))
@@ -116,10 +117,11 @@ def test_a_sweep_is_the_same_on_a_cluster(two_workers: Cluster) -> None:
 
 
 def test_a_worker_killed_amid_its_parts_changes_nothing(two_workers: Cluster, here: dict[int, np.ndarray], tmp_path: Path) -> None:
-    ring = complete_rows(X, DATA.outcomes)
-    place, go = fold_mask(ring, FOLDS, (SETTINGS.first_test, DATA.until)), tmp_path / "go"
+    complete = complete_rows(X, DATA.outcomes)
+    mask, go = fold_mask(complete, FOLDS, (SETTINGS.first_test, DATA.until)), tmp_path / "go"
     parts = [
-        (go if shift else tmp_path, walk_one_shift, MAKE, ring.inputs, np.roll(ring.events, shift, axis=0), place) for shift in here
+        (go if shift else tmp_path, walk_one_shift, MAKE, complete.inputs, np.roll(complete.events, shift, axis=0), mask)
+        for shift in here
     ]
     with engine("dask", two_workers.scheduler):
         answers = run_in_parallel(once_there, parts)

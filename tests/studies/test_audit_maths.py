@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from evaluation.proportions import clopper_pearson
 from features.breakout import record_breakouts, year_high_breakouts
 from studies.audit.events import event_occurred, first_passage, rallies, rotation_p
-from studies.audit.lead_lag import cross_correlation, holm_p_values, lag_test, ring_correlation
+from studies.audit.lead_lag import circular_correlation, cross_correlation, holm_p_values, lag_test
 
 DAYS = pd.date_range("2020-01-01", periods=10)
 
@@ -131,7 +131,7 @@ def test_the_later_of_two_series_is_found_and_not_the_other_way_round() -> None:
 def test_the_correlation_on_the_ring_is_that_of_rotated_series() -> None:
     x, y = noise(3, 150).to_numpy(), noise(4, 150).to_numpy()
     expected = [np.corrcoef(x, np.roll(y, -lag))[0, 1] for lag in range(150)]
-    np.testing.assert_allclose(ring_correlation(x, y), expected, atol=1e-12)
+    np.testing.assert_allclose(circular_correlation(x, y), expected, atol=1e-12)
 
 
 def test_series_that_know_nothing_of_each_other_seldom_pass() -> None:

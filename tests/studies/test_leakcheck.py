@@ -17,19 +17,21 @@ from features.registry import FEATURES
 from sources.series import COIN_PRICE, SPY
 from sources.store import Store
 from studies.leakcheck import (
-    ABSURD,
     CLEAN,
     FAILED,
     LEAK,
     NO_VALUE,
     REFUSED,
-    REMOVED,
     UNSTEADY,
     Check,
     Finding,
     LeakReport,
-    differing_columns,
     leakcheck,
+)
+from studies.perturbation import (
+    ABSURD,
+    REMOVED,
+    differing_columns,
     spoil,
 )
 

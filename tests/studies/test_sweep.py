@@ -14,10 +14,11 @@ from core.progress import silent
 from core.target import ALTCOINS
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.catalog import COMPOSITES
-from studies.sweep import Arena, Candidate, Sweep, arena_on, open_study, search, search_result
+from studies.search_space import Candidate, Sweep
+from studies.sweep import SweepData, open_study, prepare_sweep_data, search, search_result
 from studies.sweep_file import read_sweep
 from training.dataset import Dataset
-from training.null_results import configuration_of, content_of
+from training.null_results import configuration_of, data_hash
 from training.settings import TrainSettings
 from training.tracking import TrackingPlace, counted_tags, tracking
 from training.trial_count import count_trials, trials_of
@@ -27,8 +28,8 @@ ASKED = Sweep((ALTCOINS,), COMPOSITES, ("hazard", "logit"), (0.1, 0.3), trials=6
 SETTINGS = TrainSettings(first_test=FIRST_TEST)
 
 
-def arena(data: Dataset, asked: Sweep = ASKED) -> Arena:
-    return arena_on({ALTCOINS: data}, asked)
+def arena(data: Dataset, asked: Sweep = ASKED) -> SweepData:
+    return prepare_sweep_data({ALTCOINS: data}, asked)
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +54,12 @@ def test_the_search_does_not_change_when_the_test_days_do(noise: Dataset) -> Non
 
 def test_no_outcome_known_after_the_search_is_searched(noise: Dataset) -> None:
     made = arena(noise)
-    ring, searched = made.first.ring, made.early.judged | made.late.judged
-    assert (ring.known[searched, made.k] < FIRST_TEST.to_datetime64()).all()
+    complete, searched = made.first.complete, made.early.judged | made.late.judged
+    assert (complete.known[searched, made.k] < FIRST_TEST.to_datetime64()).all()
     assert not (searched & made.test.judged).any()
-    for taught, test in (*made.early.rows, *made.late.rows):
-        assert ring.known[taught.any(axis=1)][:, 0].min() < ring.days[test].min().to_datetime64()
-        assert (ring.known[taught] < ring.days[test].min().to_datetime64()).all()
+    for known, test in (*made.early.rows, *made.late.rows):
+        assert complete.known[known.any(axis=1)][:, 0].min() < complete.days[test].min().to_datetime64()
+        assert (complete.known[known] < complete.days[test].min().to_datetime64()).all()
 
 
 def test_candidates_differ_and_are_drawn_without_a_look() -> None:
@@ -104,9 +105,9 @@ def test_what_is_kept_of_rotations_is_for_these_inputs_and_outcomes_alone(noise:
     """A formula may change and leave the snapshot as it is."""
     touched = noise.X.assign(breadth=noise.X["breadth"] + 1e-9)
     other = replace(noise.outcomes, events=1 - noise.outcomes.events)
-    named = [content_of("hazard", one) for one in (noise, noise, replace(noise, X=touched), replace(noise, outcomes=other))]
+    named = [data_hash("hazard", one) for one in (noise, noise, replace(noise, X=touched), replace(noise, outcomes=other))]
     assert len(set(named)) == 3
-    assert content_of("momentum", noise) == content_of("momentum", replace(noise, X=touched))
+    assert data_hash("momentum", noise) == data_hash("momentum", replace(noise, X=touched))
 
 
 def test_each_rotation_is_cut_short_by_its_own_numbers_alone(noise: Dataset) -> None:
@@ -143,9 +144,9 @@ def test_a_sweep_that_was_stopped_goes_on_where_it_was(noise: Dataset, tmp_path:
 
 
 def test_many_trials_are_counted_at_once_and_once(tmp_path: Path) -> None:
-    place = TrackingPlace(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}", tmp_path / "mlruns" / "artifacts", tmp_path)
+    mask = TrackingPlace(f"sqlite:///{tmp_path / 'mlruns' / 'mlflow.db'}", tmp_path / "mlruns" / "artifacts", tmp_path)
     many = [f"{number:016x}" for number in range(450)]
-    with tracking(place) as tracker:
+    with tracking(mask) as tracker:
         count_trials(tracker, "mine", "a label of words", many[:3])
         counted = count_trials(tracker, "mine", "searched before 2018-01-01", many)
         again = count_trials(tracker, "mine", "searched before 2018-01-01", many[::-1])

@@ -19,6 +19,8 @@ from models.rules import Climatology
 from training.dataset import Dataset, Outcomes
 from training.null_results import Walk, null_results
 from training.null_tests import (
+    NullTask,
+    ShiftedRows,
     ShiftedSkill,
     auc_of_shifts,
     claim_null,
@@ -51,13 +53,13 @@ def folds_of(data: Dataset) -> list[Fold]:
 
 def null(kind: Callable[..., ShiftedSkill | None], data: Dataset) -> ShiftedSkill:
     """A null of the hazard."""
-    found = kind(Hazard, inputs_of(data), data.outcomes, folds_of(data), SPAN)
+    found = kind(NullTask(Hazard, inputs_of(data), data.outcomes, folds_of(data), SPAN))
     assert found is not None
     return found
 
 
 def refitted(X: pd.DataFrame, events: np.ndarray, outcomes: Outcomes, model: Callable[[], HorizonModel]) -> pd.DataFrame:
-    """The slow way: a walk-forward of its own on the rows of the ring."""
+    """The slow way: a walk-forward of its own on the complete rows."""
     turned = Outcomes(
         events=pd.DataFrame(events, X.index, outcomes.events.columns),
         label_end=outcomes.label_end.loc[X.index],
@@ -74,14 +76,13 @@ QUICK = [name for name in MODELS if isinstance(MODELS[name].make("first_passage"
 def test_a_rotation_is_the_walk_forward_refitted(name: str, shift: int) -> None:
     X, outcomes = DATA.X[list(MODELS[name].columns)], DATA.outcomes
     make = partial(MODELS[name].make, "first_passage", 0.3)
-    ring = complete_rows(X, outcomes)
+    complete = complete_rows(X, outcomes)
     shifts = [0, 49, 120, 200]
-    place = fold_mask(ring, folds_of(DATA), SPAN)
-    found = walk_any_shift(make, ring.inputs, circularly_shifted(ring.events, shifts), place, ring, shifts, None)[""][
-        shifts.index(shift)
-    ]
-    slow = refitted(X.loc[ring.days], np.roll(ring.events, shift, axis=0), outcomes, make)
-    np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=tolerance(name))
+    mask = fold_mask(complete, folds_of(DATA), SPAN)
+    shifted = ShiftedRows(shifts, complete.inputs, circularly_shifted(complete.events, shifts))
+    found = walk_any_shift(make, shifted, mask, complete, None)[""][shifts.index(shift)]
+    slow = refitted(X.loc[complete.days], np.roll(complete.events, shift, axis=0), outcomes, make)
+    np.testing.assert_allclose(found, slow.loc[complete.days[mask.judged]], rtol=0, atol=tolerance(name))
 
 
 @pytest.mark.parametrize("name", [name for name in QUICK if "crypto_state" in MODELS[name].columns])
@@ -89,16 +90,16 @@ def test_the_claims_null_turns_all_inputs_but_cryptos_own(name: str) -> None:
     columns = list(MODELS[name].columns)
     X, outcomes, shift = DATA.X[columns], DATA.outcomes, 60
     make = partial(MODELS[name].make, "first_passage", 0.3)
-    ring = complete_rows(X, outcomes)
-    turned = X.loc[ring.days].copy()
+    complete = complete_rows(X, outcomes)
+    turned = X.loc[complete.days].copy()
     others = [column for column in columns if column in CLAIM]
     turned[others] = np.roll(turned[others].to_numpy(), shift, axis=0)
-    slow = refitted(turned, ring.events, outcomes, make)
-    place = fold_mask(ring, folds_of(DATA), SPAN)
+    slow = refitted(turned, complete.events, outcomes, make)
+    mask = fold_mask(complete, folds_of(DATA), SPAN)
     own = ~X.columns.isin(CLAIM)
-    inputs = np.where(own, ring.inputs, circularly_shifted(ring.inputs, [0, shift]))
-    found = walk_any_shift(make, inputs, ring.events, place, ring, [0, shift], None)[""][1]
-    np.testing.assert_allclose(found, slow.loc[ring.days[place.judged]], rtol=0, atol=tolerance(name))
+    inputs = np.where(own, complete.inputs, circularly_shifted(complete.inputs, [0, shift]))
+    found = walk_any_shift(make, ShiftedRows([0, shift], inputs, complete.events), mask, complete, None)[""][1]
+    np.testing.assert_allclose(found, slow.loc[complete.days[mask.judged]], rtol=0, atol=tolerance(name))
 
 
 def tolerance(name: str) -> float:
@@ -120,18 +121,20 @@ def test_a_model_inside_the_pool_is_the_model_alone(name: str) -> None:
 
 def test_rotation_by_rotation_is_the_same_as_all_at_once() -> None:
     X = inputs_of(DATA)
-    ring = complete_rows(X, DATA.outcomes)
-    place, shifts = fold_mask(ring, folds_of(DATA), SPAN), [0, 60, 130]
-    events, kept = circularly_shifted(ring.events, shifts), {}
-    at_once = walk_shifts(Hazard(), ring.inputs, events, place)
-    np.testing.assert_allclose(walk_each_shift(Hazard, ring.inputs, events, place, shifts, kept), at_once, rtol=0, atol=1e-9)
+    complete = complete_rows(X, DATA.outcomes)
+    mask, shifts = fold_mask(complete, folds_of(DATA), SPAN), [0, 60, 130]
+    events, kept = circularly_shifted(complete.events, shifts), {}
+    at_once = walk_shifts(Hazard(), complete.inputs, events, mask)
+    np.testing.assert_allclose(
+        walk_each_shift(Hazard, ShiftedRows(shifts, complete.inputs, events), mask, kept), at_once, rtol=0, atol=1e-9
+    )
     assert sorted(kept) == shifts
 
 
 def test_the_statistic_is_skill_against_climatology_refitted() -> None:
     X, outcomes = inputs_of(DATA), DATA.outcomes
-    ring = complete_rows(X, outcomes)
-    hazard, climate = (refitted(X.loc[ring.days], ring.events, outcomes, partial(kind)) for kind in (Hazard, Climatology))
+    complete = complete_rows(X, outcomes)
+    hazard, climate = (refitted(X.loc[complete.days], complete.events, outcomes, partial(kind)) for kind in (Hazard, Climatology))
     events = outcomes.events.loc[hazard.index]
     expected = 1 - ((hazard - events) ** 2).sum() / ((climate - events) ** 2).sum()
     found = null(shift_null, DATA)
@@ -160,32 +163,32 @@ def test_a_signal_of_cryptos_own_is_none_of_the_claims() -> None:
 
 def test_a_model_that_reads_only_one_of_the_two_has_no_claim() -> None:
     folds = folds_of(DATA)
-    assert claim_null(Hazard, inputs_of(DATA)[["crypto_state"]], DATA.outcomes, folds, SPAN) is None
-    assert claim_null(Hazard, inputs_of(DATA)[["breadth", "ladder"]], DATA.outcomes, folds, SPAN) is None
+    assert claim_null(NullTask(Hazard, inputs_of(DATA)[["crypto_state"]], DATA.outcomes, folds, SPAN)) is None
+    assert claim_null(NullTask(Hazard, inputs_of(DATA)[["breadth", "ladder"]], DATA.outcomes, folds, SPAN)) is None
 
 
 def test_fewer_rotations_are_spread_evenly() -> None:
-    ring = complete_rows(inputs_of(DATA), DATA.outcomes)
-    every, few = ring.outcome_shifts(), ring.outcome_shifts(39)
+    complete = complete_rows(inputs_of(DATA), DATA.outcomes)
+    every, few = complete.outcome_shifts(), complete.outcome_shifts(39)
     assert len(few) == len(set(few)) == 39
     assert (few[0], few[-1]) == (every[0], every[-1])
     assert set(few) <= set(every)
-    assert ring.outcome_shifts(10_000) == every
+    assert complete.outcome_shifts(10_000) == every
 
 
 def test_rotations_keep_away_from_the_row_itself() -> None:
-    ring = complete_rows(inputs_of(DATA), DATA.outcomes)
-    assert ring.longest_weeks == 13
-    assert ring.shifts(13)[0] == 13
-    assert ring.shifts(13)[-1] == len(ring.days) - 13
-    assert ring.shifts(13 + 36)[0] == 49
+    complete = complete_rows(inputs_of(DATA), DATA.outcomes)
+    assert complete.longest_weeks == 13
+    assert complete.shifts(13)[0] == 13
+    assert complete.shifts(13)[-1] == len(complete.days) - 13
+    assert complete.shifts(13 + 36)[0] == 49
     np.testing.assert_array_equal(circularly_shifted(np.arange(5), [2])[0], [3, 4, 0, 1, 2])
 
 
 def test_too_few_rows_to_rotate_give_none() -> None:
     few = small_market(TrainSettings(start=pd.Timestamp("2022-11-01")), seed=1, until="2023-12-31")
     folds = [Fold(pd.Timestamp("2023-09-01"), pd.Timestamp("2023-12-31"))]
-    assert shift_null(Hazard, inputs_of(few), few.outcomes, folds, (SETTINGS.first_test, few.until)) is None
+    assert shift_null(NullTask(Hazard, inputs_of(few), few.outcomes, folds, (SETTINGS.first_test, few.until))) is None
 
 
 def test_what_cannot_be_had_counts_as_good() -> None:

@@ -19,7 +19,7 @@ from training.robustness import (
     CYCLES,
     LEFT_OUT,
     LOOKBACK,
-    Ablated,
+    BlockContribution,
     ablation,
     by_year,
     forecast_cycle,
@@ -51,7 +51,7 @@ def found(forecasts: dict[str, pd.DataFrame]) -> EvaluationSample:
 
 
 @pytest.fixture(scope="module")
-def blocks() -> list[Ablated]:
+def blocks() -> list[BlockContribution]:
     return ablation(DATA, SETTINGS, FOLDS, SPAN)
 
 
@@ -164,7 +164,7 @@ def test_cycles_left_out_are_json_and_none_is_called_skill() -> None:
     assert leave_one_cycle_out(short, SETTINGS, ["climatology"]) == []
 
 
-def test_what_a_block_adds_is_the_difference_of_two_skills(blocks: list[Ablated], found: EvaluationSample) -> None:
+def test_what_a_block_adds_is_the_difference_of_two_skills(blocks: list[BlockContribution], found: EvaluationSample) -> None:
     assert [(row.horizon, row.block) for row in blocks] == [(days, block) for days in (30, 60, 90) for block in LEFT_OUT]
     left = [*CLAIM, "blended_volatility", "altcoin_volatility"]
     without = forecast(Pool, DATA.X[left], DATA.outcomes, FOLDS)

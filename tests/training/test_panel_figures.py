@@ -16,7 +16,8 @@ from evaluation.sample import EvaluationSample
 from studies import study_figures
 from studies.backtest import following
 from training import panel_figures as figures
-from training.robustness import LEFT_OUT, Ablated, by_year, sharpness
+from training.null_tests import null_distribution
+from training.robustness import LEFT_OUT, BlockContribution, by_year, sharpness
 
 ABOUT = "hazard · simulated market"
 NAMES = ("hazard", "volatility", "climatology", "random_walk", "momentum")
@@ -31,9 +32,9 @@ def made(horizon: int, n: int = 150) -> EvaluationSample:
 FOUND = {days: made(days) for days in (30, 60, 90)}
 
 
-def blocks(low: float) -> list[Ablated]:
+def blocks(low: float) -> list[BlockContribution]:
     interval = Interval(0.02, low, 0.05)
-    return [Ablated("hazard", days, block, 150, 0.2, 0.21, interval) for days in (30, 60, 90) for block in LEFT_OUT]
+    return [BlockContribution("hazard", days, block, 150, 0.2, 0.21, interval) for days in (30, 60, 90) for block in LEFT_OUT]
 
 
 def drawn(file: Path) -> bool:
@@ -52,7 +53,8 @@ def test_every_picture_of_the_panel_is_drawn(tmp_path: Path) -> None:
     figures.draw_by_year({k: by_year(one, "hazard", seed=1) for k, one in FOUND.items()}, ABOUT, tmp_path / "5.png")
     figures.draw_ablation(blocks(-0.01), ABOUT, tmp_path / "6.png")
     figures.draw_cumulative([cumulative_lead(FOUND[60], "hazard", name, seed=1) for name in walks], ABOUT, tmp_path / "7.png")
-    figures.draw_null(0.1, np.random.default_rng(1).normal(size=300), 0.4, 39, "Brier skill", ABOUT, tmp_path / "8.png")
+    values = np.random.default_rng(1).normal(size=300)
+    figures.draw_null(null_distribution(np.r_[0.1, values], 39), values, "Brier skill", ABOUT, tmp_path / "8.png")
     assert [file.name for file in sorted(tmp_path.iterdir()) if drawn(file)] == [f"{number}.png" for number in range(1, 9)]
 
 

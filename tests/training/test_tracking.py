@@ -18,8 +18,9 @@ from core.files import copy_path
 from core.home import Home, folder_at
 from evaluation.multiple_testing import PRIOR_TRIALS
 from models.champion import EXPERIMENT, figures_of, rows_of
+from training.dead_runs import close_dead_runs
 from training.settings import SEARCHED
-from training.tracking import TrackingPlace, sweep, tracking
+from training.tracking import TrackingPlace, tracking
 from training.trial_count import count_sweeps, count_trials, trial_history
 
 
@@ -124,8 +125,8 @@ def test_runs_left_running_by_a_dead_process_are_killed_and_living_ones_are_not(
         elsewhere = run_of(tracker, pid=str(dead.pid), host="another machine")
         yesterday = int((pd.Timestamp.now("UTC") - pd.Timedelta(days=2)).timestamp() * 1000)
         old = tracker.client.create_run(tracker.experiment_id, start_time=yesterday, tags={"host": "another machine"}).info.run_id
-        assert sweep(tracker) == 2
-        assert sweep(tracker) == 0
+        assert close_dead_runs(tracker.client, tracker.place.home) == 2
+        assert close_dead_runs(tracker.client, tracker.place.home) == 0
         status = {run: tracker.client.get_run(run).info.status for run in (left, living, elsewhere, old)}
     assert status == {left: "KILLED", living: "RUNNING", elsewhere: "RUNNING", old: "KILLED"}
 

@@ -24,6 +24,7 @@ from training.null_results import SPACED, Walk, null_results
 from training.settings import TrainSettings
 from training.verify import (
     Verification,
+    VerifyOptions,
     model_names,
     non_overlapping,
     skill,
@@ -41,7 +42,7 @@ def verified(
     names: list[str], *, settings: TrainSettings = SETTINGS, first: str = "2021-01-01", last: str = "2024-12-31", signal: float = 0
 ) -> Verification:
     data = small_market(settings, signal=signal)
-    return verify_on(data, settings, names, pd.Timestamp(first), pd.Timestamp(last), silent)
+    return verify_on(data, settings, names, (pd.Timestamp(first), pd.Timestamp(last)), silent)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def test_every_quick_model_has_its_nulls_and_the_best_of_all(judged: Verificatio
 def test_what_was_tried_and_is_not_judged_here_is_counted() -> None:
     data = small_market(SETTINGS)
     tried = TrialHistory(250, frozenset({"another"}))
-    found = verify_on(data, SETTINGS, ["hazard"], pd.Timestamp("2023-01-01"), data.until, silent, tried=tried)
+    found = verify_on(data, SETTINGS, ["hazard"], (pd.Timestamp("2023-01-01"), data.until), silent, VerifyOptions(tried))
     assert all(row["unjudged"] == 1 and row["trials"] == 250 for row in found.rows)
 
 
@@ -153,23 +154,24 @@ def test_every_row_tells_the_drift_score_and_the_grade(judged: Verification) -> 
 def test_a_slow_model_is_refitted_on_spaced_rotations_and_each_is_kept(tmp_path: Path) -> None:
     data, first = small_market(SETTINGS), pd.Timestamp("2024-07-01")
     walk = Walk(data, SETTINGS, usable(quarters(first, data.until), data.outcomes), (first, data.until))
-    quick = null_results(["boosted"], walk, silent)
-    assert quick == {}
-    found = null_results(["boosted"], walk, silent, kept=tmp_path)["boosted"]
+    without_cache = null_results(["boosted"], walk, silent)
+    assert without_cache == {}
+    found = null_results(["boosted"], walk, silent, cache_folder=tmp_path)["boosted"]
     assert found.shift is not None
     assert len(found.shift.shifts) == 1 + SPACED
     files = sorted(tmp_path.rglob("*.npy"))
     assert len(files) == 2 * (1 + SPACED)
     files[0].unlink()
     files[1].write_bytes(b"half a fi")
-    again = null_results(["boosted"], walk, silent, kept=tmp_path)["boosted"]
+    again = null_results(["boosted"], walk, silent, cache_folder=tmp_path)["boosted"]
     assert again.shift is not None
     np.testing.assert_array_equal(found.shift.skill, again.shift.skill)
 
 
 def test_cycles_and_blocks_are_left_out_on_request() -> None:
     data = small_market(SETTINGS)
-    rows = verify_on(data, SETTINGS, ["pool"], pd.Timestamp("2023-01-01"), data.until, silent, robust=True).rows
+    span = (pd.Timestamp("2023-01-01"), data.until)
+    rows = verify_on(data, SETTINGS, ["pool"], span, silent, VerifyOptions(robust=True)).rows
     assert {one["block"] for one in rows[0]["ablation"]} >= {"breadth", "crypto_state"}
     assert {one["cycle"] for one in rows[0]["leave_one_cycle_out"]} == {"2017–18", "2020–21", "2023–24"}
     json.dumps(rows, allow_nan=False)

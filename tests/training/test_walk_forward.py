@@ -125,7 +125,7 @@ def test_quarters_without_a_year_of_outcomes_are_left_out_and_none_left_is_an_er
 
 
 def rotated(made: Outcomes, shift: int) -> Outcomes:
-    """Outcomes moved along the ring of complete rows; days and what was known when stay."""
+    """Outcomes moved along the complete rows in a circle; days and what was known when stay."""
     complete = made.events.notna().all(axis=1).to_numpy()
     events = made.events[complete]
     moved = pd.DataFrame(np.roll(events.to_numpy(), shift, axis=0), events.index, events.columns)
