@@ -30,7 +30,7 @@ MEASURED = """
 import json, re, sys, time
 from pathlib import Path
 import pandas as pd
-from features import builder
+from features import build as builder
 from features.registry import FEATURES
 from sources.store import Store
 

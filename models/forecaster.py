@@ -27,6 +27,16 @@ RISE, DAYS = QUESTION_COLUMNS = "rise", "days"
 """Optional columns of a served request: another rise (0.3 is 30 %), and a horizon in days."""
 
 
+ANSWER_COLUMNS = {
+    "record": "long",
+    "days": "long",
+    **dict.fromkeys(("rise", "probability", "low", "high", "base_rate"), "double"),
+    "market": "string",
+    "evidence": "string",
+}
+"""Columns of a served answer, with MLflow's names of their types."""
+
+
 class Forecaster(BaseEstimator):
     """A fitted model with the fold models of its walk-forward; build it with `assemble`.
 
@@ -69,7 +79,7 @@ class Forecaster(BaseEstimator):
             rates = np.tile(model.base_rates_, len(rows))
             parts.append(pd.DataFrame({**grid, "rise": self.rise_ if rise is None else rise, **values, "base_rate": rates}))
         table = pd.concat(parts, ignore_index=True).sort_values("record", kind="stable", ignore_index=True)
-        return table.assign(market=self.market_, evidence=self.evidence_)
+        return table.assign(market=self.market_, evidence=self.evidence_)[list(ANSWER_COLUMNS)]
 
     def _inputs_and_questions(self, X: Any) -> tuple[Any, pd.DataFrame | None]:
         """The columns the model reads, and what rows ask beside them; None where none asks anything."""

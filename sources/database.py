@@ -250,11 +250,12 @@ class PanelGrid:
     def frame(self) -> pd.DataFrame:
         """Days × symbols that were written to."""
         members, days = np.flatnonzero(self.seen_members), np.flatnonzero(self.seen_days)
+        packed = self.cells.reshape(-1)[: len(members) * len(days)].reshape(len(members), len(days))
         for row, member in enumerate(members):  # in place: a second copy of a large panel costs more time than reading it
-            self.cells[row, : len(days)] = self.cells[member, days]
+            packed[row] = self.cells[member, days]
         index = pd.DatetimeIndex((self.first + days).astype("datetime64[D]").astype(DAY), name="observed")
         columns = pd.Index(self.members.to_numpy()[members], dtype="str", name="symbol")
-        return pd.DataFrame(self.cells[: len(members), : len(days)].T, index=index, columns=columns, copy=False)
+        return pd.DataFrame(packed.T, index=index, columns=columns, copy=False)
 
 
 def _positions(ids: np.ndarray, members: pd.Series) -> np.ndarray:

@@ -11,7 +11,7 @@ from core.errors import NoChampion
 from core.target import ALTCOINS, Target
 from models.catalog import MODELS
 from models.champion import CHAMPION, FORECASTS_FILE, MODEL_FILE, champion_version, stored_file, table_of, unless_deleted
-from models.forecaster import QUESTION_COLUMNS
+from models.forecaster import ANSWER_COLUMNS, QUESTION_COLUMNS
 from models.law_model import LawModel
 from models.metric_names import current_name
 from models.saving import TRUSTED_TYPES, digest
@@ -70,7 +70,8 @@ def signature_of(record: ModelRecord) -> Any:
     from mlflow.models import infer_signature
     from mlflow.types import ColSpec, Schema
 
-    signature = infer_signature(record.inputs, record.forecaster.predict_proba(record.inputs))
+    signature = infer_signature(record.inputs)
+    signature.outputs = Schema([ColSpec(kind, name) for name, kind in ANSWER_COLUMNS.items()])
     if isinstance(record.forecaster.model_, LawModel):
         optional = [ColSpec("double", name, required=False) for name in QUESTION_COLUMNS]
         signature.inputs = Schema([*signature.inputs.inputs, *optional])

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from models.base import BatchedModel
 from models.catalog import CLAIM, MODELS
 from models.pool import Pool
 from training.dataset import Dataset
-from training.null_tests import ForecastCache, NullTask, ShiftedSkill, Span, claim_null, shift_null
+from training.null_tests import ForecastCache, NullTask, ShiftedSkill, Span, claim_null, climatology_after_shifts, shift_null
 from training.settings import TrainSettings, configuration
 from training.tracking import code_version
 from training.walk_forward import Fold
@@ -71,9 +71,11 @@ def null_results(
     experts = experts_inside(batched, walk.settings)
     # A large model that starts last would keep one core waiting.
     largest_first = sorted((name for name in batched if name not in experts), key=lambda name: -len(MODELS[name].columns))
+    tasks = {name: null_task(name, walk) for name in largest_first}
+    climatology = climatology_after_shifts(tasks[largest_first[0]], walk.settings.rotations) if tasks else None
     with ThreadPoolExecutor(THREADS) as pool:
         jobs = {
-            pool.submit(null_test, null_task(name, walk), most=walk.settings.rotations): (name, null_test)
+            pool.submit(null_test, replace(tasks[name], climatology=climatology), most=walk.settings.rotations): (name, null_test)
             for name in largest_first
             for null_test in (shift_null, claim_null)
         }

@@ -96,14 +96,17 @@ class FoldMask:
 
 @dataclass(frozen=True)
 class NullTask:
-    """A walk-forward to repeat after shifts: the model's constructor, inputs X (n, p), outcomes, folds, first and last day
-    judged."""
+    """A walk-forward to repeat after shifts: the model's constructor, inputs X (n, p), outcomes, folds, first and last day judged.
+
+    `climatology` is what `climatology_after_shifts` returns, the same for every model of a walk-forward; None: not computed yet.
+    """
 
     make: Make
     X: pd.DataFrame
     outcomes: Outcomes
     folds: Sequence[Fold]
     span: Span
+    climatology: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +249,15 @@ def fold_rows(complete: CompleteRows, folds: Sequence[Fold], span: Span) -> list
     return rows
 
 
+def climatology_after_shifts(task: NullTask, most: int | None) -> Floats:
+    """Forecasts (S, m, K) of climatology refitted after each shift of `shift_null`, the unshifted rows first."""
+    complete = complete_rows(task.X, task.outcomes)
+    mask, shifts = fold_mask(complete, task.folds, task.span), complete.outcome_shifts(most)
+    if not shifts or not mask.judged.any():
+        return np.empty((0, 0, 0))
+    return walk_shifts(Climatology(ordered=False), complete.inputs, circularly_shifted(complete.events, [0, *shifts]), mask)
+
+
 def shift_null(task: NullTask, *, most: int | None = None, cache: ForecastCache | None = None) -> ShiftedSkill | None:
     """Skill against climatology and AUC after outcomes are shifted against the inputs (n, p), for every admissible shift.
 
@@ -259,7 +271,9 @@ def shift_null(task: NullTask, *, most: int | None = None, cache: ForecastCache 
         return None
     events = circularly_shifted(complete.events, [0, *shifts])
     forecasts = walk_any_shift(task.make, ShiftedRows([0, *shifts], complete.inputs, events), mask, complete, cache)
-    climatology = walk_shifts(Climatology(ordered=False), complete.inputs, events, mask)
+    climatology = task.climatology
+    if climatology is None:
+        climatology = walk_shifts(Climatology(ordered=False), complete.inputs, events, mask)
     return shifted_skill([0, *shifts], forecasts, dict.fromkeys(forecasts, climatology), events[:, mask.judged], complete)
 
 
