@@ -222,19 +222,22 @@ FROM changed AS rows JOIN symbols ON symbols.id = rows.symbol_id ORDER BY rows.o
 
 @dataclass(frozen=True)
 class PanelGrid:
-    """Values of members × the days from `first` on, filled from long rows. Each symbol lies in one piece of memory."""
+    """Values of members × days, filled from long rows. Each symbol lies in one piece of memory, as pandas stores frames."""
 
     members: pd.Series
-    first: int
+    days: np.ndarray
+    rank: np.ndarray
     cells: np.ndarray
     seen_members: np.ndarray
     seen_days: np.ndarray
 
     @classmethod
-    def of(cls, members: pd.Series, first: int, last: int) -> Self:
-        """`members`: symbols by id; `first`, `last`: the days since 1970 it reaches over."""
-        shape = len(members), last - first + 1
-        return cls(members, first, np.full(shape, np.nan), np.zeros(shape[0], dtype=bool), np.zeros(shape[1], dtype=bool))
+    def of(cls, members: pd.Series, days: np.ndarray) -> Self:
+        """`members`: symbols by id; `days`: sorted days since 1970."""
+        rank = np.zeros(int(days[-1] - days[0]) + 1 if days.size else 0, dtype=np.int32)
+        rank[days - days[0] if days.size else days] = np.arange(days.size)
+        seen = np.zeros(len(members), dtype=bool), np.zeros(days.size, dtype=bool)
+        return cls(members, days, rank, np.full((len(members), days.size), np.nan), *seen)
 
     def scatter(self, ids: np.ndarray, days: np.ndarray, values: np.ndarray) -> None:
         """Write `values`, a later row of a cell winning; ids of no member are left out."""
@@ -242,7 +245,7 @@ class PanelGrid:
         inside = place >= 0
         if not inside.all():
             place, days, values = place[inside], days[inside], values[inside]
-        column = days - self.first
+        column = self.rank[days - self.days[0]]
         self.cells[place, column] = values
         self.seen_members[place] = True
         self.seen_days[column] = True
@@ -253,7 +256,7 @@ class PanelGrid:
         packed = self.cells.reshape(-1)[: len(members) * len(days)].reshape(len(members), len(days))
         for row, member in enumerate(members):  # in place: a second copy of a large panel costs more time than reading it
             packed[row] = self.cells[member, days]
-        index = pd.DatetimeIndex((self.first + days).astype("datetime64[D]").astype(DAY), name="observed")
+        index = pd.DatetimeIndex(self.days[days].astype("datetime64[D]").astype(DAY), name="observed")
         columns = pd.Index(self.members.to_numpy()[members], dtype="str", name="symbol")
         return pd.DataFrame(packed.T, index=index, columns=columns, copy=False)
 

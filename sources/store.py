@@ -197,9 +197,8 @@ class Store:
         late = f"version = 0 AND known > observed + {LAG_DAYS[panel.universe]}"
         if on_time and self._read(f"SELECT 1 FROM bars WHERE {scope} AND {late} LIMIT 1", **parameters).fetchone():
             scope += f" AND (symbol_id, observed) NOT IN (SELECT (symbol_id, observed) FROM bars WHERE {scope} AND {late})"
-        extent = self._read(f"SELECT min({EPOCH_DAY}), max({EPOCH_DAY}) FROM bars WHERE {scope}", **parameters).fetchone()
-        first, last = (0, -1) if extent is None or extent[0] is None else extent
-        grid = PanelGrid.of(members, first, last)
+        days = self._read(f"SELECT DISTINCT {EPOCH_DAY} AS day FROM bars WHERE {scope}", **parameters).fetchnumpy()["day"]
+        grid = PanelGrid.of(members, np.sort(np.ma.getdata(days)))
         for rows in self._stream(f"{scope} AND version = 0 AND {panel.field} IS NOT NULL", panel.field, parameters):
             grid.scatter(*rows)
         for rows in self._stream(f"{scope} AND version > 0 ORDER BY known, version", panel.field, parameters):

@@ -23,7 +23,7 @@ def test_eight_first_starts_at_once_fetch_one_market(world: World, tmp_path: Pat
         assert len(said) < EIGHT
         assert all("is in use by another altrally process" in text and text.count("\n") == 1 for text in said), said
         assert content(home) == content(world.fetched)
-        assert sorted(file.name for file in home.folder.iterdir()) == ["store.duckdb", "store.lock"]
+        assert sorted(file.name for file in home.folder.iterdir()) == ["cache", "store.duckdb", "store.lock"]
 
 
 @rounds("trainings at once")

@@ -58,7 +58,7 @@ def test_a_killed_fetch_is_made_good_by_the_next(world: World, tmp_path: Path, c
             killer.strike(command, out, *words)
         seconds(command, out, *words)
         assert content(home) == content(world.fetched)
-        assert sorted(file.name for file in home.folder.iterdir()) == ["store.duckdb", "store.lock"]
+        assert sorted(file.name for file in home.folder.iterdir()) == ["cache", "store.duckdb", "store.lock"]
 
 
 @rounds("kill feature build")

@@ -312,4 +312,8 @@ def orphans(home: Home) -> list[str]:
     with closing(sqlite3.connect(home.database)) as database:
         owners = {owner for (owner,) in database.execute("SELECT run_uuid FROM runs UNION SELECT model_id FROM logged_models")}
     files = [file.relative_to(home.folder) for file in home.folder.rglob("*") if file.is_file()]
-    return [str(file) for file in files if str(file) not in PARTS and not owners & set(file.parts)]
+    return [
+        str(file)
+        for file in files
+        if str(file) not in PARTS and not owners & set(file.parts) and not file.match("cache/features-*.bin")
+    ]
