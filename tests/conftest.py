@@ -49,6 +49,32 @@ def train_in(home: Path, fetched: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="session", autouse=True)
+def new_databases_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each new database of runs is a copy of the one that the first test made: MLflow takes two seconds to build one.
+
+    Programs that tests start build their own, as users' do.
+    """
+    from training import tracking
+
+    build = tracking.create_database
+
+    def build_template(folder: Path) -> None:
+        build(tracking.TrackingPlace(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder))
+
+    def create_database(place: tracking.TrackingPlace) -> None:
+        file = place.database
+        if file is not None and not file.exists():
+            beside = tracking.unfinished_path(file)
+            shutil.copy(made_once(tmp_path_factory, "mlflow", build_template) / "mlflow.db", beside)
+            beside.replace(file)
+        build(place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking, "create_database", create_database)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_address_left_behind() -> Iterator[None]:
     """MLflow keeps its address in the environment: left there, it would send every later home and child process elsewhere."""
