@@ -29,6 +29,10 @@ RISES: Floats = np.round(np.arange(0, 2.01, 0.02), 2)
 """The rises at which the curve of the highest close is computed."""
 
 
+FALLS: Floats = np.round(np.arange(0, 0.99, 0.01), 2)
+"""The falls among which the typical one is looked for."""
+
+
 @dataclass(frozen=True)
 class Question:
     """A rise (0.3 is 30 %) within each of K horizons in days; `terminal` asks for the close at the horizon, not the highest."""
@@ -136,6 +140,16 @@ def interpolate_line(places: Floats, values: Floats, wanted: Floats) -> Floats:
     """Linear interpolation (k,) of values (m,) at rising positions (m,) and 0 at 0; beyond the last, along the line from 0."""
     read = np.interp(wanted, np.append(0.0, places), np.append(0.0, values))
     return np.asarray(read * np.maximum(wanted / places[-1], 1.0))
+
+
+def median_fall(sigma: float, tilt: float, days: int) -> float:
+    """The fall (0.2 is 20 %) below today's close that the lowest close within `days` passes half of the time.
+
+    A fall to 1 − y under tilt λ is a rise to 1/(1 − y) under −λ; averaged over what isn't known of the daily volatility `sigma`.
+    """
+    at = np.array([sigma]), np.array([-tilt])
+    passed = [float(averaged(lambda *of: first_passage(*of)[0], *at, Question(fall / (1 - fall), (days,)))[0, 0]) for fall in FALLS]
+    return float(np.interp(0.5, passed[::-1], FALLS[::-1]))
 
 
 def quantiles_of_highest(exceeded: Floats, rises: Floats, levels: Sequence[float]) -> list[float]:

@@ -15,9 +15,10 @@ from altrally.report.contributions import Part, Sensitivity
 from altrally.report.past_forecasts import Bin, History, beats_every_baseline
 from altrally.report.rungs import Rung
 from altrally.wording import an_event, capitalised, condition
-from core.number_format import number, signed
+from core.number_format import interval, number, signed
 from core.target import Target, judged_horizon
 from evaluation.evidence import Grade
+from models.law import median_fall
 from training.model_card import BASELINE_WORDS
 
 BLOCK_NAMES = {
@@ -157,6 +158,26 @@ def champion_row(facts: Facts) -> dict[str, Any] | None:
     return next(
         (row for row in rows if (row["model"], row["horizon"]) == (facts.score.model["name"], facts.score.judged.days)),
         None,
+    )
+
+
+def typical_fall(score: Score, days: int) -> str:
+    """How far below today's close the lowest close of the coming `days` lies half of the time; a dash for a model without a law."""
+    return "–" if score.edge is None else signed_percent(-median_fall(score.edge.volatility, score.edge.tilt, days))
+
+
+def season_sentence(facts: Facts) -> str:
+    """The popular altcoin-season index on the day, and what a rule that follows it was worth on past data; empty where unknown."""
+    state, days = facts.features.get("altcoin_season"), facts.score.judged.days
+    row = next((row for row in facts.record.rows if (row["model"], row["horizon"]) == ("altseason_rule", days)), None)
+    if state is None or state.value is None or row is None or row["skill_climatology"]["value"] is None:
+        return ""
+    skill = row["skill_climatology"]
+    clear = skill["low"] is not None and (skill["low"] > 0 or skill["high"] < 0)
+    worth = ("better" if skill["value"] > 0 else "worse") if clear else "neither clearly better nor clearly worse"
+    return (
+        f"The altcoin-season index stands at {100 * state.value:.0f} of 100; from 75 on it is called altcoin season. On past data "
+        f"a rule that follows it forecast {worth} than the base rate ({days} days, Brier skill {interval(skill)})."
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from made_facts import HOSTILE, made_facts, made_record, made_row
 from scipy.special import expit, logit
 
-from altrally.forecast import Inputs, inputs_known, score
+from altrally.forecast import Edge, Inputs, inputs_known, score
 from altrally.report import claims, words
 from altrally.report.analogues import APART, MOST, analogues
 from altrally.report.charts import bin_tip, odds_axis, waterfall
@@ -388,3 +388,24 @@ def test_the_page_says_how_much_of_the_market_has_a_price_by_month() -> None:
     warned = replace(facts, coverage=months, score=replace(facts.score, coverage_warning="Only 60% of it."))
     assert "Only 60% of it." in render(warned)
     assert "can’t be told: no market caps are known of coins without one" in render(facts)
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [((0.01, 0.2), "forecast better than"), ((-0.2, -0.01), "forecast worse than"), ((-0.1, 0.1), "neither clearly better nor")],
+)
+def test_the_season_index_is_told_with_our_verdict_on_it(limits: tuple[float, float], says: str) -> None:
+    facts = made_facts("altcoin_season")
+    days, (low, high) = facts.score.judged.days, limits
+    row = {**made_row("altseason_rule", days), "skill_climatology": {"value": (low + high) / 2, "low": low, "high": high}}
+    told = words.season_sentence(replace(facts, record=replace(facts.record, rows=[row])))
+    assert "stands at 1 of 100" in told
+    assert says in told
+    assert words.season_sentence(facts) == words.season_sentence(made_facts()) == "", "unknown without the rule or the index"
+
+
+def test_a_typical_fall_needs_a_law() -> None:
+    score = made_facts().score
+    assert words.typical_fall(score, 60) == "–"
+    falls = [words.typical_fall(replace(score, edge=Edge(tilt, 0.04)), 60) for tilt in (0.05, 0.0, -0.05)]
+    assert falls == sorted(falls, key=lambda text: int(text.strip("−\u202f%")))

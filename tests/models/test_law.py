@@ -21,6 +21,7 @@ from models.law import (
     averaged,
     carried_base_rates,
     first_passage,
+    median_fall,
     probability,
     quantiles_of_highest,
     slope_by_log_sigma,
@@ -53,6 +54,15 @@ def test_it_is_the_share_of_simulated_paths(sigma: float, tilt: float) -> None:
         assert at(first_passage, sigma, tilt, THIRTY)[place] == pytest.approx(highest, abs=0.01)
         last = (path[:, horizon - 1] >= np.log(1.3)).mean()
         assert at(terminal, sigma, tilt, THIRTY)[place] == pytest.approx(last, abs=0.01)
+
+
+@pytest.mark.parametrize(("sigma", "tilt"), [(0.03, 0.0), (0.05, 0.05), (0.06, -0.06)])
+def test_the_typical_fall_is_the_median_of_simulated_lows(sigma: float, tilt: float) -> None:
+    """20,000 paths, each with its own volatility about the one known."""
+    rng = np.random.default_rng(2)
+    own = sigma * np.exp(SIGMA_UNCERTAINTY * rng.standard_normal((20_000, 1)))
+    lowest = 1 - np.exp(np.cumsum(own * (tilt + rng.standard_normal((20_000, 60))), axis=1).min(axis=1))
+    assert median_fall(sigma, tilt, 60) == pytest.approx(float(np.median(lowest)), abs=0.01)
 
 
 @given(sigma=sigmas, rise=rises, horizon=days)
