@@ -97,7 +97,8 @@ def test_the_documented_command_serves_the_champion_of_a_moved_home(altrally: In
     with running([sys.executable, "-m", "mlflow", *words], port, tmp_path / "serve.log", environment):
         answer = httpx.post(f"http://127.0.0.1:{port}/invocations", json={"dataframe_records": [row]}, timeout=60)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["predictions"][0] == pytest.approx(champion.forecaster.model_.predict([list(row.values())])[0].tolist())
+    probabilities = [line["probability"] for line in answer.json()["predictions"]]
+    assert probabilities == pytest.approx(champion.forecaster.model_.predict([list(row.values())])[0].tolist())
     assert not original.folder.exists()
 
 

@@ -1,4 +1,4 @@
-"""The project under the module names it had before `core` and `studies`, for scripts beside the project that still use them.
+"""The project under the names it had before `core` and `studies`, for scripts beside the project that still use them.
 
 python tests/support/former_names.py SCRIPT ARGUMENTS ...
 """
@@ -14,6 +14,7 @@ FORMER = {
     "sources.gates": "sources.quality",
     "sources.target": "core.target",
 }
+FORMER_FUNCTIONS = {"altrally.api": {"opened": "open_store", "place_of": "tracking_place"}}
 
 
 def give_former_names() -> None:
@@ -23,6 +24,10 @@ def give_former_names() -> None:
         sys.modules[former] = module
         package, _, attribute = former.partition(".")
         setattr(import_module(package), attribute, module)
+    for name, functions in FORMER_FUNCTIONS.items():
+        module = import_module(name)
+        for former, function in functions.items():
+            setattr(module, former, getattr(module, function))
 
 
 if __name__ == "__main__":
