@@ -204,14 +204,14 @@ def score(home: Home, request: ScoreRequest, *, as_json: bool) -> None:
 
 def ledger(home: Home, export: Path | None, *, as_json: bool) -> None:
     """Verify the ledger, record outcomes that became known, export all lines to `export` if given, and print the track record."""
-    from altrally.ledger import Ledger
+    from altrally.ledger import NO_FORECAST, Ledger
     from altrally.ledger_chain import head_file
     from altrally.live_evidence import record_weeks
     from altrally.track_record import publish, resolve, track_record_summary
 
     with open_store(home) as store:
         if not home.ledger.exists() and not head_file(home.ledger).exists():
-            raise MissingData("No forecast has been issued in this home yet. Run `altrally score` first.")
+            raise MissingData(NO_FORECAST)
         with Ledger.open(home.ledger) as book:
             book.verify()
             until = as_of_day(store, None, now())

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from altrally.forecast import Score
 
 SCORE, OUTCOME, SHADOW, REGISTRATION, WEEK = "score", "outcome", "shadow", "registration", "week"
+NO_FORECAST = "No forecast has been issued in this home yet. Run `altrally score` first."
 LIVE, BACKTEST, IN_SAMPLE = "live", "backtest", "in_sample"
 LIVE_WITHIN = pd.Timedelta(days=3)
 """A forecast is live only if issued within this of the end of its day (STATISTICS 1)."""

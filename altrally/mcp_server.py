@@ -31,13 +31,13 @@ def build_server(home: Home) -> "MCPServer[Any]":
 
     def score() -> dict[str, Any]:
         """The newest forecast: its day, probabilities with intervals and base rates, skill, evidence, drivers, model and market."""
-        from altrally.ledger import SCORE, Ledger
+        from altrally.ledger import NO_FORECAST, SCORE, Ledger
 
         require_ledger(home)
         with Ledger.open(home.ledger) as ledger:
             lines = [line for line in ledger.of_kinds(SCORE) if line.is_of(ALTCOINS) and not line.is_question]
         if not lines:
-            raise MissingData("No forecast has been issued in this home yet. Run `altrally score` first.")
+            raise MissingData(NO_FORECAST)
         return dict(lines[-1].body)
 
     def record() -> dict[str, Any]:
@@ -72,8 +72,10 @@ def build_server(home: Home) -> "MCPServer[Any]":
 
 def require_ledger(home: Home) -> None:
     """Raise MissingData where no forecast was ever issued: opening a ledger would create it."""
+    from altrally.ledger import NO_FORECAST
+
     if not home.ledger.exists():
-        raise MissingData("No forecast has been issued in this home yet. Run `altrally score` first.")
+        raise MissingData(NO_FORECAST)
 
 
 def with_clear_errors(tool: Tool) -> Tool:

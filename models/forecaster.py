@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from core.arrays import Floats
+from core.arrays import Floats, Ints
 from core.errors import BadInput, Refused
 from models.base import HorizonModel
 
@@ -130,7 +129,7 @@ class Forecaster(BaseEstimator):
 
 def models_by_question(
     model: HorizonModel, questions: pd.DataFrame
-) -> Iterator[tuple[NDArray[np.int64], tuple[float | None, int | None], HorizonModel]]:
+) -> Iterator[tuple[Ints, tuple[float | None, int | None], HorizonModel]]:
     """Positions of the rows that ask one question, its rise and days (None: the model's own), and the model that answers it."""
     if DAYS in questions and questions[DAYS].isna().any() and questions[DAYS].notna().any():
         raise BadInput("Some rows ask for `days` and others don't: give each row its days, or none.")

@@ -214,19 +214,17 @@ class Store:
 
     def last_known(self, panel: Panel) -> pd.Timestamp | None:
         """The last day on which any value of `panel` became known; None where there is none."""
-        members = self._members(panel).index
-        row = self._read(
-            f"SELECT max(known) FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
-            low=int(members.min()) if len(members) else 0,
-            high=int(members.max()) if len(members) else -1,
-        ).fetchone()
-        return None if row is None or row[0] is None else pd.Timestamp(row[0])
+        return self._extreme_day(panel, "max(known)")
 
     def first_observed(self, panel: Panel) -> pd.Timestamp | None:
         """The first day for which any value of `panel` is stored; None where there is none."""
+        return self._extreme_day(panel, "min(observed)")
+
+    def _extreme_day(self, panel: Panel, extreme: str) -> pd.Timestamp | None:
+        """A day that SQL picks among the bars with a value of `panel`; None where there are none."""
         members = self._members(panel).index
         row = self._read(
-            f"SELECT min(observed) FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
+            f"SELECT {extreme} FROM bars WHERE symbol_id BETWEEN $low AND $high AND {panel.field} IS NOT NULL",
             low=int(members.min()) if len(members) else 0,
             high=int(members.max()) if len(members) else -1,
         ).fetchone()

@@ -271,9 +271,7 @@ def shift_null(task: NullTask, *, most: int | None = None, cache: ForecastCache 
         return None
     events = circularly_shifted(complete.events, [0, *shifts])
     forecasts = walk_any_shift(task.make, ShiftedRows([0, *shifts], complete.inputs, events), mask, complete, cache)
-    climatology = task.climatology
-    if climatology is None:
-        climatology = walk_shifts(Climatology(ordered=False), complete.inputs, events, mask)
+    climatology = climatology_after_shifts(task, most) if task.climatology is None else task.climatology
     return shifted_skill([0, *shifts], forecasts, dict.fromkeys(forecasts, climatology), events[:, mask.judged], complete)
 
 
